@@ -1,0 +1,20 @@
+/*
+ * Functions that must not be used do not compile. Given to every translation unit of ours by the
+ * build (`-include`), after the system headers below have been read once.
+ */
+#ifndef BASE_BANNED_H
+#define BASE_BANNED_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#pragma GCC poison strcpy strcat strncpy strncat stpcpy sprintf vsprintf gets strtok
+#pragma GCC poison atoi atol atoll gmtime localtime ctime asctime tmpnam mktemp alloca
+#pragma GCC poison system popen
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * Token bytes as they travel between the parts that may see them: vault, issuer, daemon. Always in
+ * secret memory.
+ */
+#ifndef BASE_TOKENS_H
+#define BASE_TOKENS_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/secret.h"
+
+#define TOKEN_MAX  (16 * 1024) /* one token; JWTs with many claims reach a few KiB */
+#define SCOPE_MAX  2048
+
+struct tokens {
+    struct secret access;
+    struct secret refresh;  /* none: static pair, or an answer that kept the old one */
+    struct secret id_token; /* OpenID Connect, kept for clients whose store wants it */
+    char scope[SCOPE_MAX];  /* as granted, "" when not said */
+};
+
+void tokens_clear(struct tokens *t); /* wiped. NULL-tolerant */
+
+/* Record form, the plaintext of a sealed pair. Encode wants a secret buf. */
+int tokens_encode(const struct tokens *t, struct buf *out);
+int tokens_decode(const void *bytes, size_t len, struct tokens *ret);
+
+#endif

@@ -1,0 +1,222 @@
+/*
+ * The core: decides everything about every lineage. Pure: no I/O, no clock, no allocation, no
+ * globals, no randomness but its own seeded generator. It sees fingerprints, never tokens. The
+ * daemon and the simulator run this same code.
+ *
+ *     warden_step(w, event, out)   one fact in, a few imperatives out
+ *     warden_deadline(w)           when to come back with EV_TIMER
+ *     warden_check(w)              every invariant; stops the program when one is broken
+ *
+ * The promises, and how the protocol of events and effects keeps them:
+ *
+ *   - An effect that needs something durable is emitted only by the step that handles the event
+ *     saying it is durable. So: FX_SPEND follows EV_INTENT_DURABLE, FX_ANSWER with a new pair
+ *     follows EV_SETTLED. The effects of one step are independent; perform them in any order.
+ *   - Each FX_… that asks for something is answered by exactly one event (or by a restart). The
+ *     pairs are listed at the effects.
+ *   - Failures are events. warden_step never fails.
+ *
+ * Time: enters with each event, once. Life is counted on the boot clock; wall time (corrected by
+ * the server's Date where one was heard) is only used for pairs that come from an earlier boot. A
+ * clock jump alone never causes a spend.
+ */
+#ifndef CORE_WARDEN_H
+#define CORE_WARDEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/time.h"
+#include "base/words.h"
+
+#define WAITERS_PER_LINEAGE_MAX 128
+#define EFFECTS_MAX             192
+
+/* What the core must know of a provider; pinned to the lineage when it is loaded. */
+struct rules {
+    int64_t skew_ms;            /* an access token is over this long before its expiry */
+    bool rotates;               /* refresh tokens are single use */
+    int64_t reuse_grace_ms;     /* a spent token may be presented again this long; 0: never */
+    bool refresh_kills_access;  /* a spend ends the previous access token at once */
+    bool has_identity;          /* the server can be asked who a token is */
+    int64_t spend_deadline_ms;  /* the spender gives up on an answer after this long */
+};
+
+struct loaded {
+    struct rules rules;
+    enum policy policy;
+    enum standing standing;
+    struct fp subject;            /* none: not known */
+    struct pair pair;
+    int64_t expires_boot_ms;      /* as counted in this same boot; 0: another boot, use wall */
+    uint64_t generation;
+    uint64_t fence;
+    int64_t held_until_wall_ms;   /* last pair published to a consumer lasts until then; 0: none */
+    int64_t doubt_since_wall_ms;  /* standing DOUBT */
+    bool replayed;                /* the one more presentation has been used */
+    uint64_t intent;              /* open intent: its answer is being recovered; 0: none */
+    bool intent_is_replay;
+    bool restored;                /* the store is older than its high-water mark */
+    uint32_t alarms;              /* bit per enum alarm: raised and not cleared */
+};
+
+enum event_kind {
+    EV_TIMER,          /* warden_deadline() has come */
+    EV_LOADED,         /* at start: a lineage from the store */
+    EV_ADDED,          /* a pair from outside is captured (sealed, durable) as a new lineage */
+    EV_IDENTITY,       /* answer to FX_ASK_IDENTITY */
+    EV_ADOPTED,        /* answer to FX_ADOPT: durable */
+    EV_LEASED,         /* answer to FX_LEASE: fence, lease_until; or refused (fence 0) */
+    EV_INTENT_DURABLE, /* answer to FX_STORE_INTENT: durable, room for the answer reserved */
+    EV_ANSWER,         /* answer to FX_SPEND, or a recovered intent's: verdict (+ pair) */
+    EV_SETTLED,        /* answer to FX_SETTLE: new pair and closed intent durable */
+    EV_CLOSED,         /* answer to FX_CLOSE_INTENT: outcome durable */
+    EV_STORE_FAILED,   /* answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, _ADOPT, _RETIRE
+                          instead of the above: nothing of it is durable */
+    EV_PROBED,         /* answer to FX_PROBE: does the access token still work? */
+    EV_WANT,           /* a caller wants a token (or, renew: a fresh one) */
+    EV_UNWANT,         /* that caller is gone */
+    EV_POLICY,         /* the user changed the policy; durable */
+    EV_REMOVE,         /* the user ends the lineage */
+    EV_RETIRED,        /* answer to FX_RETIRE: durable */
+    EV_PUBLISHED,      /* a consumer holds a copy of the current pair now */
+    EV_STOP,           /* the daemon goes down: begin nothing new */
+    EV_COUNT
+};
+
+struct event {
+    enum event_kind kind;
+    struct now now;
+    uint64_t lineage;           /* id; 0 where the event has none (TIMER, UNWANT, STOP) */
+    uint64_t intent;            /* INTENT_DURABLE, ANSWER, SETTLED, CLOSED: echo of the effect's */
+    int64_t server_wall_ms;     /* the server's Date; 0: not heard. ANSWER, IDENTITY, PROBED */
+    int64_t retry_after_ms;     /* ANSWER, IDENTITY, PROBED: Retry-After; 0: none */
+    uint64_t waiter;            /* WANT, UNWANT, ADDED, REMOVE; 0: nobody waits */
+    union {
+        struct loaded loaded;   /* LOADED */
+        struct {
+            struct rules rules;
+            enum policy policy;
+            struct pair pair;
+            struct fp expected_subject; /* of the profile being replaced; none: a new profile */
+            bool held_elsewhere;        /* taken from a file that another program uses too */
+        } added;
+        struct {
+            enum identity what;
+            struct fp subject;  /* NAMED */
+        } identity;
+        struct {
+            uint64_t fence;     /* 0: refused */
+            int64_t until_boot_ms;
+        } lease;
+        struct {
+            enum verdict verdict;
+            struct pair pair;   /* GRANTED. refresh is the old one's when the answer kept it */
+            struct fp subject;  /* GRANTED: subject named in the answer; none: not said */
+            bool recovered;     /* found in the spool after a restart */
+        } answer;
+        struct {
+            enum identity what; /* NAMED or SCOPE: it works */
+        } probe;
+        struct {
+            int64_t ttl_min_ms;       /* < 0: not said, the core's own measure */
+            int64_t deadline_boot_ms; /* the caller's patience */
+            bool renew;               /* a pair obtained after this request came */
+        } want;
+        enum policy policy;     /* POLICY */
+        int err;                /* STORE_FAILED: enum err */
+    };
+};
+
+enum effect_kind {
+    FX_LEASE,        /* → EV_LEASED */
+    FX_UNLEASE,      /* give the lease back. No answer */
+    FX_STORE_INTENT, /* → EV_INTENT_DURABLE | EV_STORE_FAILED */
+    FX_SPEND,        /* → EV_ANSWER. Exactly the token fingerprinted; fence goes along */
+    FX_SETTLE,       /* → EV_SETTLED | EV_STORE_FAILED. One transaction: pair, intent, ledger */
+    FX_CLOSE_INTENT, /* → EV_CLOSED | EV_STORE_FAILED. Outcome without a pair; new standing */
+    FX_ASK_IDENTITY, /* → EV_IDENTITY */
+    FX_PROBE,        /* → EV_PROBED */
+    FX_ADOPT,        /* → EV_ADOPTED | EV_STORE_FAILED. UNPROVEN → LIVE with this subject */
+    FX_RETIRE,       /* → EV_RETIRED | EV_STORE_FAILED. Bytes wiped, ledger kept */
+    FX_ANSWER,       /* tell a waiter. No answer */
+    FX_ALARM_RAISE,  /* durable when convenient. No answer */
+    FX_ALARM_CLEAR,  /* same */
+    FX_COUNT
+};
+
+struct effect {
+    enum effect_kind kind;
+    uint64_t lineage;
+    uint64_t intent;          /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
+    uint64_t fence;           /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
+    uint64_t generation;      /* SETTLE: of the new pair; SPEND: of the one to present */
+    uint64_t waiter;          /* ANSWER */
+    enum answer answer;       /* ANSWER */
+    int64_t retry_after_ms;   /* ANSWER: when asking again may help; 0: not known */
+    int64_t limit_ms;         /* ANSWER_TOO_LONG: the most that can be had */
+    enum alarm alarm;         /* ALARM_* */
+    enum verdict verdict;     /* CLOSE_INTENT */
+    enum standing standing;   /* SETTLE, CLOSE_INTENT, ADOPT: the lineage's from then on */
+    enum origin origin;       /* SETTLE */
+    bool replay;              /* STORE_INTENT, SPEND: the one more presentation in doubt */
+    bool replayed;            /* CLOSE_INTENT: it has been used */
+    struct fp presented;      /* STORE_INTENT, SPEND: fingerprint of the refresh token */
+    struct fp subject;        /* ADOPT */
+    struct pair pair;         /* SETTLE */
+};
+
+struct effects {
+    size_t n;
+    struct effect list[EFFECTS_MAX];
+};
+
+struct warden_limits {
+    uint32_t lineages; /* at most this many at once */
+    uint32_t waiters;  /* in all; each lineage takes WAITERS_PER_LINEAGE_MAX at most */
+};
+
+struct warden;
+
+size_t warden_size(const struct warden_limits *limits);
+
+/* Build a warden in `memory` (warden_size() bytes, aligned for anything, zeroed). */
+struct warden *warden_init(void *memory, const struct warden_limits *limits, uint64_t seed);
+
+/* Handle one event. `out` is overwritten. When more work is due than fits EFFECTS_MAX,
+ * warden_deadline() is already past and EV_TIMER brings the rest. */
+void warden_step(struct warden *w, const struct event *ev, struct effects *out);
+
+/* Boot clock, ms; TIME_NEVER when nothing is owed. */
+int64_t warden_deadline(const struct warden *w);
+
+void warden_check(const struct warden *w);
+
+/* A spend or its settlement is under way: the daemon must not exit yet. */
+bool warden_is_busy(const struct warden *w);
+
+/* What `status` shows. */
+struct view {
+    uint64_t id;
+    const char *state;        /* the core's own state name */
+    enum standing standing;
+    enum policy policy;
+    struct pair pair;
+    struct fp subject;
+    uint64_t generation;
+    int64_t left_ms;          /* of the access token; TIME_NEVER: no expiry known */
+    int64_t next_spend_boot_ms; /* when the core means to spend; TIME_NEVER: never */
+    int64_t doubt_since_boot_ms; /* 0: not in doubt */
+    uint32_t tries;           /* failed attempts since the last success */
+    uint32_t waiters;
+    uint32_t alarms;
+    bool in_flight;
+};
+
+bool warden_view(const struct warden *w, uint64_t lineage, struct now now, struct view *ret);
+
+const char *event_name(enum event_kind kind);
+const char *effect_name(enum effect_kind kind);
+
+#endif

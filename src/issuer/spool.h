@@ -1,0 +1,53 @@
+/*
+ * The spool: where a spend's answer becomes durable before anybody hears of it, whatever happens to
+ * the daemon. One file per intent, `<intent as 16 hex>.spool`, in a folder of mode 0700.
+ *
+ * Life of a file:
+ *   1. the daemon creates it preallocated (room for the answer is reserved before the spend), takes
+ *      flock(LOCK_EX) on it, syncs file and folder. Stage PREPARED.
+ *   2. it passes the descriptor to the spender and closes its own. The lock belongs to the open
+ *      file, so it now lasts exactly as long as the spender has the spend in hand.
+ *   3. the spender writes stage STARTED just before the first byte may leave the machine. Within
+ *      the boot recorded in the header this needs no sync to be believed: only a power loss could
+ *      undo it, and then the boot differs and the absence of STARTED proves nothing.
+ *   4. it writes the sealed answer, then the header with its length and checksum, and syncs. Stage
+ *      ANSWERED. Then it reports, and drops the lock.
+ *   5. the daemon settles, and only when that has committed removes the file.
+ */
+#ifndef ISSUER_SPOOL_H
+#define ISSUER_SPOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define SPOOL_FILE_SIZE  (128 * 1024)
+#define SPOOL_ANSWER_MAX (SPOOL_FILE_SIZE - 4096)
+
+enum spool_stage {
+    SPOOL_ABSENT,   /* no such file */
+    SPOOL_LOCKED,   /* a spender has it in hand: wait */
+    SPOOL_PREPARED, /* nothing was sent, if same_boot; else not known */
+    SPOOL_STARTED,  /* may have been sent, no answer */
+    SPOOL_ANSWERED, /* `ret_sealed` holds the answer */
+    SPOOL_TORN      /* damaged: may have been sent */
+};
+
+/* ERR_FULL when the room cannot be reserved; ERR_EXISTS. `*ret_fd` holds the lock. Durable. */
+int spool_create(int dir_fd, uint64_t intent, const char *boot_id, int *ret_fd);
+
+/* Spender's side, on the descriptor received. */
+int spool_start(int fd);
+int spool_answer(int fd, const void *sealed, size_t len); /* durable on return */
+
+/* Daemon's side. `ret_sealed` is appended to when ANSWERED. Negative: enum err. */
+int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
+               bool *ret_same_boot, struct buf *ret_sealed);
+int spool_remove(int dir_fd, uint64_t intent); /* durable; absent is fine */
+
+/* Intents that have a file, at most `max`. Returns how many. */
+int spool_list(int dir_fd, uint64_t *ret_intents, int max);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * The store's own thread. The loop submits jobs; each runs on the thread with the store, in order;
+ * its `done` runs on the loop. A job is the caller's memory and must live until `done`.
+ */
+#ifndef STORE_QUEUE_H
+#define STORE_QUEUE_H
+
+#include <uv.h>
+
+#include "store/store.h"
+
+#define STORE_QUEUE_MAX 4096
+
+struct store_job {
+    int (*run)(struct store *s, struct store_job *job); /* on the store's thread */
+    void (*done)(struct store_job *job, int err);       /* on the loop's; err: what run returned */
+    struct store_job *next;                             /* the queue's own */
+    int err;
+};
+
+struct store_queue;
+
+/* Takes over `s`: it is closed by store_queue_stop(). */
+int store_queue_start(uv_loop_t *loop, struct store *s, struct store_queue **ret);
+
+/* ERR_BUSY beyond STORE_QUEUE_MAX: nothing was queued, `done` will not be called. */
+int store_queue_submit(struct store_queue *q, struct store_job *job);
+
+size_t store_queue_len(const struct store_queue *q);
+
+/* Runs what is queued, joins the thread, calls the remaining `done`s, closes the store. */
+void store_queue_stop(struct store_queue *q);
+
+#endif

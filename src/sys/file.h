@@ -1,0 +1,41 @@
+/*
+ * Files: whole reads with a limit, durable replacement, private folders.
+ */
+#ifndef SYS_FILE_H
+#define SYS_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Whole regular file, at most `max` bytes. ERR_NOT_FOUND, ERR_DENIED, ERR_TOO_LARGE, ERR_INVALID
+ * (not a regular file). O_NOFOLLOW unless `follow`. `text` names the path and what to do. */
+int file_read(const char *path, bool follow, size_t max, struct buf *out, struct err_text *text);
+
+/* Like file_read(), and the file must be ours and closed to others (no group or other bits):
+ * ERR_INSECURE, with the chmod that mends it. */
+int file_read_private(const char *path, size_t max, struct buf *out, struct err_text *text);
+
+/* Write beside, sync, rename, sync the folder: durable on return, never half there. `mode` 0600. */
+int file_replace(const char *path, const void *bytes, size_t len, struct err_text *text);
+/* The same, but ERR_EXISTS when the path is taken (link, not rename). */
+int file_create(const char *path, const void *bytes, size_t len, struct err_text *text);
+
+/* A folder of ours: made with its parents if absent (0700, durable), a real folder (no symlink as
+ * last component), owned by us, no group or other bits. ERR_INSECURE names owner and mode. */
+int dir_ensure_private(const char *path, struct err_text *text);
+int dir_open_private(const char *path, int *ret_fd, struct err_text *text);
+int dir_sync(int dir_fd);
+
+/* An exclusive lock held by the open file: ERR_LOCKED when another process has it. The file is
+ * made 0600 if absent and never removed. */
+int lock_take(const char *path, int *ret_fd, struct err_text *text);
+void fd_close(int *fd); /* sets -1; -1 is fine */
+
+/* Our own account's home by the environment, then by the user database. */
+int home_dir(char *ret, size_t size);
+
+#endif
