@@ -13,6 +13,8 @@
 #include <string.h>
 #include <time.h>
 
+#undef alloca /* a macro in glibc: poisoning one is itself a warning */
+
 #pragma GCC poison strcpy strcat strncpy strncat stpcpy sprintf vsprintf gets strtok
 #pragma GCC poison atoi atol atoll gmtime localtime ctime asctime tmpnam mktemp alloca
 #pragma GCC poison system popen

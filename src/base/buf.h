@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 struct buf {
-    uint8_t *bytes; /* always followed by a NUL that `len` does not count, once anything was added */
+    uint8_t
+        *bytes; /* always followed by a NUL that `len` does not count, once anything was added */
     size_t len;
     size_t cap;
     size_t max;
@@ -30,7 +31,7 @@ int buf_add(struct buf *b, const void *bytes, size_t len);
 int buf_add_str(struct buf *b, const char *text);
 int buf_add_char(struct buf *b, char c);
 int buf_addf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int buf_vaddf(struct buf *b, const char *fmt, va_list args);
+int buf_vaddf(struct buf *b, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
 
 /* Make room for `len` more bytes and return where to write them; follow with buf_commit(). NULL
  * when beyond max or out of memory. */

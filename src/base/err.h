@@ -14,24 +14,24 @@
 
 enum err {
     ERR_OK = 0,
-    ERR_NOMEM = -1,       /* an allocation failed, or a limit on locked memory */
-    ERR_TOO_LARGE = -2,   /* input beyond its documented maximum */
-    ERR_INVALID = -3,     /* input that does not parse or validate */
-    ERR_NOT_FOUND = -4,   /* no such thing */
-    ERR_EXISTS = -5,      /* already there */
-    ERR_BUSY = -6,        /* a bounded resource is full; try again */
-    ERR_DENIED = -7,      /* the system said no (EACCES, EPERM, EROFS) */
-    ERR_IO = -8,          /* the disk or a descriptor failed */
-    ERR_FULL = -9,        /* no space left, quota, file size limit */
-    ERR_CORRUPT = -10,    /* stored bytes are not what was stored */
-    ERR_NEWER = -11,      /* written by a newer version: refused, untouched */
-    ERR_LOCKED = -12,     /* somebody else holds the lock */
-    ERR_TIMEOUT = -13,    /* the time allowed is over */
-    ERR_CLOSED = -14,     /* the peer is gone */
-    ERR_UNSUPPORTED = -15,/* this system or provider cannot */
-    ERR_CONFLICT = -16,   /* compare-and-swap found something else */
-    ERR_INSECURE = -17,   /* owner or mode of a file or folder is not private to us */
-    ERR_AGAIN = -18,      /* would block */
+    ERR_NOMEM = -1,        /* an allocation failed, or a limit on locked memory */
+    ERR_TOO_LARGE = -2,    /* input beyond its documented maximum */
+    ERR_INVALID = -3,      /* input that does not parse or validate */
+    ERR_NOT_FOUND = -4,    /* no such thing */
+    ERR_EXISTS = -5,       /* already there */
+    ERR_BUSY = -6,         /* a bounded resource is full; try again */
+    ERR_DENIED = -7,       /* the system said no (EACCES, EPERM, EROFS) */
+    ERR_IO = -8,           /* the disk or a descriptor failed */
+    ERR_FULL = -9,         /* no space left, quota, file size limit */
+    ERR_CORRUPT = -10,     /* stored bytes are not what was stored */
+    ERR_NEWER = -11,       /* written by a newer version: refused, untouched */
+    ERR_LOCKED = -12,      /* somebody else holds the lock */
+    ERR_TIMEOUT = -13,     /* the time allowed is over */
+    ERR_CLOSED = -14,      /* the peer is gone */
+    ERR_UNSUPPORTED = -15, /* this system or provider cannot */
+    ERR_CONFLICT = -16,    /* compare-and-swap found something else */
+    ERR_INSECURE = -17,    /* owner or mode of a file or folder is not private to us */
+    ERR_AGAIN = -18,       /* would block */
 };
 
 /* Short stable name: "too-large". Never NULL. */

@@ -7,21 +7,21 @@
 
 enum exit_code {
     EXIT_OK = 0,
-    EXIT_FAILED = 1,      /* anything not listed below */
-    EXIT_USAGE = 2,       /* the command line itself is wrong */
-    EXIT_UNKNOWN = 3,     /* no such profile, provider, … */
-    EXIT_POLICY = 4,      /* refused by policy or limit: names the command that changes it */
-    EXIT_SIGN_IN = 5,     /* the login is over: sign in again */
-    EXIT_LATER = 6,       /* not now: in doubt, throttled, unreachable, busy, timed out */
-    EXIT_DAEMON = 7,      /* the daemon cannot be reached or started */
-    EXIT_INPUT = 8,       /* a file or standard input is not what it should be */
+    EXIT_FAILED = 1,  /* anything not listed below */
+    EXIT_USAGE = 2,   /* the command line itself is wrong */
+    EXIT_UNKNOWN = 3, /* no such profile, provider, … */
+    EXIT_POLICY = 4,  /* refused by policy or limit: names the command that changes it */
+    EXIT_SIGN_IN = 5, /* the login is over: sign in again */
+    EXIT_LATER = 6,   /* not now: in doubt, throttled, unreachable, busy, timed out */
+    EXIT_DAEMON = 7,  /* the daemon cannot be reached or started */
+    EXIT_INPUT = 8,   /* a file or standard input is not what it should be */
 };
 
 struct problem_kind {
-    const char *code;    /* "profile-unknown": the last part of the problem's type URI */
+    const char *code; /* "profile-unknown": the last part of the problem's type URI */
     int http_status;
     enum exit_code exit;
-    const char *title;   /* one line, fixed */
+    const char *title; /* one line, fixed */
 };
 
 /* Look a code up; an unknown code gives the entry "internal". Never NULL. */

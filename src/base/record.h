@@ -21,7 +21,8 @@
 int record_put(struct buf *out, uint16_t tag, const void *bytes, size_t len);
 int record_put_str(struct buf *out, uint16_t tag, const char *text); /* NULL: not written */
 int record_put_i64(struct buf *out, uint16_t tag, int64_t value);
-int record_put_secret(struct buf *out, uint16_t tag, const struct secret *s); /* none: not written */
+int record_put_secret(struct buf *out, uint16_t tag,
+                      const struct secret *s); /* none: not written */
 
 struct record_field {
     uint16_t tag;
@@ -38,7 +39,8 @@ int record_parse(struct record *r, const void *bytes, size_t len);
 
 /* ERR_NOT_FOUND when absent; ERR_INVALID when of another shape; ERR_TOO_LARGE. */
 int record_get(const struct record *r, uint16_t tag, const uint8_t **ret_bytes, size_t *ret_len);
-int record_get_str(const struct record *r, uint16_t tag, char *ret, size_t size); /* no NUL inside */
+int record_get_str(const struct record *r, uint16_t tag, char *ret,
+                   size_t size); /* no NUL inside */
 int record_get_i64(const struct record *r, uint16_t tag, int64_t *ret);
 int record_get_secret(const struct record *r, uint16_t tag, struct secret *ret);
 

@@ -14,10 +14,10 @@ struct now {
     int64_t boot_ms;
 };
 
-#define SECOND_MS INT64_C(1000)
-#define MINUTE_MS (60 * SECOND_MS)
-#define HOUR_MS   (60 * MINUTE_MS)
-#define DAY_MS    (24 * HOUR_MS)
+#define SECOND_MS  INT64_C(1000)
+#define MINUTE_MS  (60 * SECOND_MS)
+#define HOUR_MS    (60 * MINUTE_MS)
+#define DAY_MS     (24 * HOUR_MS)
 #define TIME_NEVER INT64_MAX
 
 /* "90", "90s", "10m", "8h", "2d", "500ms" and sums like "1h30m" → milliseconds. A bare number is

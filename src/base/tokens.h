@@ -10,8 +10,8 @@
 #include "base/buf.h"
 #include "base/secret.h"
 
-#define TOKEN_MAX  (16 * 1024) /* one token; JWTs with many claims reach a few KiB */
-#define SCOPE_MAX  2048
+#define TOKEN_MAX (16 * 1024) /* one token; JWTs with many claims reach a few KiB */
+#define SCOPE_MAX 2048
 
 struct tokens {
     struct secret access;

@@ -18,7 +18,7 @@ struct fp {
 #define FP_TEXT_SIZE 33
 bool fp_is_none(struct fp fp);
 bool fp_equal(struct fp a, struct fp b);
-void fp_format(struct fp fp, char *buf, size_t size);     /* 32 hex digits, or "-" */
+void fp_format(struct fp fp, char *buf, size_t size);       /* 32 hex digits, or "-" */
 void fp_format_short(struct fp fp, char *buf, size_t size); /* first 10, for people */
 int fp_parse(const char *text, struct fp *ret);
 
@@ -49,11 +49,11 @@ enum verdict {
 
 /* What an identity question found. */
 enum identity {
-    IDENTITY_NAMED,        /* the server named the subject */
-    IDENTITY_EXPIRED,      /* the access token is refused as expired */
-    IDENTITY_REVOKED,      /* … as revoked or unknown */
-    IDENTITY_SCOPE,        /* the token lives but may not ask this */
-    IDENTITY_UNANSWERED,   /* network, throttling, nonsense: says nothing */
+    IDENTITY_NAMED,      /* the server named the subject */
+    IDENTITY_EXPIRED,    /* the access token is refused as expired */
+    IDENTITY_REVOKED,    /* … as revoked or unknown */
+    IDENTITY_SCOPE,      /* the token lives but may not ask this */
+    IDENTITY_UNANSWERED, /* network, throttling, nonsense: says nothing */
     IDENTITY_COUNT
 };
 
@@ -63,7 +63,7 @@ enum origin { ORIGIN_ADDED, ORIGIN_SPENT, ORIGIN_RECOVERED, ORIGIN_ADOPTED, ORIG
 /* Where a lineage stands, as stored. Transient states of the core are not stored: an open intent
  * says the rest. */
 enum standing {
-    STANDING_UNPROVEN,    /* captured by `add`, subject not yet named */
+    STANDING_UNPROVEN, /* captured by `add`, subject not yet named */
     STANDING_LIVE,
     STANDING_DOUBT,       /* a spend's answer is lost */
     STANDING_DEAD,        /* sign in again */
