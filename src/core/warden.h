@@ -32,33 +32,38 @@
 
 #define WAITERS_PER_LINEAGE_MAX 128
 #define EFFECTS_MAX             192
+#define RENEW_COALESCE_MS       2000 /* or a quarter of the pair's life, if that is less */
 
 /* What the core must know of a provider; pinned to the lineage when it is loaded. */
 struct rules {
-    int64_t skew_ms;            /* an access token is over this long before its expiry */
-    bool rotates;               /* refresh tokens are single use */
-    int64_t reuse_grace_ms;     /* a spent token may be presented again this long; 0: never */
-    bool refresh_kills_access;  /* a spend ends the previous access token at once */
-    bool has_identity;          /* the server can be asked who a token is */
-    int64_t spend_deadline_ms;  /* the spender gives up on an answer after this long */
+    int64_t skew_ms;           /* an access token is over this long before its expiry */
+    bool rotates;              /* refresh tokens are single use */
+    int64_t reuse_grace_ms;    /* a spent token may be presented again this long; 0: never */
+    bool refresh_kills_access; /* a spend ends the previous access token at once */
+    bool has_identity;         /* the server can be asked who a token is */
+    int64_t spend_deadline_ms; /* the spender gives up on an answer after this long */
 };
 
+/* A lineage as the store has it. An UNPROVEN one of generation 1 is an `add` that a crash cut
+ * short: it is retired, the user still has the file. */
 struct loaded {
     struct rules rules;
     enum policy policy;
     enum standing standing;
-    struct fp subject;            /* none: not known */
+    bool unproven;              /* no profile points at it yet */
+    struct fp subject;          /* none: not known */
+    struct fp expected_subject; /* UNPROVEN: of the profile it shall continue; none: any */
     struct pair pair;
-    int64_t expires_boot_ms;      /* as counted in this same boot; 0: another boot, use wall */
+    int64_t expires_boot_ms; /* as counted in this same boot; 0: another boot, use wall */
     uint64_t generation;
     uint64_t fence;
-    int64_t held_until_wall_ms;   /* last pair published to a consumer lasts until then; 0: none */
-    int64_t doubt_since_wall_ms;  /* standing DOUBT */
-    bool replayed;                /* the one more presentation has been used */
-    uint64_t intent;              /* open intent: its answer is being recovered; 0: none */
+    int64_t held_until_wall_ms;  /* last pair published to a consumer lasts until then; 0: none */
+    int64_t doubt_since_wall_ms; /* standing DOUBT */
+    bool replayed;               /* the one more presentation has been used */
+    uint64_t intent;             /* open intent: its answer is being recovered; 0: none */
     bool intent_is_replay;
-    bool restored;                /* the store is older than its high-water mark */
-    uint32_t alarms;              /* bit per enum alarm: raised and not cleared */
+    bool restored;   /* the store is older than its high-water mark */
+    uint32_t alarms; /* bit per enum alarm: raised and not cleared */
 };
 
 enum event_kind {
@@ -88,33 +93,36 @@ enum event_kind {
 struct event {
     enum event_kind kind;
     struct now now;
-    uint64_t lineage;           /* id; 0 where the event has none (TIMER, UNWANT, STOP) */
-    uint64_t intent;            /* INTENT_DURABLE, ANSWER, SETTLED, CLOSED: echo of the effect's */
-    int64_t server_wall_ms;     /* the server's Date; 0: not heard. ANSWER, IDENTITY, PROBED */
-    int64_t retry_after_ms;     /* ANSWER, IDENTITY, PROBED: Retry-After; 0: none */
-    uint64_t waiter;            /* WANT, UNWANT, ADDED, REMOVE; 0: nobody waits */
+    uint64_t lineage;       /* id; 0 where the event has none (TIMER, UNWANT, STOP) */
+    uint64_t intent;        /* INTENT_DURABLE, ANSWER, SETTLED, CLOSED: echo of the effect's */
+    int64_t server_wall_ms; /* the server's Date; 0: not heard. ANSWER, IDENTITY, PROBED */
+    int64_t retry_after_ms; /* ANSWER, IDENTITY, PROBED: Retry-After; 0: none */
+    uint64_t waiter;        /* WANT, UNWANT, ADDED, REMOVE; 0: nobody waits */
     union {
-        struct loaded loaded;   /* LOADED */
+        struct loaded loaded; /* LOADED */
         struct {
             struct rules rules;
             enum policy policy;
             struct pair pair;
             struct fp expected_subject; /* of the profile being replaced; none: a new profile */
-            bool held_elsewhere;        /* taken from a file that another program uses too */
+            bool held_elsewhere;        /* another program has this file too: held until the
+                                           access token's end */
+            int64_t deadline_boot_ms;   /* the caller's patience */
         } added;
         struct {
             enum identity what;
-            struct fp subject;  /* NAMED */
+            struct fp subject; /* NAMED */
         } identity;
         struct {
-            uint64_t fence;     /* 0: refused */
+            uint64_t fence; /* 0: refused */
             int64_t until_boot_ms;
         } lease;
         struct {
             enum verdict verdict;
-            struct pair pair;   /* GRANTED. refresh is the old one's when the answer kept it */
-            struct fp subject;  /* GRANTED: subject named in the answer; none: not said */
-            bool recovered;     /* found in the spool after a restart */
+            struct pair pair;        /* GRANTED. refresh is the old one's when the answer kept it */
+            struct fp subject;       /* GRANTED: subject named in the answer; none: not said */
+            int64_t expires_boot_ms; /* GRANTED: by the boot clock at arrival; 0: use wall */
+            bool recovered;          /* found in the spool after a restart */
         } answer;
         struct {
             enum identity what; /* NAMED or SCOPE: it works */
@@ -122,10 +130,11 @@ struct event {
         struct {
             int64_t ttl_min_ms;       /* < 0: not said, the core's own measure */
             int64_t deadline_boot_ms; /* the caller's patience */
-            bool renew;               /* a pair obtained after this request came */
+            bool renew;               /* a pair obtained after this request came, or at most
+                                         RENEW_COALESCE_MS before */
         } want;
-        enum policy policy;     /* POLICY */
-        int err;                /* STORE_FAILED: enum err */
+        enum policy policy; /* POLICY */
+        int err;            /* STORE_FAILED: enum err */
     };
 };
 
@@ -138,7 +147,8 @@ enum effect_kind {
     FX_CLOSE_INTENT, /* → EV_CLOSED | EV_STORE_FAILED. Outcome without a pair; new standing */
     FX_ASK_IDENTITY, /* → EV_IDENTITY */
     FX_PROBE,        /* → EV_PROBED */
-    FX_ADOPT,        /* → EV_ADOPTED | EV_STORE_FAILED. UNPROVEN → LIVE with this subject */
+    FX_ADOPT,        /* → EV_ADOPTED | EV_STORE_FAILED. UNPROVEN → `standing` with this subject;
+                        LIVE: the profile points here from now on; QUARANTINED: no profile does */
     FX_RETIRE,       /* → EV_RETIRED | EV_STORE_FAILED. Bytes wiped, ledger kept */
     FX_ANSWER,       /* tell a waiter. No answer */
     FX_ALARM_RAISE,  /* durable when convenient. No answer */
@@ -149,22 +159,23 @@ enum effect_kind {
 struct effect {
     enum effect_kind kind;
     uint64_t lineage;
-    uint64_t intent;          /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
-    uint64_t fence;           /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
-    uint64_t generation;      /* SETTLE: of the new pair; SPEND: of the one to present */
-    uint64_t waiter;          /* ANSWER */
-    enum answer answer;       /* ANSWER */
-    int64_t retry_after_ms;   /* ANSWER: when asking again may help; 0: not known */
-    int64_t limit_ms;         /* ANSWER_TOO_LONG: the most that can be had */
-    enum alarm alarm;         /* ALARM_* */
-    enum verdict verdict;     /* CLOSE_INTENT */
-    enum standing standing;   /* SETTLE, CLOSE_INTENT, ADOPT: the lineage's from then on */
-    enum origin origin;       /* SETTLE */
-    bool replay;              /* STORE_INTENT, SPEND: the one more presentation in doubt */
-    bool replayed;            /* CLOSE_INTENT: it has been used */
-    struct fp presented;      /* STORE_INTENT, SPEND: fingerprint of the refresh token */
-    struct fp subject;        /* ADOPT */
-    struct pair pair;         /* SETTLE */
+    uint64_t intent;         /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
+    uint64_t fence;          /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
+    uint64_t generation;     /* SETTLE: of the new pair; SPEND: of the one to present */
+    uint64_t waiter;         /* ANSWER */
+    enum answer answer;      /* ANSWER */
+    int64_t retry_after_ms;  /* ANSWER: when asking again may help; 0: not known */
+    int64_t limit_ms;        /* ANSWER_TOO_LONG: the most that can be had */
+    enum alarm alarm;        /* ALARM_* */
+    enum verdict verdict;    /* CLOSE_INTENT */
+    enum standing standing;  /* SETTLE, CLOSE_INTENT, ADOPT: the lineage's from then on */
+    enum origin origin;      /* SETTLE */
+    bool replay;             /* STORE_INTENT, SPEND: the one more presentation in doubt */
+    bool replayed;           /* CLOSE_INTENT: it has been used */
+    struct fp presented;     /* STORE_INTENT, SPEND: fingerprint of the refresh token */
+    struct fp subject;       /* ADOPT */
+    struct pair pair;        /* SETTLE */
+    int64_t expires_boot_ms; /* SETTLE: of the new pair, this boot's clock; TIME_NEVER */
 };
 
 struct effects {
@@ -199,16 +210,16 @@ bool warden_is_busy(const struct warden *w);
 /* What `status` shows. */
 struct view {
     uint64_t id;
-    const char *state;        /* the core's own state name */
+    const char *state; /* the core's own state name */
     enum standing standing;
     enum policy policy;
     struct pair pair;
     struct fp subject;
     uint64_t generation;
-    int64_t left_ms;          /* of the access token; TIME_NEVER: no expiry known */
-    int64_t next_spend_boot_ms; /* when the core means to spend; TIME_NEVER: never */
+    int64_t left_ms;             /* of the access token; TIME_NEVER: no expiry known */
+    int64_t next_spend_boot_ms;  /* when the core means to spend; TIME_NEVER: never */
     int64_t doubt_since_boot_ms; /* 0: not in doubt */
-    uint32_t tries;           /* failed attempts since the last success */
+    uint32_t tries;              /* failed attempts since the last success */
     uint32_t waiters;
     uint32_t alarms;
     bool in_flight;

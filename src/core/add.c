@@ -1,0 +1,144 @@
+/*
+ * From captured to believed: the server is asked who the pair is before a profile points at it.
+ *
+ * Generation 1 is still in the user's file: if it cannot be believed it is retired and nothing is
+ * lost. Once we have spent it to get an access token that can be asked with, the pair exists here
+ * alone and is never dropped: it is kept unproven, or in quarantine.
+ */
+#include "core/internal.h"
+
+void on_added(struct step *s)
+{
+    struct lineage *l = s->l = slot_take(s, s->ev->lineage);
+    if (!l) {
+        emit(s, FX_RETIRE);
+        answer_waiter(s, s->ev->waiter, ANSWER_BUSY, 0, 0);
+        return;
+    }
+    l->rules = s->ev->added.rules;
+    l->policy = s->ev->added.policy;
+    l->standing = STANDING_UNPROVEN;
+    l->unproven = true;
+    l->expected_subject = s->ev->added.expected_subject;
+    l->generation = 1;
+    l->add_waiter = s->ev->waiter;
+    l->add_deadline_boot_ms = s->ev->added.deadline_boot_ms;
+    take_pair(s, &s->ev->added.pair, 0);
+    if (s->ev->added.held_elsewhere) {
+        int64_t left = life_left(l, s->now);
+        l->held_until_boot_ms =
+            left == TIME_NEVER ? TIME_NEVER : s->now.boot_ms + left + l->rules.skew_ms;
+    }
+    become(s, LS_UNPROVEN); /* the timer is due at once and goes on from here */
+}
+
+void answer_add(struct step *s, enum answer answer)
+{
+    answer_waiter(s, s->l->add_waiter, answer, 0, 0);
+    s->l->add_waiter = 0;
+    s->l->add_deadline_boot_ms = TIME_NEVER;
+}
+
+void begin_ask(struct step *s)
+{
+    emit(s, FX_ASK_IDENTITY);
+    become(s, LS_ASKING);
+}
+
+void begin_adopt(struct step *s, struct fp subject, enum standing standing)
+{
+    struct effect *fx = emit(s, FX_ADOPT);
+    fx->subject = subject;
+    fx->standing = standing;
+    s->l->named = subject;
+    s->l->pending = (struct pending){.standing = standing};
+    become(s, LS_ADOPTING);
+}
+
+void on_adopted(struct step *s)
+{
+    struct lineage *l = s->l;
+    l->unproven = false;
+    l->standing = l->pending.standing;
+    l->subject = l->named;
+    back_off_clear(l);
+    alarm_clear(s, ALARM_STORE);
+    if (l->standing == STANDING_QUARANTINED) {
+        become(s, LS_QUARANTINED);
+        answer_add(s, ANSWER_MISMATCH);
+    } else {
+        become(s, LS_LIVE);
+        answer_add(s, ANSWER_DONE);
+    }
+    serve_waiters(s);
+}
+
+/* It will not be believed. */
+static void refuse(struct step *s, enum answer answer)
+{
+    answer_add(s, answer);
+    if (s->l->generation == 1) {
+        begin_retire(s);
+        return;
+    }
+    if (s->l->state != LS_UNPROVEN)
+        become(s, LS_UNPROVEN);
+}
+
+void add_over(struct step *s)
+{
+    struct lineage *l = s->l;
+    bool could_ask = life_left(l, s->now) > 0 || may_spend_from(l) != TIME_NEVER;
+    enum answer why = could_ask        ? ANSWER_UNREACHABLE
+                      : l->access_dead ? ANSWER_REJECTED
+                                       : ANSWER_POLICY;
+    if (s->w->stopping)
+        why = ANSWER_STOPPING;
+    refuse(s, l->generation > 1 ? ANSWER_UNPROVEN : why);
+}
+
+static bool is_expected(const struct lineage *l, struct fp subject)
+{
+    return fp_is_none(l->expected_subject) || fp_equal(l->expected_subject, subject);
+}
+
+void on_identity(struct step *s)
+{
+    struct lineage *l = s->l;
+    switch (s->ev->identity.what) {
+    case IDENTITY_NAMED:
+        if (is_expected(l, s->ev->identity.subject))
+            begin_adopt(s, s->ev->identity.subject, STANDING_LIVE);
+        else if (l->generation > 1)
+            begin_adopt(s, s->ev->identity.subject, STANDING_QUARANTINED);
+        else
+            refuse(s, ANSWER_MISMATCH);
+        break;
+    case IDENTITY_SCOPE:
+        /* It lives, but nobody can say whose it is: good enough for a new profile, not for one
+         * whose subject is known. */
+        if (fp_is_none(l->expected_subject)) {
+            begin_adopt(s, (struct fp){{0}}, STANDING_LIVE);
+        } else {
+            back_off(s, DAY_MS, ANSWER_UNPROVEN);
+            refuse(s, ANSWER_UNPROVEN);
+        }
+        break;
+    case IDENTITY_EXPIRED:
+    case IDENTITY_REVOKED:
+        l->access_dead = true;
+        if (may_spend_from(l) == TIME_NEVER && l->generation == 1) {
+            refuse(s, ANSWER_REJECTED);
+            break;
+        }
+        if (l->generation > 1) /* we just had it granted: do not spin on a server gone mad */
+            back_off(s, 0, ANSWER_UNREACHABLE);
+        become(s, LS_UNPROVEN);
+        break;
+    case IDENTITY_UNANSWERED:
+    case IDENTITY_COUNT:
+        back_off(s, s->ev->retry_after_ms, ANSWER_UNREACHABLE);
+        become(s, LS_UNPROVEN);
+        break;
+    }
+}

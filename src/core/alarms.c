@@ -1,0 +1,81 @@
+/*
+ * Alarms: raised once, cleared once. The bits are the lineage's; the effects make them durable and
+ * tell people.
+ */
+#include "core/internal.h"
+
+#define EXPIRING_STATIC_MS   (7 * DAY_MS)
+#define EXPIRING_DEADLINE_MS (3 * DAY_MS)
+
+void alarm_raise(struct step *s, enum alarm alarm)
+{
+    if (s->l->alarms & (1u << alarm))
+        return;
+    s->l->alarms |= 1u << alarm;
+    emit(s, FX_ALARM_RAISE)->alarm = alarm;
+}
+
+void alarm_clear(struct step *s, enum alarm alarm)
+{
+    if (!(s->l->alarms & (1u << alarm)))
+        return;
+    s->l->alarms &= ~(1u << alarm);
+    emit(s, FX_ALARM_CLEAR)->alarm = alarm;
+}
+
+/* Boot ms from which something that nobody can renew ends soon. */
+static int64_t expiring_from(const struct warden *w, const struct lineage *l)
+{
+    int64_t from = TIME_NEVER;
+    if (is_static(l) && l->expires_boot_ms != TIME_NEVER) {
+        int64_t ahead = EXPIRING_STATIC_MS;
+        if (l->pair.life_ms > 0 && l->pair.life_ms / 10 < ahead)
+            ahead = l->pair.life_ms / 10;
+        from = l->expires_boot_ms - ahead;
+    }
+    if (l->pair.login_deadline_wall_ms != 0) {
+        int64_t at = w->now.boot_ms + (l->pair.login_deadline_wall_ms - w->now.wall_ms) -
+                     EXPIRING_DEADLINE_MS;
+        if (at < from)
+            from = at;
+    }
+    return from;
+}
+
+/* Spends keep failing and the access token is over: callers are without one. */
+static int64_t unreachable_from(const struct lineage *l)
+{
+    if (l->state != LS_LIVE || l->tries == 0 || l->expires_boot_ms == TIME_NEVER)
+        return TIME_NEVER;
+    return l->expires_boot_ms;
+}
+
+static bool is_used(const struct lineage *l)
+{
+    return l->state != LS_FREE && l->state != LS_DEAD && l->state != LS_QUARANTINED &&
+           l->state != LS_RETIRING && !l->unproven;
+}
+
+int64_t alarm_due_boot_ms(const struct warden *w, const struct lineage *l)
+{
+    int64_t at = TIME_NEVER;
+    if (!is_used(l))
+        return at;
+    if (!(l->alarms & (1u << ALARM_EXPIRING)))
+        at = expiring_from(w, l);
+    if (!(l->alarms & (1u << ALARM_UNREACHABLE)) && unreachable_from(l) < at)
+        at = unreachable_from(l);
+    return at;
+}
+
+void alarm_look(struct step *s)
+{
+    if (!is_used(s->l))
+        return;
+    if (expiring_from(s->w, s->l) <= s->now.boot_ms)
+        alarm_raise(s, ALARM_EXPIRING);
+    else
+        alarm_clear(s, ALARM_EXPIRING);
+    if (unreachable_from(s->l) <= s->now.boot_ms)
+        alarm_raise(s, ALARM_UNREACHABLE);
+}

@@ -1,0 +1,93 @@
+/*
+ * In doubt: a refresh token was presented and the answer is lost, or the store is an old copy and
+ * somebody may have spent since. The refresh token is presented exactly once more, as late as that
+ * costs nothing:
+ *
+ *   - The provider forgives a reuse for a while (reuse_grace): soon, within it.
+ *   - A spend would have killed the old access token, and the server can be asked: ask. Works:
+ *     nothing was committed, go on as if nothing had been sent. Dead: it was; present now, there is
+ *     nothing left to live on.
+ *   - Otherwise: live on the old access token to its end, then.
+ *
+ * Before any of this the server gets a moment to finish what it may still be at.
+ */
+#include "core/internal.h"
+
+#define SETTLE_DOWN_MS  (5 * SECOND_MS) /* between the lost answer and the first look */
+#define GRACE_MOMENT_MS (2 * SECOND_MS)
+
+static int64_t min_of(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t max_of(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t settle_down_ms(const struct lineage *l)
+{
+    return l->pair.life_ms > 0 ? min_of(SETTLE_DOWN_MS, l->pair.life_ms / 8) : SETTLE_DOWN_MS;
+}
+
+/* Boot ms until which there may be life in the old access token. Not known counts as none: what
+ * has no end cannot be lived on "to its end". */
+static int64_t old_access_ends(const struct lineage *l)
+{
+    if (fp_is_none(l->pair.access) || l->access_dead || l->expires_boot_ms == TIME_NEVER)
+        return 0;
+    return l->expires_boot_ms;
+}
+
+int64_t probe_due_boot_ms(const struct lineage *l)
+{
+    if (!l->rules.refresh_kills_access || !l->rules.has_identity)
+        return TIME_NEVER;
+    int64_t at = max_of(l->doubt_since_boot_ms + settle_down_ms(l), l->not_before_boot_ms);
+    return at < old_access_ends(l) ? at : TIME_NEVER;
+}
+
+int64_t replay_due_boot_ms(const struct lineage *l)
+{
+    int64_t from = may_spend_from(l);
+    if (from == TIME_NEVER || l->replayed)
+        return TIME_NEVER;
+    int64_t at = l->doubt_since_boot_ms + settle_down_ms(l);
+    if (l->answer_lost && l->rules.reuse_grace_ms > 0)
+        at = l->doubt_since_boot_ms + min_of(GRACE_MOMENT_MS, l->rules.reuse_grace_ms / 4);
+    else
+        at = max_of(at, old_access_ends(l));
+    return max_of(max_of(at, from), l->not_before_boot_ms);
+}
+
+void begin_probe(struct step *s)
+{
+    emit(s, FX_PROBE);
+    become(s, LS_PROBING);
+}
+
+void on_probed(struct step *s)
+{
+    struct lineage *l = s->l;
+    switch (s->ev->probe.what) {
+    case IDENTITY_NAMED:
+    case IDENTITY_SCOPE:
+        back_off_clear(l);
+        l->answer_lost = false;
+        become(s, LS_LIVE);
+        break;
+    case IDENTITY_EXPIRED:
+    case IDENTITY_REVOKED:
+        l->access_dead = true;
+        back_off_clear(l);
+        become(s, LS_DOUBT);
+        break;
+    case IDENTITY_UNANSWERED:
+    case IDENTITY_COUNT:
+        back_off(s, s->ev->retry_after_ms, ANSWER_DOUBT);
+        become(s, LS_DOUBT);
+        break;
+    }
+    serve_waiters(s);
+}

@@ -1,0 +1,130 @@
+/*
+ * Into the core and out of it: a lineage from the store at start, and its end.
+ */
+#include "core/internal.h"
+
+#include <string.h>
+
+struct lineage *slot_take(struct step *s, uint64_t id)
+{
+    for (uint32_t i = 0; i < s->w->limits.lineages; i++) {
+        struct lineage *l = &s->w->lineages[i];
+        if (l->state == LS_FREE) {
+            memset(l, 0, sizeof(*l));
+            l->id = id;
+            l->add_deadline_boot_ms = TIME_NEVER;
+            return l;
+        }
+    }
+    return NULL;
+}
+
+/* A copy of a lineage that may be older than the last spend; a token that is not single use, or
+ * none, cannot be outdated in a way that matters. */
+static bool may_be_outdated(const struct loaded *from)
+{
+    return from->restored && from->rules.rotates && !fp_is_none(from->pair.refresh);
+}
+
+static void load_at_rest(struct step *s, const struct loaded *from)
+{
+    struct lineage *l = s->l;
+    if (l->unproven) {
+        if (l->generation == 1)
+            begin_retire(s);
+        else
+            become(s, LS_UNPROVEN);
+        return;
+    }
+    switch (from->standing) {
+    case STANDING_LIVE:
+    case STANDING_UNPROVEN:
+        if (may_be_outdated(from)) {
+            l->doubt_since_boot_ms = s->now.boot_ms;
+            become(s, LS_DOUBT);
+        } else {
+            become(s, LS_LIVE);
+        }
+        break;
+    case STANDING_DOUBT: {
+        int64_t ago = s->now.wall_ms - from->doubt_since_wall_ms;
+        l->answer_lost = !from->restored;
+        l->doubt_since_boot_ms = s->now.boot_ms - (ago > 0 ? ago : 0);
+        become(s, l->replayed ? LS_DEAD : LS_DOUBT);
+        break;
+    }
+    case STANDING_DEAD:
+        become(s, LS_DEAD);
+        break;
+    case STANDING_QUARANTINED:
+        become(s, LS_QUARANTINED);
+        break;
+    case STANDING_RETIRED:
+    case STANDING_COUNT:
+        CHECK(!"a standing that is loaded");
+    }
+}
+
+void on_loaded(struct step *s)
+{
+    const struct loaded *from = &s->ev->loaded;
+    struct lineage *l = s->l = slot_take(s, s->ev->lineage);
+    CHECK(l); /* the daemon sizes the warden by what it is about to load */
+    l->rules = from->rules;
+    l->policy = from->policy;
+    l->standing = from->standing;
+    l->unproven = from->unproven;
+    l->subject = from->subject;
+    l->expected_subject = from->expected_subject;
+    l->generation = from->generation;
+    l->fence = from->fence;
+    l->alarms = from->alarms;
+    l->replayed = from->replayed;
+    take_pair(s, &from->pair, from->expires_boot_ms);
+    l->obtained_boot_ms = INT64_MIN / 2; /* long ago: no renewal is answered with it */
+    if (from->held_until_wall_ms > s->now.wall_ms)
+        l->held_until_boot_ms = s->now.boot_ms + (from->held_until_wall_ms - s->now.wall_ms);
+
+    if (from->intent != 0) {
+        /* What became of it is asked of the spool: the answer comes as EV_ANSWER. */
+        l->intent = from->intent;
+        l->replay = from->intent_is_replay;
+        become(s, LS_SPENDING);
+    } else {
+        load_at_rest(s, from);
+    }
+    if (from->restored && l->state == LS_DOUBT)
+        alarm_raise(s, ALARM_RESTORED);
+}
+
+void on_remove(struct step *s)
+{
+    s->l->remove_wanted = true; /* carried out at rest: a spend in flight is settled first */
+    if (s->l->remove_waiter != 0)
+        answer_waiter(s, s->ev->waiter, ANSWER_BUSY, 0, 0);
+    else
+        s->l->remove_waiter = s->ev->waiter;
+}
+
+void begin_retire(struct step *s)
+{
+    struct lineage *l = s->l;
+    l->rest = l->state;
+    if (l->state == LS_FREE)
+        l->rest = LS_UNPROVEN;
+    else if (l->state == LS_CLOSING) /* refused for good: never to be presented again */
+        l->rest = LS_DEAD;
+    emit(s, FX_RETIRE);
+    become(s, LS_RETIRING);
+    serve_waiters(s);
+}
+
+void on_retired(struct step *s)
+{
+    struct lineage *l = s->l;
+    for (int alarm = 0; alarm < ALARM_COUNT; alarm++)
+        alarm_clear(s, (enum alarm)alarm);
+    answer_waiter(s, l->remove_waiter, ANSWER_DONE, 0, 0);
+    answer_add(s, ANSWER_STOPPING);
+    become(s, LS_FREE);
+}
