@@ -11,22 +11,28 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* Whole regular file, at most `max` bytes. ERR_NOT_FOUND, ERR_DENIED, ERR_TOO_LARGE, ERR_INVALID
- * (not a regular file). O_NOFOLLOW unless `follow`. `text` names the path and what to do. */
+/* Whole regular file, at most `max` bytes, added to `out`, which is unchanged on failure.
+ * ERR_NOT_FOUND, ERR_DENIED, ERR_TOO_LARGE, ERR_INVALID (not a regular file). O_NOFOLLOW unless
+ * `follow`. `text` names the path and what to do. */
 int file_read(const char *path, bool follow, size_t max, struct buf *out, struct err_text *text);
 
 /* Like file_read(), and the file must be ours and closed to others (no group or other bits):
  * ERR_INSECURE, with the chmod that mends it. */
 int file_read_private(const char *path, size_t max, struct buf *out, struct err_text *text);
 
-/* Write beside, sync, rename, sync the folder: durable on return, never half there. `mode` 0600. */
+/* Write beside, sync, rename, sync the folder: durable on return, never half there, mode 0600. On
+ * failure the old file is as it was and nothing is left beside it (a crash may leave a file named
+ * FILE_TEMP_PREFIX…); only if the last step, syncing the folder, fails is the new one in place. */
+#define FILE_TEMP_PREFIX ".credwarden-tmp-"
 int file_replace(const char *path, const void *bytes, size_t len, struct err_text *text);
 /* The same, but ERR_EXISTS when the path is taken (link, not rename). */
 int file_create(const char *path, const void *bytes, size_t len, struct err_text *text);
 
 /* A folder of ours: made with its parents if absent (0700, durable), a real folder (no symlink as
- * last component), owned by us, no group or other bits. ERR_INSECURE names owner and mode. */
+ * last component), owned by us, no group or other bits. ERR_INSECURE names owner and mode;
+ * ERR_INVALID when the path leads to something else than a folder. */
 int dir_ensure_private(const char *path, struct err_text *text);
+/* The same demands on a folder that must be there (ERR_NOT_FOUND), left open. */
 int dir_open_private(const char *path, int *ret_fd, struct err_text *text);
 int dir_sync(int dir_fd);
 

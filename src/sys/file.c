@@ -1,0 +1,522 @@
+/*
+ * Files. A replacement is written beside the target, synced, and renamed over it; then the folder
+ * is synced, because a rename that is only in memory is undone by a power cut.
+ */
+#include "sys/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/secret.h"
+#include "base/str.h"
+
+#define PATH_SIZE    4096
+#define READ_STEP    ((size_t)16 * 1024)
+#define CREATE_TRIES 8
+
+/* What a person can do about it. */
+static const char *advice(int err)
+{
+    switch (err) {
+    case ERR_DENIED:
+        return ": check the owner and mode of it and of the folders above";
+    case ERR_FULL:
+        return ": make room on that disk, then try again";
+    case ERR_NOT_FOUND:
+        return ": check the path";
+    default:
+        return "";
+    }
+}
+
+static int say_errno(struct err_text *text, const char *verb, const char *path, int errnum)
+{
+    int err = err_from_errno(errnum);
+    return err_say(text, err, "cannot %s %s: %s%s", verb, path, strerror(errnum), advice(err));
+}
+
+void fd_close(int *fd)
+{
+    if (*fd >= 0) {
+        /* Not repeated on EINTR: on Linux the descriptor is gone even then. */
+        (void)close(*fd);
+        *fd = -1;
+    }
+}
+
+/* System calls, one place each */
+
+static int open_at(int dir_fd, const char *path, int flags, mode_t mode)
+{
+    int fd = -1;
+    do {
+        fd = openat(dir_fd, path, flags | O_CLOEXEC, mode);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static ssize_t read_some(int fd, void *bytes, size_t len)
+{
+    ssize_t n = 0;
+    do {
+        n = read(fd, bytes, len);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/* All of it, or an error in errno. */
+static int write_all(int fd, const void *bytes, size_t len)
+{
+    const uint8_t *p = bytes;
+    while (len > 0) {
+        ssize_t n = write(fd, p, len);
+        if (n < 0 && errno != EINTR) {
+            return -1;
+        }
+        if (n > 0) {
+            p += n;
+            len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+static int sync_fd(int fd)
+{
+    int r = 0;
+    do {
+        r = fsync(fd);
+    } while (r < 0 && errno == EINTR);
+    return r;
+}
+
+/* Reading */
+
+/* O_NONBLOCK: a FIFO in the file's place must be refused, not waited for. */
+static int open_regular(const char *path, bool follow, int *ret_fd, struct stat *ret_stat,
+                        struct err_text *text)
+{
+    int err = 0;
+    int fd =
+        open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | (follow ? 0 : O_NOFOLLOW), 0);
+    if (fd < 0 && errno == ELOOP && !follow) {
+        return err_say(text, ERR_INVALID, "%s is a symbolic link, where a file itself was expected",
+                       path);
+    }
+    if (fd < 0) {
+        return say_errno(text, "open", path, errno);
+    }
+    if (fstat(fd, ret_stat) != 0) {
+        err = say_errno(text, "look at", path, errno);
+    } else if (!S_ISREG(ret_stat->st_mode)) {
+        err = err_say(text, ERR_INVALID, "%s is not a regular file", path);
+    }
+    if (err < 0) {
+        fd_close(&fd);
+        return err;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* Nothing more may come: a file that grew beyond the limit is refused, not cut. */
+static int expect_end(int fd)
+{
+    char extra = 0;
+    ssize_t n = read_some(fd, &extra, 1);
+    secret_wipe(&extra, 1);
+    return n < 0 ? err_from_errno(errno) : n > 0 ? ERR_TOO_LARGE : 0;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static int read_to_end(int fd, size_t max, struct buf *out)
+{
+    for (size_t got = 0;;) {
+        size_t room = smaller(max - got, out->max - out->len);
+        if (room == 0) {
+            return expect_end(fd);
+        }
+        size_t step = smaller(room, READ_STEP);
+        uint8_t *at = buf_reserve(out, step);
+        if (at == NULL) {
+            return ERR_NOMEM;
+        }
+        ssize_t n = read_some(fd, at, step);
+        if (n < 0) {
+            return err_from_errno(errno);
+        }
+        buf_commit(out, (size_t)n);
+        got += (size_t)n;
+        if (n == 0) {
+            return 0;
+        }
+    }
+}
+
+static void cut(struct buf *b, size_t len)
+{
+    if (b->len > len) {
+        secret_wipe(b->bytes + len, b->len - len);
+        b->len = len;
+    }
+}
+
+static int read_open(int fd, const char *path, size_t max, struct buf *out, struct err_text *text)
+{
+    size_t before = out->len;
+    int err = read_to_end(fd, max, out);
+    if (err == 0) {
+        return 0;
+    }
+    cut(out, before);
+    if (err == ERR_TOO_LARGE) {
+        return err_say(text, err, "%s is larger than the %zu bytes that are read of such a file",
+                       path, smaller(max, out->max - before));
+    }
+    return err_say(text, err, "cannot read %s: %s", path, err_name(err));
+}
+
+int file_read(const char *path, bool follow, size_t max, struct buf *out, struct err_text *text)
+{
+    int fd = -1;
+    struct stat st;
+    int err = open_regular(path, follow, &fd, &st, text);
+    if (err == 0) {
+        err = read_open(fd, path, max, out, text);
+    }
+    fd_close(&fd);
+    return err;
+}
+
+/* Ours, and closed to everybody else. */
+static int check_private(const char *path, const struct stat *st, struct err_text *text)
+{
+    unsigned mode = st->st_mode & 07777;
+    if (st->st_uid != geteuid()) {
+        return err_say(text, ERR_INSECURE, "%s belongs to uid %u (mode %04o), not to uid %u", path,
+                       st->st_uid, mode, geteuid());
+    }
+    if ((mode & 077) != 0) {
+        return err_say(text, ERR_INSECURE,
+                       "%s is open to other users (mode %04o): run chmod %s '%s'", path, mode,
+                       S_ISDIR(st->st_mode) ? "700" : "600", path);
+    }
+    return 0;
+}
+
+int file_read_private(const char *path, size_t max, struct buf *out, struct err_text *text)
+{
+    int fd = -1;
+    struct stat st;
+    int err = open_regular(path, false, &fd, &st, text);
+    if (err == 0) {
+        err = check_private(path, &st, text);
+    }
+    if (err == 0) {
+        err = read_open(fd, path, max, out, text);
+    }
+    fd_close(&fd);
+    return err;
+}
+
+/* Folders */
+
+/* `path` without trailing slashes: with one, O_NOFOLLOW would follow. */
+static int path_trim(const char *path, char ret[PATH_SIZE], struct err_text *text)
+{
+    size_t len = strnlen(path, PATH_SIZE);
+    while (len > 1 && path[len - 1] == '/') {
+        len--;
+    }
+    if (len == 0 || len >= PATH_SIZE) {
+        return err_say(text, len == 0 ? ERR_INVALID : ERR_TOO_LARGE,
+                       "a path of 1 to %d bytes was expected", PATH_SIZE - 1);
+    }
+    memcpy(ret, path, len);
+    ret[len] = '\0';
+    return 0;
+}
+
+/* The folder that holds `path` (trimmed). */
+static void path_parent(const char *path, char ret[PATH_SIZE])
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : (size_t)(slash - path);
+    while (len > 0 && path[len - 1] == '/') {
+        len--;
+    }
+    memcpy(ret, path, len);
+    ret[len] = '\0';
+    if (len == 0) {
+        CHECK(str_copy(ret, PATH_SIZE, slash == NULL ? "." : "/") == 0);
+    }
+}
+
+int dir_sync(int dir_fd)
+{
+    /* EINVAL: the filesystem keeps no folder of its own to sync (some FUSE ones). */
+    return sync_fd(dir_fd) == 0 || errno == EINVAL ? 0 : err_from_errno(errno);
+}
+
+static int dir_sync_path(const char *path, struct err_text *text)
+{
+    int fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    if (fd < 0) {
+        return say_errno(text, "open", path, errno);
+    }
+    int err = dir_sync(fd);
+    fd_close(&fd);
+    return err < 0 ? err_say(text, err, "cannot sync %s: %s", path, err_name(err)) : 0;
+}
+
+/* Why `path` could not be opened as a folder. */
+static int say_no_folder(struct err_text *text, const char *path, int errnum)
+{
+    struct stat st;
+    if ((errnum == ELOOP || errnum == ENOTDIR) && lstat(path, &st) == 0) {
+        if (S_ISLNK(st.st_mode)) {
+            return err_say(text, ERR_INSECURE,
+                           "%s is a symbolic link, where a folder itself was expected", path);
+        }
+        return err_say(text, ERR_INVALID, "%s is not a folder", path);
+    }
+    if (errnum == ENOTDIR) {
+        return err_say(text, ERR_INVALID, "a part of %s is not a folder", path);
+    }
+    return say_errno(text, "open", path, errnum);
+}
+
+int dir_open_private(const char *path, int *ret_fd, struct err_text *text)
+{
+    char trimmed[PATH_SIZE];
+    int err = path_trim(path, trimmed, text);
+    if (err < 0) {
+        return err;
+    }
+    int fd = open_at(AT_FDCWD, trimmed, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (fd < 0) {
+        return say_no_folder(text, trimmed, errno);
+    }
+    struct stat st;
+    err = fstat(fd, &st) == 0 ? check_private(trimmed, &st, text)
+                              : say_errno(text, "look at", trimmed, errno);
+    if (err < 0) {
+        fd_close(&fd);
+        return err;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* From the deepest folder that is there downwards. EEXIST is fine: another process of ours may be
+ * making the same folders, and the result is checked anyway. */
+static int make_folders(const char *path, struct err_text *text)
+{
+    char parent[PATH_SIZE];
+    path_parent(path, parent);
+    int made = mkdir(path, 0700);
+    if (made != 0 && errno == ENOENT && strcmp(parent, path) != 0) {
+        int err = make_folders(parent, text);
+        if (err < 0) {
+            return err;
+        }
+        made = mkdir(path, 0700);
+    }
+    if (made != 0) {
+        return errno == EEXIST ? 0 : say_errno(text, "make the folder", path, errno);
+    }
+    return dir_sync_path(parent, text);
+}
+
+int dir_ensure_private(const char *path, struct err_text *text)
+{
+    char trimmed[PATH_SIZE];
+    int fd = -1;
+    int err = dir_open_private(path, &fd, text);
+    if (err == ERR_NOT_FOUND) {
+        err = path_trim(path, trimmed, text);
+        if (err == 0) {
+            err = make_folders(trimmed, text);
+        }
+        if (err == 0) {
+            err = dir_open_private(path, &fd, text);
+        }
+    }
+    fd_close(&fd);
+    return err;
+}
+
+/* Replacing */
+
+struct target {
+    const char *path; /* as the caller named it, for the texts */
+    int dir_fd;
+    char name[256];
+    char temp[sizeof(FILE_TEMP_PREFIX) + 16]; /* "" when there is none to remove */
+};
+
+static int target_open(struct target *t, const char *path, struct err_text *text)
+{
+    char trimmed[PATH_SIZE];
+    char parent[PATH_SIZE];
+    *t = (struct target){.path = path, .dir_fd = -1};
+    int err = path_trim(path, trimmed, text);
+    if (err < 0) {
+        return err;
+    }
+    const char *slash = strrchr(trimmed, '/');
+    const char *name = slash == NULL ? trimmed : slash + 1;
+    if (path[strlen(trimmed)] != '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        return err_say(text, ERR_INVALID, "%s names a folder, where a file was expected", path);
+    }
+    if (str_copy(t->name, sizeof(t->name), name) < 0) {
+        return say_errno(text, "write", path, ENAMETOOLONG);
+    }
+    path_parent(trimmed, parent);
+    t->dir_fd = open_at(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
+    return t->dir_fd < 0 ? say_errno(text, "open", parent, errno) : 0;
+}
+
+/* An empty 0600 file of a name nobody has. */
+static int temp_open(struct target *t, int *ret_fd)
+{
+    for (int i = 0; i < CREATE_TRIES; i++) {
+        uint8_t random[8];
+        char suffix[2 * sizeof(random) + 1];
+        if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+            return -1;
+        }
+        hex_encode(random, sizeof(random), suffix);
+        (void)snprintf(t->temp, sizeof(t->temp), "%s%s", FILE_TEMP_PREFIX, suffix);
+        *ret_fd = open_at(t->dir_fd, t->temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+        if (*ret_fd >= 0) {
+            return 0;
+        }
+        t->temp[0] = '\0';
+        if (errno != EEXIST) {
+            return -1;
+        }
+    }
+    return -1;
+}
+
+static int temp_write(struct target *t, const void *bytes, size_t len)
+{
+    int fd = -1;
+    if (temp_open(t, &fd) != 0) {
+        return -1;
+    }
+    int r = write_all(fd, bytes, len);
+    if (r == 0) {
+        r = sync_fd(fd);
+    }
+    int errnum = errno;
+    fd_close(&fd);
+    errno = errnum;
+    return r;
+}
+
+/* Give the finished file its name. A link leaves the temporary name behind, for the caller. */
+static int target_name(struct target *t, bool may_replace)
+{
+    if (!may_replace) {
+        return linkat(t->dir_fd, t->temp, t->dir_fd, t->name, 0);
+    }
+    if (renameat(t->dir_fd, t->temp, t->dir_fd, t->name) != 0) {
+        return -1;
+    }
+    t->temp[0] = '\0';
+    return 0;
+}
+
+static void target_close(struct target *t)
+{
+    if (t->temp[0] != '\0') {
+        (void)unlinkat(t->dir_fd, t->temp, 0);
+    }
+    fd_close(&t->dir_fd);
+}
+
+static int write_whole(const char *path, bool may_replace, const void *bytes, size_t len,
+                       struct err_text *text)
+{
+    struct target t;
+    int err = target_open(&t, path, text);
+    if (err == 0 && (temp_write(&t, bytes, len) != 0 || target_name(&t, may_replace) != 0)) {
+        err = say_errno(text, "write", path, errno);
+    }
+    if (err == 0) {
+        err = dir_sync(t.dir_fd);
+        if (err < 0) {
+            (void)err_say(text, err, "%s is written, but its folder cannot be synced: %s", path,
+                          err_name(err));
+        }
+    }
+    target_close(&t);
+    return err;
+}
+
+int file_replace(const char *path, const void *bytes, size_t len, struct err_text *text)
+{
+    return write_whole(path, true, bytes, len, text);
+}
+
+int file_create(const char *path, const void *bytes, size_t len, struct err_text *text)
+{
+    return write_whole(path, false, bytes, len, text);
+}
+
+/* Locks */
+
+/* Declared by hand: the header that does is <sys/file.h>, a name of our own as well. */
+int flock(int fd, int operation);
+
+int lock_take(const char *path, int *ret_fd, struct err_text *text)
+{
+    int fd = open_at(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0) {
+        return say_errno(text, "open the lock", path, errno);
+    }
+    int r = 0;
+    do {
+        r = flock(fd, LOCK_EX | LOCK_NB);
+    } while (r != 0 && errno == EINTR);
+    if (r == 0) {
+        *ret_fd = fd;
+        return 0;
+    }
+    int err = errno == EWOULDBLOCK
+                  ? err_say(text, ERR_LOCKED, "%s is held by another process", path)
+                  : say_errno(text, "lock", path, errno);
+    fd_close(&fd);
+    return err;
+}
+
+int home_dir(char *ret, size_t size)
+{
+    const char *home = getenv("HOME");
+    if (home != NULL && home[0] == '/') {
+        return strlen(home) < size ? str_copy(ret, size, home) : ERR_TOO_LARGE;
+    }
+    struct passwd entry;
+    struct passwd *found = NULL;
+    char strings[PATH_SIZE];
+    int errnum = getpwuid_r(geteuid(), &entry, strings, sizeof(strings), &found);
+    if (errnum != 0) {
+        return errnum == ERANGE ? ERR_TOO_LARGE : err_from_errno(errnum);
+    }
+    if (found == NULL || entry.pw_dir == NULL || entry.pw_dir[0] != '/') {
+        return ERR_NOT_FOUND;
+    }
+    return strlen(entry.pw_dir) < size ? str_copy(ret, size, entry.pw_dir) : ERR_TOO_LARGE;
+}

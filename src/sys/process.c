@@ -1,0 +1,225 @@
+/*
+ * Hardening of our own process, peers, and children.
+ *
+ * Children are forked, not posix_spawn()ed: that cannot close everything. Between fork and exec
+ * only async-signal-safe calls are made, since other threads may have held any lock.
+ */
+#include "sys/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sys/file.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+
+/* A file opened later must not land on a standard descriptor, where a message would be written
+ * into it. */
+static int open_standard_fds(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Both would kill us where an error code is wanted: a peer that is gone, a file size limit. */
+static int ignore_deadly_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    return sigaction(SIGPIPE, &ignore, NULL) == 0 && sigaction(SIGXFSZ, &ignore, NULL) == 0 ? 0
+                                                                                            : -1;
+}
+
+/* The kernel sets this bit again at each exec: it cannot be inherited, each program does it. */
+static int forbid_tracing(void)
+{
+#ifdef WITH_ASAN
+    return 0; /* the leak check traces its own process */
+#else
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+}
+
+int process_harden(void)
+{
+    const struct rlimit no_core = {0};
+    (void)umask(077);
+    if (open_standard_fds() != 0 || ignore_deadly_signals() != 0 ||
+        setrlimit(RLIMIT_CORE, &no_core) != 0 || forbid_tracing() != 0) {
+        return err_from_errno(errno);
+    }
+    return 0;
+}
+
+int peer_of(int fd, uid_t *ret_uid, pid_t *ret_pid)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+        return err_from_errno(errno);
+    }
+    *ret_uid = peer.uid;
+    *ret_pid = peer.pid;
+    return 0;
+}
+
+/* Children */
+
+enum { SOCKET_FD = 3, REPORT_FD = 4, FIRST_FREE_FD = 5 };
+
+/* Ignored signals and the mask survive exec: ours would become the child's. */
+static int reset_signals(void)
+{
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    for (int s = 1; s < NSIG; s++) {
+        (void)sigaction(s, &usual, NULL); /* fails for those that cannot be set anyway */
+    }
+    sigset_t none;
+    (void)sigemptyset(&none);
+    return sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Leave exactly 0 and 1 (/dev/null), 2 (ours), 3 (the socket) and, until exec, the report. What we
+ * keep is lifted first, so that no dup2() below can hit it. */
+static int arrange_fds(int socket_fd, int report_fd)
+{
+    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int high_null = fcntl(null_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    int high_report = fcntl(report_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    int high_socket = socket_fd < 0 ? -1 : fcntl(socket_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    if (high_null < 0 || high_report < 0 || (socket_fd >= 0 && high_socket < 0)) {
+        return -1;
+    }
+    if (dup2(high_null, 0) < 0 || dup2(high_null, 1) < 0 ||
+        dup3(high_report, REPORT_FD, O_CLOEXEC) < 0) {
+        return -1;
+    }
+    if (socket_fd >= 0) {
+        if (dup2(high_socket, SOCKET_FD) < 0) {
+            return -1;
+        }
+    } else {
+        (void)close(SOCKET_FD);
+    }
+    return close_range(FIRST_FREE_FD, ~0U, 0);
+}
+
+struct child {
+    const char *path;
+    char *const *argv;
+    char *const *envp;
+    int socket_fd;
+    int report_fd;
+};
+
+/* Returns only to say that it failed: the parent reads errno from the report. */
+static _Noreturn void child_run(const struct child *c)
+{
+    int report_fd = c->report_fd;
+    if (setsid() >= 0 && arrange_fds(c->socket_fd, c->report_fd) == 0) {
+        report_fd = REPORT_FD;
+        if (reset_signals() == 0) {
+            (void)execve(c->path, c->argv, c->envp);
+        }
+    }
+    int errnum = errno;
+    (void)!write(report_fd, &errnum, sizeof(errnum));
+    _exit(127);
+}
+
+/* fork() with every signal blocked: a signal between fork and exec must not run the parent's
+ * signal functions in the child. */
+static pid_t fork_child(const struct child *c)
+{
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t pid = fork();
+    if (pid == 0) {
+        child_run(c);
+    }
+    int errnum = errno;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = errnum;
+    return pid;
+}
+
+/* 0 once the child runs its program (close-on-exec ended the report), else the child's errno. */
+static int read_report(int fd)
+{
+    int errnum = 0;
+    ssize_t n = 0;
+    do {
+        n = read(fd, &errnum, sizeof(errnum));
+    } while (n < 0 && errno == EINTR);
+    if (n == 0) {
+        return 0;
+    }
+    return n == (ssize_t)sizeof(errnum) ? errnum : EIO;
+}
+
+static void reap(pid_t pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
+int process_spawn(const char *path, char *const argv[], char *const envp[], int socket_fd,
+                  pid_t *ret_pid, int *ret_pid_fd)
+{
+    int report[2] = {-1, -1};
+    if (pipe2(report, O_CLOEXEC) != 0) {
+        return err_from_errno(errno);
+    }
+    struct child c = {
+        .path = path,
+        .argv = argv,
+        .envp = envp,
+        .socket_fd = socket_fd,
+        .report_fd = report[1],
+    };
+    pid_t pid = fork_child(&c);
+    int errnum = pid < 0 ? errno : 0;
+    fd_close(&report[1]);
+    if (pid > 0) {
+        errnum = read_report(report[0]);
+    }
+    fd_close(&report[0]);
+    int pid_fd = -1;
+    if (pid > 0 && errnum == 0) {
+        pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+        if (pid_fd < 0) {
+            errnum = errno;
+            (void)kill(pid, SIGKILL);
+        }
+    }
+    if (errnum != 0) {
+        if (pid > 0) {
+            reap(pid);
+        }
+        /* EAGAIN of fork() is a limit on processes, not a reason to poll. */
+        return errnum == EAGAIN ? ERR_BUSY : err_from_errno(errnum);
+    }
+    *ret_pid = pid;
+    *ret_pid_fd = pid_fd;
+    return 0;
+}
