@@ -1,0 +1,114 @@
+"""Runs the test_* functions of the file that was started, and prints TAP.
+
+    python3 x_test.py             every test
+    python3 x_test.py test_a …    those
+    python3 x_test.py --list      their names
+
+A test passes by returning, fails by raising, and is skipped by skip("reason"). Each has a time
+limit, DEFAULT_LIMIT_S unless @limit(seconds) says otherwise. At the limit, and on SIGTERM, an
+exception is raised inside the test, so that `with` and `finally` clean up.
+"""
+
+import signal
+import sys
+import threading
+import time
+import traceback
+
+DEFAULT_LIMIT_S = 60
+CLEANUP_LIMIT_S = 20
+
+
+class Skip(Exception):
+    pass
+
+
+class Stopped(BaseException):
+    """Not an Exception, so that no `except Exception` inside a test swallows it."""
+
+
+def skip(reason):
+    raise Skip(reason)
+
+
+def limit(seconds):
+    def mark(function):
+        function.limit_s = seconds
+        return function
+    return mark
+
+
+def in_threads(count, function):
+    """function(0) … function(count - 1) at once; their results, or the first exception."""
+    results, errors = [None] * count, []
+
+    def work(index):
+        try:
+            results[index] = function(index)
+        except BaseException as error:  # handed to the caller below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def wait_until(predicate, timeout=10, what=None, pause=0.02):
+    """The first true value of predicate(). AssertionError when there is none in time."""
+    end = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {timeout} s in vain for {what or predicate}")
+        time.sleep(pause)
+
+
+def _on_alarm(signum, _frame):
+    # One more alarm, should the cleanup hang as well.
+    signal.alarm(CLEANUP_LIMIT_S)
+    raise Stopped("the time limit is over" if signum == signal.SIGALRM else "stopped by SIGTERM")
+
+
+def _run(number, name, function):
+    signal.alarm(getattr(function, "limit_s", DEFAULT_LIMIT_S))
+    try:
+        function()
+    except Skip as reason:
+        print(f"ok {number} - {name} # SKIP {reason}")
+    except BaseException:
+        for line in traceback.format_exc().rstrip().splitlines():
+            print(f"# {line}")
+        print(f"not ok {number} - {name}")
+        return False
+    else:
+        print(f"ok {number} - {name}")
+    finally:
+        signal.alarm(0)
+        sys.stdout.flush()
+    return True
+
+
+def main():
+    module = sys.modules["__main__"]
+    tests = {name: value for name, value in vars(module).items()
+             if name.startswith("test_") and callable(value)}
+    words = sys.argv[1:]
+    if words == ["--list"]:
+        print("\n".join(tests))
+        return
+    unknown = [word for word in words if word not in tests]
+    if unknown:
+        sys.exit(f"no test {unknown[0]}; there are {', '.join(tests)}")
+    signal.signal(signal.SIGALRM, _on_alarm)
+    signal.signal(signal.SIGTERM, _on_alarm)
+    names = words or list(tests)
+    print(f"1..{len(names)}")
+    results = [_run(i + 1, name, tests[name]) for i, name in enumerate(names)]
+    sys.exit(0 if results and all(results) else 1)
