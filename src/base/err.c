@@ -38,6 +38,7 @@ int err_from_errno(int errnum)
         return ERR_TOO_LARGE;
     case EINVAL:
     case EISDIR:
+    case ENOEXEC:
     case ELOOP:
         return ERR_INVALID;
     case ENOENT:
@@ -47,6 +48,7 @@ int err_from_errno(int errnum)
     case EEXIST:
         return ERR_EXISTS;
     case EBUSY:
+    case ETXTBSY:
     case EMFILE:
     case ENFILE:
     case ENOBUFS:

@@ -172,7 +172,7 @@ static int64_t civil_to_ms(const struct civil *c)
 void wall_format(int64_t wall_ms, char *buf, size_t size)
 {
     int64_t days = wall_ms / DAY_MS - (wall_ms % DAY_MS < 0 ? 1 : 0);
-    int64_t ms = wall_ms - days * DAY_MS;
+    int64_t ms = (wall_ms % DAY_MS + DAY_MS) % DAY_MS;
     /* Years 0 to 9999: what RFC 3339 can say. */
     if (wall_ms == 0 || days < days_from_civil(0, 1, 1) || days > days_from_civil(9999, 12, 31)) {
         (void)snprintf(buf, size, "-");
