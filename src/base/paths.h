@@ -15,14 +15,12 @@
 #define BASE_PATHS_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
-#define PATHS_SIZE          1024 /* of each path, NUL included */
-#define PATHS_SOCKET_LEN    107  /* bytes that fit into sockaddr_un beside the NUL, on Linux */
-#define PATHS_RUN_USER_SIZE 32
+#define PATHS_SIZE       1024 /* of each path, NUL included */
+#define PATHS_SOCKET_LEN 107  /* bytes that fit into sockaddr_un beside the NUL, on Linux */
 
 struct paths {
     char runtime_dir[PATHS_SIZE];
@@ -36,21 +34,20 @@ struct paths {
 struct paths_world {
     char *(*lookup)(const char *name);
     uint32_t uid;
-    /* The folder paths_run_user() names exists, is no symbolic link, belongs to `uid`, and nobody
-     * else has any right on it. Asked only when XDG_RUNTIME_DIR does not decide. */
+    /* Does `dir` exist, is no symbolic link, belongs to `uid`, and nobody else has any right on it?
+     * Asked of /run/user/UID, and only when XDG_RUNTIME_DIR does not decide. */
     bool (*is_ours)(const char *dir, uint32_t uid);
-    bool obey_socket; /* the command line: $CREDWARDEN_SOCKET names the socket */
 };
 
-/* "/run/user/UID" */
-void paths_run_user(uint32_t uid, char *buf, size_t size);
-
-/* ERR_INVALID: HOME is needed but unset or relative, or CREDWARDEN_SOCKET is relative.
- * ERR_TOO_LARGE: a path beyond PATHS_SIZE, or a socket path beyond what the system takes; the text
- * says the length, the limit, and what to do. */
+/* All of them, for the daemon. ERR_INVALID: HOME is needed but unset or relative. ERR_TOO_LARGE: a
+ * path beyond PATHS_SIZE, or a socket path beyond what the system takes; the text says the length,
+ * the limit, and what to do. */
 int paths_find(const struct paths_world *world, struct paths *ret, struct err_text *text);
 
-/* True when CREDWARDEN_SOCKET names the socket: such a daemon is not ours to start. */
-bool paths_socket_is_given(const struct paths_world *world);
+/* Only the socket, as the command line wants it: needs no HOME when the runtime folder is known.
+ * `ret_given`: CREDWARDEN_SOCKET named it, so its daemon is not ours to start. Errors as above, and
+ * ERR_INVALID when CREDWARDEN_SOCKET is relative. */
+int paths_find_socket(const struct paths_world *world, char ret[PATHS_SIZE], bool *ret_given,
+                      struct err_text *text);
 
 #endif
