@@ -237,12 +237,12 @@ int file_read_private(const char *path, size_t max, struct buf *out, struct err_
 static int path_trim(const char *path, char ret[PATH_SIZE], struct err_text *text)
 {
     size_t len = strnlen(path, PATH_SIZE);
-    while (len > 1 && path[len - 1] == '/') {
-        len--;
-    }
-    if (len == 0 || len >= PATH_SIZE) {
+    if (len == 0 || len == PATH_SIZE) {
         return err_say(text, len == 0 ? ERR_INVALID : ERR_TOO_LARGE,
                        "a path of 1 to %d bytes was expected", PATH_SIZE - 1);
+    }
+    while (len > 1 && path[len - 1] == '/') {
+        len--;
     }
     memcpy(ret, path, len);
     ret[len] = '\0';
@@ -378,7 +378,8 @@ static int target_open(struct target *t, const char *path, struct err_text *text
     }
     const char *slash = strrchr(trimmed, '/');
     const char *name = slash == NULL ? trimmed : slash + 1;
-    if (path[strlen(trimmed)] != '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+    if (path[strlen(trimmed)] != '\0' || name[0] == '\0' || strcmp(name, ".") == 0 ||
+        strcmp(name, "..") == 0) {
         return err_say(text, ERR_INVALID, "%s names a folder, where a file was expected", path);
     }
     if (str_copy(t->name, sizeof(t->name), name) < 0) {

@@ -52,19 +52,18 @@ int program_path(const char *name, char *ret, size_t size)
         return ERR_INVALID;
     }
     const char *chosen = getenv("CREDWARDEN_LIBEXEC");
-    if (chosen != NULL && chosen[0] == '/' && look_in(chosen, name, ret, size) == 0) {
-        return 0;
+    int err = ERR_NOT_FOUND;
+    if (chosen != NULL && chosen[0] == '/') {
+        err = look_in(chosen, name, ret, size);
     }
-    if (running_path(beside) == 0) {
-        char *slash = strrchr(beside, '/');
-        if (slash != NULL) {
-            *slash = '\0';
-            if (look_in(beside, name, ret, size) == 0) {
-                return 0;
-            }
-        }
+    if (err == ERR_NOT_FOUND && running_path(beside) == 0) {
+        *strrchr(beside, '/') = '\0';
+        err = look_in(beside, name, ret, size);
     }
-    return look_in(CREDWARDEN_LIBEXECDIR, name, ret, size);
+    if (err == ERR_NOT_FOUND) {
+        err = look_in(CREDWARDEN_LIBEXECDIR, name, ret, size);
+    }
+    return err;
 }
 
 bool program_is_replaced(void)
