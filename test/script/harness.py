@@ -60,6 +60,11 @@ def program(name):
     raise AssertionError(f"{BUILD} builds no {name}")
 
 
+def is_sanitized():
+    options = json.loads((BUILD / "meson-info" / "intro-buildoptions.json").read_text())
+    return any(option["name"] == "b_sanitize" and option["value"] != "none" for option in options)
+
+
 # ---- guards ----
 
 def assert_loopback(url):
@@ -312,8 +317,19 @@ class World:
         for path in (self.config, self.share, self.state, self.runtime, self.programs,
                      self.folder / "tmp"):
             path.mkdir(mode=0o700, parents=True)
+        sanitized = is_sanitized()
         for name in PROGRAMS:
-            (self.programs / name).symlink_to(program(name))
+            place = self.programs / name
+            if sanitized:
+                # The daemon and the spender get a clean environment; this gives them the one of
+                # the sanitizers back, or their reports would go nowhere.
+                place.write_text("#!/bin/sh\n"
+                                 f"export ASAN_OPTIONS='{self.env['ASAN_OPTIONS']}'\n"
+                                 f"export UBSAN_OPTIONS='{self.env['UBSAN_OPTIONS']}'\n"
+                                 f"exec '{program(name)}' \"$@\"\n")
+                place.chmod(0o700)
+            else:
+                place.symlink_to(program(name))
 
     def _environment(self):
         return {
@@ -392,9 +408,12 @@ class World:
                                 **{"env": self.env, "stdin": subprocess.DEVNULL, **options})
 
     def start_lab(self, **options):
-        """start_lab(access_life="5s", kills_access="on"): as on the lab's command line."""
-        words = [str(program("credwarden-lab"))]
+        """start_lab(access_life="5s", kills_access=True): as on the lab's command line."""
+        words = [str(program("credwarden-lab")), "--quiet"]
+        if not options.pop("rotate", True):
+            words.append("--no-rotate")
         for name, value in options.items():
+            value = {True: "on", False: "off"}.get(value, value)
             words += [f"--{name.replace('_', '-')}", str(value)]
         process = self.start(words, stdout=subprocess.PIPE)
         line = process.stdout.readline().decode()

@@ -83,6 +83,20 @@ def test_the_search_finds_tokens_wherever_they_are():
                                   "home/cut.txt"], places
 
 
+def test_the_lab_is_at_hand():
+    with World() as world:
+        lab = world.start_lab(access_life="1h", kills_access=True)
+        assert lab.config()["kills_access"] and lab.config()["access_life_ms"] == 3600 * 1000
+        pair = lab.login("alice")
+        assert lab.use(pair["access_token"]).json["sub"] == "alice"
+        lab.script("resource", status=503, times=2)
+        assert [lab.use(pair["access_token"]).status for _ in range(3)] == [503, 503, 200]
+        assert [line["status"] for line in lab.log(endpoint="resource")] == [200, 503, 503, 200]
+        lab.revoke(pair["family"])
+        assert not lab.family(pair["family"])["alive"]
+        assert harness.LAB_TOKEN.match(pair["refresh_token"].encode())
+
+
 def test_a_failing_test_shows_no_token():
     token = "lab-" + "at-" + "0123456789abcdef" * 2
     assert token not in harness.redact(f"got {token}")
