@@ -137,13 +137,14 @@ void hex_encode(const uint8_t *bytes, size_t len, char *ret_text)
     ret_text[2 * len] = '\0';
 }
 
-static int hex_digit(char c)
+/* The value of a digit; 16 when it is none. */
+static unsigned hex_digit(char c)
 {
     if (is_digit(c)) {
-        return c - '0';
+        return (unsigned)(c - '0');
     }
     c = lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
 }
 
 int hex_decode(const char *text, uint8_t *ret_bytes, size_t len)
@@ -152,7 +153,7 @@ int hex_decode(const char *text, uint8_t *ret_bytes, size_t len)
         return ERR_INVALID;
     }
     for (size_t i = 0; i < 2 * len; i++) {
-        if (hex_digit(text[i]) < 0) {
+        if (hex_digit(text[i]) > 15) {
             return ERR_INVALID;
         }
     }

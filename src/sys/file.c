@@ -191,7 +191,7 @@ static int read_open(int fd, const char *path, size_t max, struct buf *out, stru
 int file_read(const char *path, bool follow, size_t max, struct buf *out, struct err_text *text)
 {
     int fd = -1;
-    struct stat st;
+    struct stat st = {0};
     int err = open_regular(path, follow, &fd, &st, text);
     if (err == 0) {
         err = read_open(fd, path, max, out, text);
@@ -219,7 +219,7 @@ static int check_private(const char *path, const struct stat *st, struct err_tex
 int file_read_private(const char *path, size_t max, struct buf *out, struct err_text *text)
 {
     int fd = -1;
-    struct stat st;
+    struct stat st = {0};
     int err = open_regular(path, false, &fd, &st, text);
     if (err == 0) {
         err = check_private(path, &st, text);
@@ -369,7 +369,7 @@ struct target {
 
 static int target_open(struct target *t, const char *path, struct err_text *text)
 {
-    char trimmed[PATH_SIZE];
+    char trimmed[PATH_SIZE] = "";
     char parent[PATH_SIZE];
     *t = (struct target){.path = path, .dir_fd = -1};
     int err = path_trim(path, trimmed, text);

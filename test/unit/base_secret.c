@@ -165,9 +165,11 @@ static void vm_flags(const void *p, char *ret, size_t size)
     ret[0] = '\0';
     FILE *f = fopen("/proc/self/smaps", "re");
     while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-        unsigned long from = 0;
-        unsigned long to = 0;
-        if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+        char *dash = NULL;
+        char *end = NULL;
+        uintptr_t from = strtoul(line, &dash, 16);
+        uintptr_t to = *dash == '-' ? strtoul(dash + 1, &end, 16) : 0;
+        if (end != NULL && *end == ' ') {
             is_here = (uintptr_t)p >= from && (uintptr_t)p < to;
         } else if (is_here && strncmp(line, "VmFlags:", 8) == 0) {
             (void)snprintf(ret, size, "%s", line);

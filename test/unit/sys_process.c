@@ -29,8 +29,6 @@
 #include "sys/file.h"
 #include "sys/process.h"
 
-extern char **environ;
-
 /* What both sides of a start need */
 
 static int count_fds(void)
