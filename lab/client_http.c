@@ -102,7 +102,7 @@ static int head_parse(const char *head, int *ret_status, struct http_head *ret)
 static int answer_parse(struct buf *raw, int *ret_status, struct buf *out)
 {
     char *text = (char *)raw->bytes;
-    char *end = raw->len == 0 ? NULL : memmem(text, raw->len, "\r\n\r\n", 4);
+    char *end = text == NULL ? NULL : strstr(text, "\r\n\r\n");
     struct http_head head;
     struct http_body body;
     size_t head_len;

@@ -20,6 +20,7 @@ struct conn {
     uv_tcp_t tcp;
     uv_timer_t timer;
     uv_write_t write;
+    uv_shutdown_t shutdown;
     struct server *server;
     struct buf in;         /* bytes not yet consumed */
     struct buf head_bytes; /* of the request at hand; empty: still to come */
@@ -33,6 +34,7 @@ struct conn {
     int handles; /* open libuv handles of this connection */
     bool busy;   /* an exchange is under way */
     bool keep_alive;
+    bool draining; /* refused: what still comes is thrown away */
     bool closing;
     char room[READ_SIZE];
 };
@@ -103,6 +105,17 @@ static void answer_done(struct conn *c)
     conn_advance(c);
 }
 
+/* A refusal must reach a peer that is still sending: closing with bytes unread would reset the
+ * connection and take the answer along. So say that this was all, and read on for a moment. */
+static void drain(struct conn *c)
+{
+    c->draining = true;
+    expect_within(c, SERVER_DRAIN_TIME_MS);
+    if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, NULL) != 0 ||
+        uv_read_start((uv_stream_t *)&c->tcp, on_room, on_read) != 0)
+        conn_close(c);
+}
+
 static void on_written(uv_write_t *write, int status)
 {
     struct conn *c = write->data;
@@ -112,7 +125,7 @@ static void on_written(uv_write_t *write, int status)
     if (status != 0)
         conn_close(c);
     else if (!c->busy) /* a refusal outside of any exchange */
-        conn_close(c);
+        drain(c);
     else if (reply_is_over(&c->exchange.reply, c->sent))
         answer_done(c);
     else if (c->exchange.reply.pause_ms > 0)
@@ -328,7 +341,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *bytes)
     struct conn *c = stream->data;
     bool begins = c->in.len == 0 && c->head_bytes.len == 0;
 
-    if (n == 0)
+    if (n == 0 || (n > 0 && c->draining))
         return;
     if (n < 0 || buf_add(&c->in, bytes->base, (size_t)n) != 0) {
         conn_close(c);

@@ -15,6 +15,7 @@
 #define SERVER_CONNECTIONS_MAX 1024
 #define SERVER_HEAD_MAX        (32 * 1024)
 #define SERVER_BODY_MAX        (1024 * 1024)
+#define SERVER_DRAIN_TIME_MS   1000
 #define SERVER_IDLE_TIME_MS    30000 /* between requests, for a whole request, and for a write */
 
 struct server {

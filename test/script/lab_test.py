@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -37,10 +38,10 @@ class LabUnderTest(Lab):
                 answer += piece
         return answer
 
-    def client(self, *words):
+    def client(self, *words, **options):
         command = [str(program("credwarden-lab-client")), "--lab", self.url, *map(str, words)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              timeout=60, check=False)
+                              timeout=60, check=False, **options)
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -295,7 +296,7 @@ def test_replaced_answers_commit_only_when_told_to():
                 pair = it.login()
                 it.script("token", family=pair["family"], commit=commit, **quirk)
                 answer = it.spend(pair["refresh_token"])
-                assert answer.status != 200 or b"<html" in answer.body.lower()
+                assert answer.status != 200 or b"doctype html" in answer.body
                 line = it.log(endpoint="token")[-1]
                 assert line["committed"] == commit and line["status"] == answer.status
                 assert is_good(it, pair) == (not commit), quirk
@@ -415,8 +416,7 @@ def test_requests_sent_ahead_are_answered_in_order():
         it.script("resource", delay_before_ms=100)
         answer = it.raw(f"{one}\r\nGET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n"
                         f"{one}Connection: close\r\n\r\n")
-        statuses = [line.split()[1] for line in answer.split(b"\r\n")
-                    if line.startswith(b"HTTP/1.1 ")]
+        statuses = re.findall(rb"HTTP/1\.1 (\d+) ", answer)
         assert statuses == [b"200", b"404", b"200"], statuses
 
 
@@ -504,7 +504,7 @@ def test_a_client_tells_why_it_has_no_token():
         assert code == 0 and all(line["error"] == "token command: exit code 6" for line in lines)
         code, lines = it.client(*common, "--store", it.folder / "nothing.json")
         assert code == 0 and not any(line["ok"] for line in lines)
-        code, lines = it.client(*common)
+        code, lines = it.client(*common, stderr=subprocess.DEVNULL)  # which way to a token?
         assert code == 2 and lines == []
 
 
