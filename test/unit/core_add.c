@@ -1,0 +1,232 @@
+/*
+ * `add`: from captured to believed. What cannot be believed leaves nothing behind, unless it was
+ * spent on the way: then it is never dropped.
+ */
+#include "core_story.h"
+
+static struct event added(const struct story *st, enum policy policy, int64_t life_ms)
+{
+    struct event ev = {.kind = EV_ADDED, .waiter = 1};
+    ev.added.rules = st->rules;
+    ev.added.policy = policy;
+    ev.added.pair = pair_of(st, 1, life_ms);
+    ev.added.deadline_boot_ms = st->now.boot_ms + 60 * SECOND_MS;
+    return ev;
+}
+
+static void the_server_names_the_subject_and_it_is_adopted(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    expect(st, added(st, POLICY_ALWAYS, HOUR_MS), "");
+    expect(st, timer(), "ask-identity");
+    expect(st, want(st, 2, -1), "");
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 99), "adopt(live,s99)");
+    expect(st, (struct event){.kind = EV_ADOPTED}, "answer(1,done) answer(2,token)");
+    story_free(st);
+}
+
+static void a_provider_that_cannot_be_asked_is_taken_at_its_word(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.has_identity = false;
+    expect(st, added(st, POLICY_NEVER, HOUR_MS), "");
+    expect(st, timer(), "adopt(live,s0)");
+    expect(st, (struct event){.kind = EV_ADOPTED}, "answer(1,done)");
+    story_free(st);
+}
+
+static void another_subject_than_the_profiles_is_turned_away(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = added(st, POLICY_ALWAYS, HOUR_MS);
+    ev.added.expected_subject = fp_of(99);
+    expect(st, ev, "");
+    expect(st, timer(), "ask-identity");
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 98), "answer(1,subject-differs) retire");
+    expect(st, (struct event){.kind = EV_RETIRED}, "");
+    expect(st, want(st, 2, -1), "answer(2,profile-unknown)");
+    story_free(st);
+}
+
+static void an_expired_access_token_is_renewed_before_the_question(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = added(st, POLICY_ALWAYS, HOUR_MS);
+    ev.added.pair.expires_wall_ms = WALL0 - HOUR_MS;
+    expect(st, ev, "");
+    expect(st, timer(), "lease");
+    present(st, 1, false);
+    expect(st, granted(st, 2, HOUR_MS), "settle(g2,unproven,spent)");
+    expect(st, of_intent(st, EV_SETTLED), "unlease");
+    expect(st, timer(), "ask-identity");
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 99), "adopt(live,s99)");
+    expect(st, (struct event){.kind = EV_ADOPTED}, "answer(1,done)");
+    story_free(st);
+}
+
+static void what_was_spent_on_the_way_is_kept_in_quarantine(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = added(st, POLICY_ALWAYS, HOUR_MS);
+    ev.added.pair.expires_wall_ms = WALL0 - HOUR_MS;
+    ev.added.expected_subject = fp_of(99);
+    tell(st, ev);
+    tell(st, timer());
+    present(st, 1, false);
+    tell(st, granted(st, 2, HOUR_MS));
+    tell(st, of_intent(st, EV_SETTLED));
+    expect(st, timer(), "ask-identity");
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 98), "adopt(quarantined,s98)");
+    expect(st, (struct event){.kind = EV_ADOPTED},
+           "alarm-raise(subject) answer(1,subject-differs)");
+    story_free(st);
+}
+
+static void an_expired_pair_under_never_cannot_be_asked_about(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = added(st, POLICY_NEVER, HOUR_MS);
+    ev.added.pair.expires_wall_ms = WALL0 - HOUR_MS;
+    tell(st, ev);
+    expect(st, timer(), "answer(1,policy-forbids) retire");
+    story_free(st);
+}
+
+static void a_revoked_access_token_is_renewed_by_policy_else_turned_away(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, added(st, POLICY_NEVER, HOUR_MS));
+    tell(st, timer());
+    expect(st, named(EV_IDENTITY, IDENTITY_REVOKED, 0), "answer(1,pair-rejected) retire");
+    story_free(st);
+
+    st = story_new();
+    tell(st, added(st, POLICY_ALWAYS, HOUR_MS));
+    tell(st, timer());
+    expect(st, named(EV_IDENTITY, IDENTITY_REVOKED, 0), "");
+    expect(st, timer(), "lease");
+    present(st, 1, false);
+    tell(st, answered(st, VERDICT_REFUSED));
+    expect(st, of_intent(st, EV_CLOSED), "unlease answer(1,pair-rejected) retire");
+    expect(st, store_failed(), "alarm-raise(store) alarm-raise(dead)");
+    until_due(st);
+    expect(st, timer(), "retire"); /* until nothing is left of it */
+    story_free(st);
+}
+
+static void a_server_that_does_not_answer_is_asked_again_then_the_add_gives_up(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    int asked = 0;
+    tell(st, added(st, POLICY_ALWAYS, HOUR_MS));
+    for (;;) {
+        until_due(st);
+        tell(st, timer());
+        if (strcmp(st->said, "ask-identity") != 0)
+            break;
+        asked++;
+        expect(st, named(EV_IDENTITY, IDENTITY_UNANSWERED, 0), "");
+    }
+    assert_true(asked >= 3 && asked < 40);
+    assert_string_equal(st->said, "answer(1,provider-unreachable) retire");
+    story_free(st);
+}
+
+static void a_full_disk_at_the_adoption_is_told_and_overcome(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, added(st, POLICY_ALWAYS, HOUR_MS));
+    tell(st, timer());
+    tell(st, named(EV_IDENTITY, IDENTITY_NAMED, 99));
+    expect(st, store_failed(), "alarm-raise(store) answer(1,store-failed)");
+    until_due(st);
+    expect(st, timer(), "ask-identity");
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 99), "adopt(live,s99)");
+    expect(st, (struct event){.kind = EV_ADOPTED}, "alarm-clear(store)");
+    story_free(st);
+}
+
+static void an_add_cut_short_by_a_crash_leaves_nothing(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.unproven = true;
+    ev.loaded.standing = STANDING_UNPROVEN;
+    ev.loaded.subject = (struct fp){{0}};
+    expect(st, ev, "retire");
+    story_free(st);
+
+    st = story_new(); /* spent already: ours alone, so it goes on */
+    ev.loaded.generation = 2;
+    expect(st, ev, "");
+    expect(st, timer(), "ask-identity");
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 99), "adopt(live,s99)");
+    story_free(st);
+}
+
+static void standby_does_not_spend_what_the_file_still_serves(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = added(st, POLICY_STANDBY, HOUR_MS);
+    ev.added.held_elsewhere = true;
+    tell(st, ev);
+    tell(st, timer());
+    tell(st, named(EV_IDENTITY, IDENTITY_NAMED, 99));
+    tell(st, (struct event){.kind = EV_ADOPTED});
+    assert_int_equal(until_due(st), HOUR_MS + 5 * MINUTE_MS);
+    story_free(st);
+}
+
+static void stopping_tells_the_add(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, added(st, POLICY_ALWAYS, HOUR_MS));
+    tell(st, (struct event){.kind = EV_STOP});
+    expect(st, timer(), "answer(1,stopping) retire");
+    story_free(st);
+}
+
+static void a_full_house_is_said(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    for (int i = 0; i < 8; i++) {
+        struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+        ev.lineage = (uint64_t)i + 10;
+        tell(st, ev);
+    }
+    expect(st, added(st, POLICY_ALWAYS, HOUR_MS), "retire answer(1,busy)");
+    story_free(st);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_server_names_the_subject_and_it_is_adopted),
+        cmocka_unit_test(a_provider_that_cannot_be_asked_is_taken_at_its_word),
+        cmocka_unit_test(another_subject_than_the_profiles_is_turned_away),
+        cmocka_unit_test(an_expired_access_token_is_renewed_before_the_question),
+        cmocka_unit_test(what_was_spent_on_the_way_is_kept_in_quarantine),
+        cmocka_unit_test(an_expired_pair_under_never_cannot_be_asked_about),
+        cmocka_unit_test(a_revoked_access_token_is_renewed_by_policy_else_turned_away),
+        cmocka_unit_test(a_server_that_does_not_answer_is_asked_again_then_the_add_gives_up),
+        cmocka_unit_test(a_full_disk_at_the_adoption_is_told_and_overcome),
+        cmocka_unit_test(an_add_cut_short_by_a_crash_leaves_nothing),
+        cmocka_unit_test(standby_does_not_spend_what_the_file_still_serves),
+        cmocka_unit_test(stopping_tells_the_add),
+        cmocka_unit_test(a_full_house_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,371 @@
+/*
+ * The spend: due in its window, durable before and after, backing off, refused, interrupted by a
+ * full disk, a suspend, a policy.
+ */
+#include "core_story.h"
+
+static struct story *a_live_one(enum policy policy, int64_t life_ms)
+{
+    struct story *st = story_new();
+    expect(st, loaded(st, policy, life_ms), "");
+    return st;
+}
+
+static void a_credential_near_its_expiry_is_renewed(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    int64_t slept = until_due(st);
+    /* 5 minutes of skew and up to a tenth of the life of jitter before the end */
+    assert_true(slept <= HOUR_MS - 5 * MINUTE_MS && slept >= HOUR_MS - 11 * MINUTE_MS);
+    expect(st, timer(), "lease");
+    expect(st, leased(st), "store-intent(g1)");
+    expect(st, of_intent(st, EV_INTENT_DURABLE), "spend(g1)");
+    later(st, 200);
+    expect(st, granted(st, 2, HOUR_MS), "settle(g2,live,spent)");
+    expect(st, of_intent(st, EV_SETTLED), "unlease");
+    assert_true(warden_deadline(st->w) > st->now.boot_ms + 45 * MINUTE_MS);
+    story_free(st);
+}
+
+static void nothing_is_presented_before_the_intent_is_durable(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    expect(st, timer(), "lease");
+    expect(st, leased(st), "store-intent(g1)");
+    expect(st, timer(), "");
+    expect(st, want(st, 1, 50 * MINUTE_MS), ""); /* nobody's wish hurries it */
+    expect(st, store_failed(), "alarm-raise(store) unlease");
+    assert_true(warden_deadline(st->w) > st->now.boot_ms); /* backs off */
+    story_free(st);
+}
+
+static void a_new_pair_is_answered_with_only_once_it_is_durable(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    later(st, 59 * MINUTE_MS + 55 * SECOND_MS);
+    expect(st, want(st, 1, -1), "");
+    expect(st, timer(), "lease");
+    present(st, 1, false);
+    expect(st, granted(st, 2, HOUR_MS), "settle(g2,live,spent)");
+    expect(st, store_failed(), "alarm-raise(store)");
+    until_due(st);
+    expect(st, timer(), "settle(g2,live,spent)"); /* word for word again */
+    expect(st, of_intent(st, EV_SETTLED), "alarm-clear(store) unlease answer(1,token)");
+    story_free(st);
+}
+
+static void short_tokens_are_renewed_within_their_life(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, 5 * SECOND_MS);
+    int64_t slept = until_due(st);
+    assert_true(slept >= 2500 && slept <= 3000);
+    story_free(st);
+}
+
+static void lineages_born_together_do_not_come_due_together(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    int64_t due[4];
+    for (int i = 0; i < 4; i++) {
+        struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+        ev.lineage = (uint64_t)i + 1;
+        tell(st, ev);
+        struct view v;
+        assert_true(warden_view(st->w, ev.lineage, st->now, &v));
+        due[i] = v.next_spend_boot_ms;
+    }
+    assert_true(due[0] != due[1] || due[1] != due[2] || due[2] != due[3]);
+    story_free(st);
+}
+
+static void refused_for_good_is_dead_and_says_so_once(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    tell(st, timer());
+    present(st, 1, false);
+    expect(st, want(st, 1, 50 * MINUTE_MS), "");
+    expect(st, answered(st, VERDICT_REFUSED), "close-intent(refused,dead)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(dead) answer(1,sign-in-needed)");
+    assert_true(warden_deadline(st->w) == TIME_NEVER);
+    expect(st, want(st, 2, -1), "answer(2,sign-in-needed)");
+    story_free(st);
+}
+
+static void throttled_waits_as_long_as_it_was_told(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    tell(st, timer());
+    present(st, 1, false);
+    struct event ev = answered(st, VERDICT_THROTTLED);
+    ev.retry_after_ms = 90 * SECOND_MS;
+    expect(st, ev, "close-intent(throttled,live)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease");
+    assert_true(until_due(st) >= 90 * SECOND_MS);
+    expect(st, timer(), "lease");
+    story_free(st);
+}
+
+static void failures_back_off_longer_each_time_and_raise_one_alarm_when_the_token_is_over(
+    void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    int raised = 0;
+    int64_t first = 0, last = 0;
+    until_due(st);
+    for (int i = 0; i < 60; i++) {
+        tell(st, timer());
+        raised += strstr(st->said, "alarm-raise(unreachable)") != NULL;
+        if (!strstr(st->said, "lease")) {
+            until_due(st);
+            continue;
+        }
+        present(st, 1, false);
+        expect(st, answered(st, VERDICT_UNSENT), "close-intent(unsent,live)");
+        tell(st, of_intent(st, EV_CLOSED));
+        last = until_due(st);
+        first = first ? first : last;
+    }
+    assert_int_equal(raised, 1);
+    assert_true(first <= 2 * SECOND_MS);
+    assert_true(last > 60 * SECOND_MS && last <= 8 * MINUTE_MS);
+    story_free(st);
+}
+
+static void a_suspend_between_intent_and_spend_gives_the_lease_up(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    tell(st, timer());
+    expect(st, leased(st), "store-intent(g1)");
+    later(st, 8 * HOUR_MS);
+    expect(st, of_intent(st, EV_INTENT_DURABLE), "close-intent(unsent,live)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease");
+    story_free(st);
+}
+
+static void a_lease_that_is_not_newer_is_no_lease(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.fence = 9;
+    tell(st, ev);
+    until_due(st);
+    expect(st, timer(), "lease");
+    expect(st, leased(st), "unlease"); /* fence 1 */
+    st->fence = 9;
+    until_due(st);
+    expect(st, timer(), "lease");
+    expect(st, leased(st), "store-intent(g1)");
+    story_free(st);
+}
+
+static void a_late_answer_about_another_intent_says_nothing(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    tell(st, timer());
+    present(st, 1, false);
+    struct event ev = answered(st, VERDICT_REFUSED);
+    ev.intent++;
+    expect(st, ev, "");
+    expect(st, granted(st, 2, HOUR_MS), "settle(g2,live,spent)");
+    story_free(st);
+}
+
+static void policy_never_never_spends(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_NEVER, HOUR_MS);
+    assert_true(warden_deadline(st->w) == TIME_NEVER);
+    expect(st, want(st, 1, -1), "answer(1,token)");
+    expect(st, want(st, 2, 2 * HOUR_MS), "answer(2,wish-too-long)");
+    later(st, 2 * HOUR_MS);
+    expect(st, want(st, 3, -1), "answer(3,policy-forbids)");
+    expect(st, renew(st, 4), "answer(4,policy-forbids)");
+    expect(st, timer(), "");
+    struct event ev = {.kind = EV_POLICY, .policy = POLICY_ALWAYS};
+    expect(st, ev, "");
+    expect(st, timer(), "lease");
+    /* and back, in mid-flight: what is not yet presented is not */
+    expect(st, leased(st), "store-intent(g1)");
+    ev.policy = POLICY_NEVER;
+    expect(st, ev, "");
+    expect(st, of_intent(st, EV_INTENT_DURABLE), "close-intent(unsent,live)");
+    story_free(st);
+}
+
+static void standby_waits_until_nobody_holds_the_pair(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_STANDBY, HOUR_MS);
+    ev.loaded.held_until_wall_ms = WALL0 + HOUR_MS + 5 * MINUTE_MS;
+    tell(st, ev);
+    assert_int_equal(until_due(st), HOUR_MS + 5 * MINUTE_MS);
+    expect(st, timer(), "lease");
+    present(st, 1, false);
+    tell(st, granted(st, 2, HOUR_MS));
+    expect(st, of_intent(st, EV_SETTLED), "unlease");
+    /* published again: held again, whatever a caller asks for */
+    expect(st, (struct event){.kind = EV_PUBLISHED}, "");
+    later(st, 3 * SECOND_MS);
+    expect(st, renew(st, 1), "answer(1,policy-forbids)");
+    story_free(st);
+}
+
+static void an_answer_without_a_refresh_token_keeps_the_old_one(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    tell(st, timer());
+    present(st, 1, false);
+    struct event ev = granted(st, 2, HOUR_MS);
+    ev.answer.pair.refresh = fp_of(3); /* pair 1's, as the intake fills in */
+    expect(st, ev, "settle(g2,live,spent)");
+    assert_true(fp_equal(st->settled.refresh, fp_of(3)));
+    story_free(st);
+}
+
+static void another_subject_in_the_answer_is_stored_and_never_used(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    tell(st, timer());
+    present(st, 1, false);
+    struct event ev = granted(st, 2, HOUR_MS);
+    ev.answer.subject = fp_of(98);
+    expect(st, ev, "settle(g2,quarantined,spent)");
+    expect(st, of_intent(st, EV_SETTLED), "unlease alarm-raise(subject)");
+    expect(st, want(st, 1, -1), "answer(1,quarantined)");
+    assert_true(warden_deadline(st->w) == TIME_NEVER);
+    story_free(st);
+}
+
+static void a_clock_jump_alone_never_spends(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    st->now.wall_ms += DAY_MS;
+    expect(st, timer(), "");
+    expect(st, want(st, 1, -1), "answer(1,token)");
+    st->now.wall_ms -= 3 * DAY_MS;
+    expect(st, timer(), "");
+    expect(st, want(st, 2, 30 * MINUTE_MS), "answer(2,token)");
+    story_free(st);
+}
+
+static void expiry_from_another_boot_is_corrected_by_the_servers_date(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_NEVER, HOUR_MS);
+    st->now.wall_ms -= DAY_MS; /* this boot's clock is a day slow */
+    tell(st, ev);
+    struct view v;
+    assert_true(warden_view(st->w, A, st->now, &v));
+    assert_true(v.left_ms > DAY_MS);
+    struct event heard = named(EV_IDENTITY, IDENTITY_NAMED, 0); /* any answer with a Date */
+    heard.server_wall_ms = WALL0 + 30 * MINUTE_MS;
+    tell(st, heard);
+    assert_true(warden_view(st->w, A, st->now, &v));
+    assert_int_equal(v.left_ms, 30 * MINUTE_MS);
+    story_free(st);
+}
+
+static void stopping_finishes_what_is_in_flight_and_begins_nothing(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    tell(st, timer());
+    present(st, 1, false);
+    expect(st, want(st, 1, 50 * MINUTE_MS), "");
+    expect(st, (struct event){.kind = EV_STOP}, "");
+    assert_true(warden_is_busy(st->w));
+    expect(st, granted(st, 2, HOUR_MS), "settle(g2,live,spent)");
+    expect(st, of_intent(st, EV_SETTLED), "unlease answer(1,token)");
+    assert_false(warden_is_busy(st->w));
+    expect(st, renew(st, 2), "answer(2,token)");
+    expect(st, want(st, 3, 2 * HOUR_MS), "answer(3,stopping)");
+    later(st, 2 * HOUR_MS);
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void a_recovered_answer_is_settled_as_recovered(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.intent = st->intent = 77;
+    expect(st, ev, "");
+    expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
+    expect(st, renew(st, 2), "");
+    struct event answer = granted(st, 2, HOUR_MS);
+    answer.answer.recovered = true;
+    expect(st, answer, "settle(g2,live,recovered)");
+    expect(st, of_intent(st, EV_SETTLED), "unlease answer(2,token)");
+    story_free(st);
+}
+
+static void removal_waits_for_the_spend_in_flight(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    tell(st, timer());
+    present(st, 1, false);
+    expect(st, (struct event){.kind = EV_REMOVE, .waiter = 5}, "");
+    expect(st, timer(), "");
+    tell(st, granted(st, 2, HOUR_MS));
+    tell(st, of_intent(st, EV_SETTLED));
+    expect(st, timer(), "retire");
+    expect(st, want(st, 6, -1), "answer(6,profile-unknown)");
+    expect(st, (struct event){.kind = EV_RETIRED}, "answer(5,done)");
+    expect(st, want(st, 7, -1), "answer(7,profile-unknown)");
+    story_free(st);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_credential_near_its_expiry_is_renewed),
+        cmocka_unit_test(nothing_is_presented_before_the_intent_is_durable),
+        cmocka_unit_test(a_new_pair_is_answered_with_only_once_it_is_durable),
+        cmocka_unit_test(short_tokens_are_renewed_within_their_life),
+        cmocka_unit_test(lineages_born_together_do_not_come_due_together),
+        cmocka_unit_test(refused_for_good_is_dead_and_says_so_once),
+        cmocka_unit_test(throttled_waits_as_long_as_it_was_told),
+        cmocka_unit_test(
+            failures_back_off_longer_each_time_and_raise_one_alarm_when_the_token_is_over),
+        cmocka_unit_test(a_suspend_between_intent_and_spend_gives_the_lease_up),
+        cmocka_unit_test(a_lease_that_is_not_newer_is_no_lease),
+        cmocka_unit_test(a_late_answer_about_another_intent_says_nothing),
+        cmocka_unit_test(policy_never_never_spends),
+        cmocka_unit_test(standby_waits_until_nobody_holds_the_pair),
+        cmocka_unit_test(an_answer_without_a_refresh_token_keeps_the_old_one),
+        cmocka_unit_test(another_subject_in_the_answer_is_stored_and_never_used),
+        cmocka_unit_test(a_clock_jump_alone_never_spends),
+        cmocka_unit_test(expiry_from_another_boot_is_corrected_by_the_servers_date),
+        cmocka_unit_test(stopping_finishes_what_is_in_flight_and_begins_nothing),
+        cmocka_unit_test(a_recovered_answer_is_settled_as_recovered),
+        cmocka_unit_test(removal_waits_for_the_spend_in_flight),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
