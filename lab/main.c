@@ -30,7 +30,7 @@ static const char usage[] =
     "  --quiet                  no summary at the end\n"
     "  --access-life TIME       of access tokens (5s)\n"
     "  --refresh-life TIME      of a login (30d)\n"
-    "  --rotate, --no-rotate    refresh tokens are single use (on)\n"
+    "  --rotate [on|off], --no-rotate   refresh tokens are single use (on)\n"
     "  --family-revocation on|off   reuse ends the family (on)\n"
     "  --grace TIME             a spent token may be presented again this long (0s)\n"
     "  --kills-access on|off    a rotation ends the old access token (off)\n"
@@ -62,12 +62,14 @@ static int take_own(struct options *o, const char *option, const char *value, st
     return 0;
 }
 
-/* Options without a value. */
-static bool take_switch(struct options *o, const char *option)
+/* Options without a value. `next` is the word behind it, NULL at the end. */
+static bool take_switch(struct options *o, const char *option, const char *next)
 {
+    bool stands_alone = next == NULL || strncmp(next, "--", 2) == 0;
+
     if (strcmp(option, "quiet") == 0)
         o->quiet = true;
-    else if (strcmp(option, "rotate") == 0)
+    else if (strcmp(option, "rotate") == 0 && stands_alone)
         o->settings.rules.rotate = true;
     else if (strcmp(option, "no-rotate") == 0)
         o->settings.rules.rotate = false;
@@ -87,7 +89,7 @@ static int options_parse(int argc, char *argv[], struct options *o, struct err_t
 
         if (strncmp(argv[i], "--", 2) != 0)
             return err_say(text, ERR_INVALID, "unexpected word \"%s\"", argv[i]);
-        if (take_switch(o, option))
+        if (take_switch(o, option, argv[i + 1]))
             continue;
         if (i + 1 == argc)
             return err_say(text, ERR_INVALID, "%s: no such option, or it wants a value", argv[i]);
