@@ -268,8 +268,8 @@ static void commit(struct grants *g, const struct grant_rules *rules,
     if (result == SPEND_GRANTED) {
         t->spent = true;
         t->spent_ms = now_ms;
-        if (f->generation ==
-            t->generation) /* a late one of two pairs given in grace: no way back */
+        /* The later of two pairs given in grace is behind already: no way back. */
+        if (f->generation == t->generation)
             f->generation++;
     }
     f->spends++;

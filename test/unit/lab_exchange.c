@@ -150,6 +150,7 @@ static void malformed_requests_touch_no_token(void **state)
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         present_in(s, "application/x-www-form-urlencoded", forms[i], s->login.refresh);
         assert_int_equal(s->ex.reply.status, 400);
+        assert_string_not_equal(last_line(s)->outcome, "unknown");
         finish(s);
     }
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
@@ -474,10 +475,13 @@ static void requests_in_flight_are_counted_by_family(void **state)
     pass(s);
     assert_int_equal(last_line(s)->in_flight, 2);
     finish(s);
+    ask(s, "GET", "/resource", "lab-at-of-nobody");
+    assert_int_equal(last_line(s)->in_flight, 1);
+    finish(s);
     exchange_evaluate(&s->lab, &other, s->now);
     assert_int_equal(last_line(s)->in_flight, 1);
     exchange_close(&s->lab, &other);
-    assert_int_equal(s->lab.counters[ENDPOINT_RESOURCE].arrived, 2);
+    assert_int_equal(s->lab.counters[ENDPOINT_RESOURCE].arrived, 3);
     assert_int_equal(s->lab.counters[ENDPOINT_RESOURCE].open, 0);
 }
 

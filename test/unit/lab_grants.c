@@ -191,6 +191,8 @@ static void rotation_can_stand_still_for_once(void **state)
 
     assert_int_equal(grants_spend(s->g, &s->rules, &request, s->now_ms, &a).result,
                      SPEND_UNROTATED);
+    grants_kill_access(s->g, s->first.family); /* the token issued last is meant too */
+    assert_int_equal(check(s, a.access), BEARER_REVOKED);
     assert_int_equal(spend(s, s->first.refresh, &a).result, SPEND_GRANTED);
 }
 
