@@ -33,8 +33,10 @@ struct secret {
     size_t len;
 };
 
-int secret_set(struct secret *s, const void *bytes, size_t len); /* ERR_NOMEM, ERR_TOO_LARGE */
-void secret_move(struct secret *dst, struct secret *src);        /* src becomes none */
-void secret_clear(struct secret *s);                             /* wiped, none. NULL-tolerant */
+/* A copy of `bytes` (which may be those of *s); none when `len` is 0. ERR_NOMEM, ERR_TOO_LARGE:
+ * *s is as it was. */
+int secret_set(struct secret *s, const void *bytes, size_t len);
+void secret_move(struct secret *dst, struct secret *src); /* src becomes none */
+void secret_clear(struct secret *s);                      /* wiped, none. NULL-tolerant */
 
 #endif

@@ -21,13 +21,16 @@ struct now {
 #define TIME_NEVER INT64_MAX
 
 /* "90", "90s", "10m", "8h", "2d", "500ms" and sums like "1h30m" → milliseconds. A bare number is
- * seconds. ERR_INVALID for anything else, negative values and overflow (above 10 years). */
+ * seconds; in a sum, units stand in falling order. ERR_INVALID for anything else, negative values
+ * and overflow (above 10 years). */
 int duration_parse(const char *text, int64_t *ret_ms);
 
-/* Human form with at most two units: "7h 59m", "4.2s", "12ms", "0s". Always NUL-terminated. */
+/* Human form with at most two units: "7h 59m", "4.2s", "12ms", "0s"; "never" for TIME_NEVER.
+ * Cut, not rounded. Always NUL-terminated. */
 void duration_format(int64_t ms, char *buf, size_t size);
 
-/* RFC 3339 UTC with seconds, "2026-11-20T23:24:01Z". Writes "-" for 0. Needs 21 bytes. */
+/* RFC 3339 UTC with seconds, "2026-11-20T23:24:01Z". Writes "-" for 0 and for years
+ * RFC 3339 cannot say. Needs 21 bytes. */
 void wall_format(int64_t wall_ms, char *buf, size_t size);
 
 /* RFC 3339 (any offset, optional fraction) → Unix ms. ERR_INVALID otherwise. */

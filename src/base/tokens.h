@@ -22,7 +22,9 @@ struct tokens {
 
 void tokens_clear(struct tokens *t); /* wiped. NULL-tolerant */
 
-/* Record form, the plaintext of a sealed pair. Encode wants a secret buf. */
+/* Record form, the plaintext of a sealed pair. Encode wants a secret buf, and leaves it as it
+ * was on failure. Decode replaces *ret, which must be zero or hold tokens; ERR_INVALID,
+ * ERR_TOO_LARGE (a token above TOKEN_MAX, a scope above SCOPE_MAX). */
 int tokens_encode(const struct tokens *t, struct buf *out);
 int tokens_decode(const void *bytes, size_t len, struct tokens *ret);
 

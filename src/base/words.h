@@ -20,7 +20,7 @@ bool fp_is_none(struct fp fp);
 bool fp_equal(struct fp a, struct fp b);
 void fp_format(struct fp fp, char *buf, size_t size);       /* 32 hex digits, or "-" */
 void fp_format_short(struct fp fp, char *buf, size_t size); /* first 10, for people */
-int fp_parse(const char *text, struct fp *ret);
+int fp_parse(const char *text, struct fp *ret);             /* 32 hex digits, or "-"; ERR_INVALID */
 
 /* What is known of a pair without its bytes. Two pairs are the same when refresh, access and
  * expiry agree. */
