@@ -1,7 +1,12 @@
 /*
- * A pair that the user hands over: bytes of a file → tokens. Understands the plain OAuth token
- * answer and, by the definition's import_* paths, a client's own file. Strict JSON: duplicate
- * keys, invalid UTF-8, trailing bytes, or a file beyond IMPORT_MAX are errors that say where.
+ * A pair that the user hands over: bytes of a file → tokens. Understands, in this order,
+ *   - by the definition's import_* paths, a client's own file;
+ *   - the plain OAuth token answer: access_token, refresh_token, id_token, scope; expires_at (Unix
+ *     seconds or milliseconds, or RFC 3339), expiry (RFC 3339) or expiry_date (ms), else expires_in
+ *     counted from obtained_at or created_at, else from `as_of_wall_ms`;
+ *   - one bare access token on a line of its own: a static pair.
+ * Strict JSON: duplicate keys, invalid UTF-8, trailing bytes, or a file beyond IMPORT_MAX are
+ * errors that say where. No message quotes the file: what stands near a fault may be a token.
  */
 #ifndef ISSUER_IMPORT_H
 #define ISSUER_IMPORT_H

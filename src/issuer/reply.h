@@ -21,6 +21,7 @@
 #define REPLY_BODY_MAX    (128 * 1024)
 #define REPLY_SUBJECT_MAX 256
 #define REPLY_DETAIL_MAX  256
+#define REPLY_KEPT_MAX    (48 * 1024) /* of a metadata document; beyond: unanswered */
 #define REPLY_RECORD_MAX  (64 * 1024)
 
 /* What the HTTP client saw. */
@@ -39,30 +40,50 @@ enum ask { ASK_SPEND, ASK_IDENTITY, ASK_USAGE, ASK_METADATA, ASK_COUNT };
 
 struct reply {
     enum ask ask;
-    enum verdict verdict;           /* SPEND */
-    enum identity identity;         /* IDENTITY, USAGE */
+    enum verdict verdict;   /* SPEND */
+    enum identity identity; /* the others; USAGE, METADATA: NAMED when `body` is there */
     int http_status;
-    char detail[REPLY_DETAIL_MAX];  /* for people and the ledger: "400 invalid_grant". Printable
-                                       ASCII; never a token, never more of a body than a known
-                                       error code and a cleaned error_description */
+    char detail[REPLY_DETAIL_MAX]; /* for people and the ledger: "400 invalid_grant". Printable
+                                      ASCII; never a token, never more of a body than a known
+                                      error code and a cleaned error_description */
     int64_t retry_after_ms;
     int64_t server_wall_ms;
     int64_t received_wall_ms, received_boot_ms; /* filled in by the spender */
-    struct tokens tokens;           /* SPEND granted; refresh none: the old one stays */
-    int64_t life_ms;                /* 0: not said */
-    int64_t login_deadline_ms;      /* from now; 0: not said */
-    char subject[REPLY_SUBJECT_MAX];/* "" not said */
+    struct tokens tokens;                       /* SPEND granted; refresh none: the old one stays */
+    int64_t life_ms;                            /* 0: not said */
+    int64_t login_deadline_ms;                  /* from now; 0: not said */
+    char subject[REPLY_SUBJECT_MAX];            /* "" not said */
     char label[REPLY_SUBJECT_MAX];
-    struct buf body;                /* METADATA: the document; USAGE: {"path": number, …} */
+    struct buf body; /* METADATA: the document; USAGE: {"path": number, …} */
 };
 void reply_init(struct reply *r);
 void reply_clear(struct reply *r); /* wiped; NULL-tolerant */
 
+/* The verdict, row by row; the first that fits decides.
+ *   nothing left the machine                         UNSENT
+ *   no complete head came                            DOUBT
+ *   2xx, a JSON object with an access_token          GRANTED, unless a token is unusable (bytes
+ *                                                    that cannot be sent, too long, mixed-up by
+ *                                                    prefix): DOUBT. `complete` is not asked for:
+ *                                                    JSON that is cut does not parse, and a pair
+ *                                                    that has arrived must not be lost
+ *   429                                              THROTTLED
+ *   complete, 4xx but 408 and 425, or 2xx, with an
+ *     error code in final_errors                     REFUSED
+ *   complete, with a code in uncommitted_answers     UNCOMMITTED
+ *   status in uncommitted_answers                    UNCOMMITTED
+ *   everything else: torn, HTML, 3xx, 408, 5xx …     DOUBT
+ * The error code is looked for in `error`, error.code, error.type and `code`, in this order, and
+ * the first one that is listed decides. */
 void reply_of_spend(const struct provider *p, const struct http_outcome *o, struct reply *ret);
+/* NAMED: 2xx and every one of subject_paths is there. EXPIRED, REVOKED, SCOPE: a 401 or 403 that
+ * says so in one of the known dialects (reply_ask.c). UNANSWERED: anything else. */
 void reply_of_identity(const struct provider *p, const struct http_outcome *o, struct reply *ret);
 void reply_of_usage(const struct provider *p, const struct http_outcome *o, struct reply *ret);
 void reply_of_metadata(const struct http_outcome *o, struct reply *ret);
 
+/* Encode what a reply_of_ function left. Decode overwrites *ret (nothing in it is released) and
+ * refuses what could not have been encoded: ERR_INVALID, ERR_TOO_LARGE. */
 int reply_encode(const struct reply *r, struct buf *out); /* secret buf */
 int reply_decode(const void *bytes, size_t len, struct reply *ret);
 

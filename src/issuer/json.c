@@ -1,0 +1,132 @@
+/*
+ * Strict JSON on top of jansson. The number of values is bounded before parsing, because a document
+ * of empty objects grows a hundredfold in memory.
+ */
+#include "issuer/json.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/secret.h"
+
+void json_use_secret_memory(void)
+{
+    json_set_alloc_funcs(secret_alloc, secret_free);
+}
+
+static const char *fault_name(enum json_error_code code)
+{
+    switch (code) {
+    case json_error_premature_end_of_input:
+        return "it ends too early";
+    case json_error_end_of_input_expected:
+        return "something follows the end of the JSON";
+    case json_error_duplicate_key:
+        return "a key stands there twice";
+    case json_error_invalid_utf8:
+        return "not UTF-8 text";
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        return "a NUL inside a string";
+    case json_error_stack_overflow:
+        return "nested too deeply";
+    case json_error_numeric_overflow:
+        return "a number too large";
+    case json_error_out_of_memory:
+        return "out of memory";
+    case json_error_unknown:
+    case json_error_cannot_open_file:
+    case json_error_invalid_argument:
+    case json_error_invalid_syntax:
+    case json_error_invalid_format:
+    case json_error_wrong_type:
+    case json_error_null_value:
+    case json_error_item_not_found:
+    case json_error_index_out_of_range:
+        break;
+    }
+    return "not valid JSON";
+}
+
+/* Every value but the first of its container follows a comma, every container has one bracket.
+ * Counting inside strings too only makes the bound stricter. */
+static bool has_too_many_values(const char *bytes, size_t len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        n += bytes[i] == ',' || bytes[i] == '{' || bytes[i] == '[';
+    }
+    return n > JSON_VALUES_MAX;
+}
+
+json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_fault)
+{
+    json_error_t fault = {.line = 1, .column = 1};
+    if (has_too_many_values(bytes, len)) {
+        *ret_fault = (struct json_fault){1, 1, "too many values"};
+        return NULL;
+    }
+    json_t *root = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &fault);
+    /* An integer beyond 64 bits somewhere in the document must not cost us the tokens next to it:
+     * as a real it is merely imprecise. */
+    if (root == NULL && json_error_code(&fault) == json_error_numeric_overflow) {
+        root = json_loadb(bytes, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
+    }
+    if (root == NULL) {
+        *ret_fault =
+            (struct json_fault){fault.line, fault.column, fault_name(json_error_code(&fault))};
+        return NULL;
+    }
+    if (!json_is_object(root)) {
+        json_decref(root);
+        *ret_fault = (struct json_fault){1, 1, "not a JSON object"};
+        return NULL;
+    }
+    return root;
+}
+
+const json_t *json_at(const json_t *root, const char *path, size_t len)
+{
+    const json_t *value = root;
+    for (const char *end = path + len; value != NULL && path < end;) {
+        const char *dot = memchr(path, '.', (size_t)(end - path));
+        size_t name_len = (size_t)((dot != NULL ? dot : end) - path);
+        value = json_object_getn(value, path, name_len);
+        path += name_len + (dot != NULL ? 1 : 0);
+    }
+    return value;
+}
+
+const char *json_string_at(const json_t *root, const char *path)
+{
+    return json_string_value(json_at(root, path, strlen(path)));
+}
+
+int json_read_number(const json_t *value, double *ret)
+{
+    double number = 0;
+    if (json_is_number(value)) {
+        number = json_number_value(value);
+    } else if (json_is_string(value)) {
+        const char *text = json_string_value(value);
+        char *end = NULL;
+        /* strtod also takes "inf", "0x1p3" and leading blanks. */
+        if (*text == '\0' || text[strspn(text, "0123456789.eE+-")] != '\0') {
+            return ERR_INVALID;
+        }
+        number = strtod(text, &end);
+        if (*end != '\0') {
+            return ERR_INVALID;
+        }
+    } else {
+        return ERR_INVALID;
+    }
+    if (!isfinite(number)) {
+        return ERR_INVALID;
+    }
+    *ret = number;
+    return 0;
+}

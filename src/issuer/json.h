@@ -1,0 +1,33 @@
+/*
+ * JSON from outside, read strictly (RFC 8259): one object, no duplicate keys, valid UTF-8, nothing
+ * after it, a bounded number of values. Faults are told by place and kind and never by quoting:
+ * the text near a fault may be a token.
+ */
+#ifndef ISSUER_JSON_H
+#define ISSUER_JSON_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#define JSON_VALUES_MAX 32768 /* upper bound, counted before anything is allocated */
+
+/* From now on jansson allocates from secret memory, so documents that hold tokens are wiped when
+ * they are freed. For a program's main, before the first use of jansson. */
+void json_use_secret_memory(void);
+
+struct json_fault {
+    int line, column;
+    const char *what; /* "a key stands there twice" */
+};
+
+/* The object, to be given back with json_decref(); NULL and *ret_fault otherwise. */
+json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_fault);
+
+/* The value at a dotted path ("account.uuid") of `len` bytes; NULL when there is none. Borrowed. */
+const json_t *json_at(const json_t *root, const char *path, size_t len);
+const char *json_string_at(const json_t *root, const char *path); /* NULL unless a string */
+
+/* A number, or a string that is one ("3600", as some servers send): finite. ERR_INVALID. */
+int json_read_number(const json_t *value, double *ret);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * What the files of the reply module share with each other and with nobody else.
+ */
+#ifndef ISSUER_REPLY_PARTS_H
+#define ISSUER_REPLY_PARTS_H
+
+#include <jansson.h>
+
+#include "base/time.h"
+#include "issuer/reply.h"
+
+/* A life beyond ten years counts as not said. */
+#define REPLY_LIFE_MAX_S  (3650.0 * 24 * 60 * 60)
+#define REPLY_LIFE_MAX_MS (3650 * DAY_MS)
+
+/* Empty `r` and take over what every answer has. */
+void reply_begin(struct reply *r, enum ask ask, const struct http_outcome *o);
+
+/* The status and a phrase of ours, then (the second) a reason that is not from a body. */
+void reply_detail(struct reply *r, const char *what);
+void reply_detail_because(struct reply *r, const char *what, const char *why);
+
+bool status_is_success(int status);
+
+/* The strings or whole numbers at `paths`, joined by '/'. ERR_NOT_FOUND when one is missing, of
+ * another type, too long, or (of several) has a '/' in it: then `*ret_missing`, of `*ret_len`
+ * bytes, is the path. */
+int subject_read(const json_t *root, const char *paths, char *ret, size_t size,
+                 const char **ret_missing, size_t *ret_len);
+/* A label is for people: cleaned of control bytes, "" when absent. */
+void label_read(const json_t *root, const char *path, char *ret, size_t size);
+
+/* `ret_issued_ms` 0 when the JWT has no `iat`. ERR_INVALID without a readable `exp`. */
+int jwt_times(const char *token, size_t len, int64_t *ret_issued_ms, int64_t *ret_expires_ms);
+
+/* Whether bytes can be a token on the wire: 1 to TOKEN_MAX visible ASCII characters (RFC 6750 §2.1
+ * is narrower, RFC 6749 §A.12 adds the blank that no header can carry). */
+bool token_is_sendable(const char *bytes, size_t len);
+
+#endif
