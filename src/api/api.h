@@ -5,8 +5,13 @@
  *
  * One answer, three forms, chosen by Accept: application/json (default), text/plain (what a person
  * reads: the command line prints it as it is, so it needs no JSON), and for streams
- * text/event-stream (default), application/x-ndjson or text/plain, one line an event. The text is
- * rendered from the same JSON (api/text.c).
+ * text/event-stream (default), application/x-ndjson or text/plain, one line an event. The first of
+ * these types that Accept names wins; weights (q=) are not looked at. The text is rendered from the
+ * same JSON (api/text.c); the shape of every JSON answer is in api/text.h and openapi.json.
+ *
+ * A connection carries one request at a time: what is pipelined waits, unread beyond API_HEAD_MAX,
+ * until the answer before it is written. A peer that ends its side of the connection has left, also
+ * when it would still have read: to wait for an answer is to keep the connection open.
  */
 #ifndef API_API_H
 #define API_API_H
@@ -21,33 +26,37 @@
 
 #define API_CONNECTIONS_MAX 512
 #define API_HEAD_MAX        (16 * 1024)
-#define API_BODY_MAX        (1024 * 1024 + 4096)
-#define API_HEAD_TIME_MS    5000   /* from the first byte of a request to its last */
-#define API_IDLE_TIME_MS    30000  /* between requests */
-#define API_WRITE_TIME_MS   10000  /* a peer that does not read is dropped */
+#define API_BODY_MAX        (1024 * 1024 - 1) /* what one piece of secret memory holds */
+#define API_BODIES_MAX      (8 * 1024 * 1024) /* of all bodies together; beyond it: "busy" */
+#define API_ANSWER_MAX      (16 * 1024 * 1024)
+#define API_HEAD_TIME_MS    5000  /* from the first byte of a request to its last; then 408 */
+#define API_IDLE_TIME_MS    30000 /* between requests; the longest idle goes first when full */
+#define API_WRITE_TIME_MS   10000 /* a peer that does not read is dropped */
 #define API_STREAMS_MAX     32
 #define API_STREAM_BACKLOG  (256 * 1024) /* a slow stream is dropped beyond this */
 
-/* One operation = one line of the route table (api/routes.c) = one operationId in openapi.json. */
+/* One operation = one line of the route table (api/routes.c) = one operationId in openapi.json.
+ * Query values: min_ttl, timeout are durations (duration_parse); limit, after are decimal; as_of is
+ * Unix milliseconds; follow, overwrite are yes/no (str_to_bool). The operation checks them. */
 enum operation {
-    OP_VERSION,        /* GET    /v1/version */
-    OP_STATUS,         /* GET    /v1/status              daemon and all profiles */
-    OP_PROFILES,       /* GET    /v1/profiles */
-    OP_PROFILE,        /* GET    /v1/profiles/{name} */
-    OP_ADD,            /* POST   /v1/profiles/{name}     ?provider= &client_id= &policy= &source=
-                                                          &as_of= ; body: the credential file */
-    OP_REMOVE,         /* DELETE /v1/profiles/{name} */
-    OP_TOKEN,          /* GET    /v1/profiles/{name}/token   ?min_ttl= &timeout= */
-    OP_RENEW,          /* POST   /v1/profiles/{name}/renew   ?timeout= */
-    OP_POLICY,         /* POST   /v1/profiles/{name}/policy  ?to= */
-    OP_RENAME,         /* POST   /v1/profiles/{name}/rename  ?to= */
-    OP_HISTORY,        /* GET    /v1/profiles/{name}/history ?limit= */
-    OP_USAGE,          /* GET    /v1/profiles/{name}/usage */
-    OP_EVENTS,         /* GET    /v1/events               ?after= &limit= &follow= : a stream */
-    OP_BACKUP,         /* POST   /v1/backup               ?path= &overwrite= */
-    OP_STOP,           /* POST   /v1/daemon/stop */
-    OP_RELOAD,         /* POST   /v1/daemon/reload */
-    OP_OPENAPI,        /* GET    /v1/openapi.json : answered by api/ itself */
+    OP_VERSION,  /* GET    /v1/version */
+    OP_STATUS,   /* GET    /v1/status              daemon and all profiles */
+    OP_PROFILES, /* GET    /v1/profiles */
+    OP_PROFILE,  /* GET    /v1/profiles/{name} */
+    OP_ADD,      /* POST   /v1/profiles/{name}     ?provider= &client_id= &policy= &source=
+                                                    &as_of= ; body: the credential file */
+    OP_REMOVE,   /* DELETE /v1/profiles/{name} */
+    OP_TOKEN,    /* GET    /v1/profiles/{name}/token   ?min_ttl= &timeout= */
+    OP_RENEW,    /* POST   /v1/profiles/{name}/renew   ?timeout= */
+    OP_POLICY,   /* POST   /v1/profiles/{name}/policy  ?to= */
+    OP_RENAME,   /* POST   /v1/profiles/{name}/rename  ?to= */
+    OP_HISTORY,  /* GET    /v1/profiles/{name}/history ?limit= */
+    OP_USAGE,    /* GET    /v1/profiles/{name}/usage */
+    OP_EVENTS,   /* GET    /v1/events               ?after= &limit= &follow= : a stream */
+    OP_BACKUP,   /* POST   /v1/backup               ?path= &overwrite= */
+    OP_STOP,     /* POST   /v1/daemon/stop */
+    OP_RELOAD,   /* POST   /v1/daemon/reload */
+    OP_OPENAPI,  /* GET    /v1/openapi.json : answered by api/ itself */
     OP_COUNT
 };
 
@@ -57,8 +66,9 @@ struct api_handlers {
     void *ctx;
     /* Must answer `call` once, now or later, by one of the functions below. */
     void (*handle[OP_COUNT])(void *ctx, struct api_call *call);
-    /* The peer left before the answer: `call` is invalid after this returns. Called only for calls
-     * not yet answered. */
+    /* The peer left before the answer (or before the end of the stream): `call` is invalid after
+     * this returns. Called only for calls not yet answered, and only from the loop or api_free(),
+     * never from inside one of the answers below. */
     void (*gone)(void *ctx, struct api_call *call);
 };
 
@@ -71,18 +81,24 @@ bool api_wants_text(const struct api_call *c);
 void api_set_ctx(struct api_call *c, void *ctx);
 void *api_ctx(const struct api_call *c);
 
-/* Answers. `json` is stolen. After any of these the call is no longer the caller's. */
+/* Answers. `json` is stolen. After any of these the call is no longer the caller's. An answer to a
+ * peer that left a moment ago is dropped in silence. */
 void api_reply(struct api_call *c, int status, json_t *json);
-/* A token: {"access_token", "expires_at", "expires_in_ms", …extra} or the bare token and a line
- * feed as text; Cache-Control: no-store; every copy in secret memory, wiped once written. `extra`
- * is stolen, may be NULL. */
+/* A token: {"access_token": …, and the members of `extra`} (schema Token in openapi.json), or the
+ * bare token and a line feed as text. Every copy in secret memory, wiped once written. `extra` is
+ * stolen, may be NULL. */
 void api_reply_token(struct api_call *c, const struct secret *token, json_t *extra);
-/* `code` is from base/exits.h. `retry_after_ms` 0: none. Also sends `Credwarden-Code: code`. */
+/* problem+json (RFC 9457); as text, the one line `fmt` gives. `code` is from base/exits.h; also
+ * sent as `Credwarden-Code`. `retry_after_ms` 0: none. Control bytes in the line are replaced. */
 void api_problem(struct api_call *c, const char *code, int64_t retry_after_ms, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* A stream stays open: send events until the peer leaves (told by `gone`) or api_stream_end(). */
+/* A stream stays open: send events until the peer leaves (told by `gone`) or api_stream_end(). Its
+ * length is not said beforehand: it ends with the connection. Beyond API_STREAMS_MAX the call does
+ * not reach `handle` ("busy"). */
 void api_stream_begin(struct api_call *c);
+/* ERR_CLOSED: the peer is gone or too slow and was dropped; `gone` follows from the loop, or call
+ * api_stream_end(). `event` has the shape Event. */
 int api_stream_send(struct api_call *c, uint64_t id, const char *kind, const json_t *event);
 void api_stream_end(struct api_call *c);
 
@@ -90,12 +106,16 @@ struct api;
 
 /* Listens on `path` (a folder of ours, 0700, checked by the caller; the socket becomes 0600; a
  * leftover socket is replaced: the caller holds the lock that makes this safe). Peers of another
- * uid are refused by SO_PEERCRED. */
+ * uid are refused by SO_PEERCRED. SIGPIPE must be ignored (process_harden()). `h` is copied.
+ * ERR_TOO_LARGE: the path does not fit a socket's address; ERR_EXISTS: something else than a socket
+ * is there; otherwise what the system said. */
 int api_listen(uv_loop_t *loop, const char *path, const char *server_version,
                const struct api_handlers *h, struct api **ret, struct err_text *text);
 /* No new connections or requests; open calls may still be answered. The socket file is removed. */
 void api_stop_accepting(struct api *a);
-void api_free(struct api *a); /* drops every connection; the loop must run once more. NULL-tolerant */
+/* Drops every connection, tells `gone` for open calls before it returns; the loop must run once
+ * more. NULL-tolerant. */
+void api_free(struct api *a);
 int api_connections(const struct api *a);
 
 #endif

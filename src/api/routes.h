@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "api/api.h"
+#include "http/http.h"
 
 struct route {
     enum operation operation;
@@ -21,9 +22,17 @@ struct route {
 
 extern const struct route api_routes[OP_COUNT]; /* indexed by operation */
 
-/* 0 and the route; ERR_NOT_FOUND no such path; ERR_UNSUPPORTED path known, method not (`ret_allow`
- * then holds the Allow value). `ret_name`: raw, still percent-encoded {name}, "" if none. */
-int route_find(const char *method, const char *path, const struct route **ret, char *ret_name,
-               size_t name_size, char *ret_allow, size_t allow_size);
+#define ROUTE_KEYS_MAX  8
+#define ROUTE_KEY_SIZE  16
+#define ROUTE_ALLOW_MAX 64
+
+/* 0 and the route; ERR_NOT_FOUND no such path; ERR_UNSUPPORTED path known, method not (`ret_allow`,
+ * ROUTE_ALLOW_MAX bytes, then holds the Allow value). `ret_name`: the {name}, still
+ * percent-encoded, {NULL, 0} if the pattern has none. */
+int route_find(struct http_text method, struct http_text path, const struct route **ret,
+               struct http_text *ret_name, char *ret_allow);
+
+/* The query keys of a route as a list. Returns how many. */
+size_t route_keys(const struct route *r, char ret[ROUTE_KEYS_MAX][ROUTE_KEY_SIZE]);
 
 #endif

@@ -1,0 +1,251 @@
+/*
+ * The listening socket, who may come in, and the one timer for all deadlines.
+ */
+#include "api/conn.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "sys/process.h"
+
+#define BACKLOG 128
+
+const struct api_tuning api_tuning_default = {
+    .connections_max = API_CONNECTIONS_MAX,
+    .streams_max = API_STREAMS_MAX,
+    .stream_backlog = API_STREAM_BACKLOG,
+    .bodies_max = API_BODIES_MAX,
+    .head_time_ms = API_HEAD_TIME_MS,
+    .idle_time_ms = API_IDLE_TIME_MS,
+    .write_time_ms = API_WRITE_TIME_MS,
+};
+
+void api_release_handle(struct api *a)
+{
+    CHECK(a->n_handles > 0);
+    a->n_handles--;
+    if (a->n_handles == 0 && a->freed) {
+        free(a);
+    }
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    api_release_handle(handle->data);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct api *a = timer->data;
+    int64_t now_ms = (int64_t)uv_now(a->loop), next_ms = INT64_MAX;
+    a->sweep_at_ms = INT64_MAX;
+    for (struct conn *c = a->conns; c != NULL; c = c->next) {
+        if (c->deadline_ms <= now_ms && c->state != CONN_CLOSED) {
+            conn_time_out(c);
+        }
+        if (c->deadline_ms < next_ms) {
+            next_ms = c->deadline_ms;
+        }
+    }
+    api_arm_sweep(a, next_ms);
+}
+
+void api_arm_sweep(struct api *a, int64_t deadline_ms)
+{
+    if (deadline_ms == INT64_MAX || a->freed) {
+        return;
+    }
+    int64_t at_ms = (deadline_ms + SWEEP_STEP_MS - 1) / SWEEP_STEP_MS * SWEEP_STEP_MS;
+    if (at_ms >= a->sweep_at_ms) {
+        return;
+    }
+    int64_t now_ms = (int64_t)uv_now(a->loop);
+    a->sweep_at_ms = at_ms;
+    CHECK(uv_timer_start(&a->sweep, on_sweep, at_ms > now_ms ? (uint64_t)(at_ms - now_ms) : 0, 0) ==
+          0);
+}
+
+/* Say no at once, without ever reading: what the peer gets fits into any socket's buffer. */
+static void turn_away(struct conn *c, const struct problem *p)
+{
+    struct buf out;
+    buf_init(&out, API_HEAD_MAX);
+    if (problem_format(c->api, p, FORM_JSON, true, &out) == 0) {
+        uv_buf_t piece = uv_buf_init((char *)out.bytes, (unsigned)out.len);
+        (void)uv_try_write((uv_stream_t *)&c->pipe, &piece, 1);
+    }
+    buf_release(&out);
+    conn_drop(c);
+}
+
+static bool peer_is_ours(const struct conn *c)
+{
+    uv_os_fd_t fd;
+    uid_t uid;
+    pid_t pid;
+    return uv_fileno((const uv_handle_t *)&c->pipe, &fd) == 0 && peer_of(fd, &uid, &pid) == 0 &&
+           uid == c->api->tuning.uid;
+}
+
+/* The connection that has been idle longest makes room. */
+static bool make_room(struct api *a)
+{
+    struct conn *oldest = NULL;
+    for (struct conn *c = a->conns; c != NULL; c = c->next) {
+        bool idle = c->state == CONN_HEAD && c->in.len == 0;
+        if (idle && (oldest == NULL || c->since_ms <= oldest->since_ms)) {
+            oldest = c;
+        }
+    }
+    if (oldest != NULL) {
+        conn_drop(oldest);
+    }
+    return oldest != NULL;
+}
+
+static void on_connection(uv_stream_t *server, int status)
+{
+    struct api *a = server->data;
+    if (status < 0) {
+        return;
+    }
+    bool room = a->n_conns < a->tuning.connections_max || make_room(a);
+    struct conn *c = conn_new(a);
+    CHECK(c != NULL); /* libuv would never ask again: better to start afresh than to be deaf */
+    if (uv_accept(server, (uv_stream_t *)&c->pipe) < 0) {
+        conn_drop(c);
+    } else if (!peer_is_ours(c)) {
+        turn_away(c, &(struct problem){.code = "peer-refused",
+                                       .status = 403,
+                                       .detail = "This socket serves another user."});
+    } else if (!room) {
+        turn_away(c, &(struct problem){.code = "busy",
+                                       .retry_after_ms = 1000,
+                                       .detail = "Too many connections are open."});
+    } else {
+        conn_start(c);
+    }
+}
+
+static int remove_leftover(const char *path, struct err_text *text)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0) {
+        return errno == ENOENT
+                   ? 0
+                   : err_say(text, err_from_errno(errno), "%s: %s", path, strerror(errno));
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        return err_say(text, ERR_EXISTS,
+                       "%s: something that is not a socket is in the way; remove it", path);
+    }
+    if (unlink(path) < 0) {
+        return err_say(text, err_from_errno(errno), "%s: the old socket cannot be removed: %s",
+                       path, strerror(errno));
+    }
+    return 0;
+}
+
+static int open_socket(struct api *a, const char *path, struct err_text *text)
+{
+    size_t max = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
+    if (strlen(path) > max) { /* libuv would cut it */
+        return err_say(text, ERR_TOO_LARGE,
+                       "%s: a socket's path has at most %zu bytes, this one has %zu; set "
+                       "XDG_RUNTIME_DIR to a shorter one",
+                       path, max, strlen(path));
+    }
+    int err = remove_leftover(path, text);
+    if (err < 0) {
+        return err;
+    }
+    mode_t before = umask(077); /* never open to others, not even between bind and chmod */
+    int uv_err = uv_pipe_bind(&a->server, path);
+    (void)umask(before);
+    if (uv_err == 0 && chmod(path, 0600) < 0) {
+        uv_err = uv_translate_sys_error(errno);
+    }
+    if (uv_err == 0) {
+        uv_err = uv_listen((uv_stream_t *)&a->server, BACKLOG, on_connection);
+    }
+    if (uv_err < 0) {
+        return err_say(text, err_from_errno(-uv_err), "%s: cannot listen: %s", path,
+                       uv_strerror(uv_err));
+    }
+    return 0;
+}
+
+int api_listen_tuned(uv_loop_t *loop, const char *path, const char *server_version,
+                     const struct api_handlers *h, const struct api_tuning *tuning,
+                     struct api **ret, struct err_text *text)
+{
+    for (size_t i = 0; i < OP_COUNT; i++) {
+        CHECK(i == OP_OPENAPI || h->handle[i] != NULL);
+    }
+    CHECK(h->gone != NULL);
+    struct api *a = calloc(1, sizeof(*a));
+    if (a == NULL) {
+        return ERR_NOMEM;
+    }
+    a->loop = loop;
+    a->handlers = *h;
+    a->tuning = *tuning;
+    a->sweep_at_ms = INT64_MAX;
+    CHECK(str_copy(a->version, sizeof(a->version), server_version) == 0);
+    CHECK(uv_timer_init(loop, &a->sweep) == 0);
+    CHECK(uv_pipe_init(loop, &a->server, 0) == 0);
+    a->sweep.data = a->server.data = a;
+    a->n_handles = 2;
+    a->accepting = true;
+    int err = open_socket(a, path, text);
+    if (err < 0) {
+        api_free(a);
+        return err;
+    }
+    *ret = a;
+    return 0;
+}
+
+int api_listen(uv_loop_t *loop, const char *path, const char *server_version,
+               const struct api_handlers *h, struct api **ret, struct err_text *text)
+{
+    struct api_tuning tuning = api_tuning_default;
+    tuning.uid = getuid();
+    return api_listen_tuned(loop, path, server_version, h, &tuning, ret, text);
+}
+
+void api_stop_accepting(struct api *a)
+{
+    if (!a->accepting) {
+        return;
+    }
+    a->accepting = false;
+    uv_close((uv_handle_t *)&a->server, on_handle_closed); /* removes the socket file, too */
+    for (struct conn *c = a->conns; c != NULL; c = c->next) {
+        if (c->state == CONN_HEAD && c->in.len == 0) {
+            conn_drop(c);
+        }
+    }
+}
+
+void api_free(struct api *a)
+{
+    if (a == NULL) {
+        return;
+    }
+    api_stop_accepting(a);
+    for (struct conn *c = a->conns; c != NULL; c = c->next) {
+        conn_tell_gone(c);
+        conn_drop(c);
+    }
+    a->freed = true;
+    uv_close((uv_handle_t *)&a->sweep, on_handle_closed);
+}
+
+int api_connections(const struct api *a)
+{
+    return (int)a->n_conns;
+}
