@@ -130,8 +130,7 @@ static int read_life(const struct source *s, int64_t *ret_ms)
     if (value == NULL) {
         return 0;
     }
-    if (json_read_number(value, &seconds) != 0 || seconds < 0 ||
-        seconds > REPLY_LIFE_MAX_S) {
+    if (json_read_number(value, &seconds) != 0 || seconds < 0 || seconds > REPLY_LIFE_MAX_S) {
         return err_say(s->text, ERR_INVALID,
                        "%s: expires_in is not a number of seconds from 0 to ten years", s->name);
     }

@@ -133,6 +133,17 @@ const struct provider_property *provider_property_at(unsigned i)
     return i < ARRAY_LEN(properties) ? &properties[i].shown : NULL;
 }
 
+int property_find(const char *key, unsigned *ret_at)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(properties); i++) {
+        if (strcmp(properties[i].shown.key, key) == 0) {
+            *ret_at = i;
+            return 0;
+        }
+    }
+    return ERR_NOT_FOUND;
+}
+
 const char *provider_word_next(const char **cursor, size_t *ret_len)
 {
     const char *word = *cursor + strspn(*cursor, " \t");

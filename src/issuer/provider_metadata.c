@@ -25,13 +25,9 @@ static const struct endpoint {
 
 static int set(struct provider *p, const char *key, const char *value, struct err_text *why)
 {
-    unsigned i = 0;
-    while (property_at(i) != NULL && strcmp(property_at(i)->shown.key, key) != 0) {
-        i++;
-    }
-    const struct property *prop = property_at(i);
-    CHECK(prop != NULL);
-    return property_set(prop, p, value, why);
+    unsigned at = 0;
+    CHECK(property_find(key, &at) == 0);
+    return property_set(property_at(at), p, value, why);
 }
 
 static int issuer_check(const char *issuer, struct err_text *text)

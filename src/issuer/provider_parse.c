@@ -150,34 +150,32 @@ static void unknown_key(struct parse *parse, const char *key)
     }
 }
 
+static void key_set(struct parse *parse, const char *key, const char *value)
+{
+    struct err_text why = {""};
+    unsigned at = 0;
+    if (parse->section_line == 0) {
+        FAIL(parse, "'%.*s' stands before the section [provider NAME]", KEY_SHOWN_MAX, key);
+    } else if (property_find(key, &at) != 0) {
+        unknown_key(parse, key);
+    } else if (parse->lines[at] != 0) {
+        FAIL(parse, "%s is already set in line %d", key, parse->lines[at]);
+    } else if (property_set(property_at(at), &parse->provider, value, &why) != 0) {
+        FAIL(parse, "%s", why.text);
+    } else {
+        parse->lines[at] = parse->line;
+    }
+}
+
 /* libinih's callback: non-zero to go on. */
 static int key_value(void *user, const char *section, const char *key, const char *value)
 {
     struct parse *parse = user;
-    struct err_text why = {""};
     (void)section; /* may be cut; section_begin() has seen the whole of it */
-    if (parse->err != 0) {
-        return 0;
+    if (parse->err == 0) {
+        key_set(parse, key, value);
     }
-    if (parse->section_line == 0) {
-        return FAIL(parse, "'%.*s' stands before the section [provider NAME]", KEY_SHOWN_MAX, key),
-               0;
-    }
-    for (unsigned i = 0; property_at(i) != NULL; i++) {
-        const struct property *prop = property_at(i);
-        if (strcmp(prop->shown.key, key) != 0) {
-            continue;
-        }
-        if (parse->lines[i] != 0) {
-            FAIL(parse, "%s is already set in line %d", key, parse->lines[i]);
-        } else if (property_set(prop, &parse->provider, value, &why) != 0) {
-            FAIL(parse, "%s", why.text);
-        }
-        parse->lines[i] = parse->line;
-        return parse->err == 0;
-    }
-    unknown_key(parse, key);
-    return 0;
+    return parse->err == 0;
 }
 
 static int read_all(struct parse *parse)
@@ -213,12 +211,9 @@ static int finish(struct parse *parse)
     if (err == 0) {
         return 0;
     }
-    parse->line = parse->section_line;
-    for (unsigned i = 0; key != NULL && property_at(i) != NULL; i++) {
-        if (strcmp(property_at(i)->shown.key, key) == 0 && parse->lines[i] != 0) {
-            parse->line = parse->lines[i];
-        }
-    }
+    unsigned at = 0;
+    bool is_set = key != NULL && property_find(key, &at) == 0 && parse->lines[at] != 0;
+    parse->line = is_set ? parse->lines[at] : parse->section_line;
     return FAIL(parse, "%s", why.text);
 }
 

@@ -33,7 +33,8 @@ struct property {
     int64_t max;         /* durations: ms */
 };
 
-const struct property *property_at(unsigned i); /* NULL past the end */
+const struct property *property_at(unsigned i);       /* NULL past the end */
+int property_find(const char *key, unsigned *ret_at); /* ERR_NOT_FOUND */
 
 /* One property from its text form; `why` says "key: expected …". The field is untouched on
  * failure. */
