@@ -13,7 +13,7 @@
 #define TRIES_MAX       3
 #define AGAIN_PAUSE_MS  50
 #define LISTEN_PAUSE_MS 10
-#define LISTEN_TIME_MS  1000 /* then the daemon we saw may be gone: start one again */
+#define LISTEN_TIME_MS  250 /* then the daemon we saw may be gone: start one again */
 
 enum exit_code fail_text(enum exit_code code, const struct err_text *text)
 {

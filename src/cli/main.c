@@ -34,20 +34,19 @@ static int no_start_by_environment(bool *ret, struct err_text *text)
 
 static enum exit_code run(const struct invocation *in)
 {
-    if (in->command == NULL || in->help) {
-        struct invocation help = {.command = &command_help};
-        help.args[0] = in->command != NULL ? in->command->name : NULL;
-        return command_help.run(&help);
+    if (in->command != NULL && !in->help) {
+        return in->command->run(in);
     }
-    return in->command->run(in);
+    const char *topic = in->command != NULL ? in->command->name : NULL;
+    const struct invocation help = {.command = &command_help, .args = {topic}};
+    return command_help.run(&help);
 }
 
-int main(int argc, char **argv)
+static enum exit_code run_line(int argc, char **argv)
 {
     struct invocation in;
     struct err_text text;
     bool no_start = false;
-    guard_standard_descriptors();
     if (options_parse(argc, argv, commands, n_commands, &in, &text) != 0 ||
         no_start_by_environment(&no_start, &text) != 0) {
         return fail_text(EXIT_USAGE, &text);
@@ -61,4 +60,10 @@ int main(int argc, char **argv)
         code = fail(EXIT_FAILED, "cannot write to standard output");
     }
     return code;
+}
+
+int main(int argc, char **argv)
+{
+    guard_standard_descriptors();
+    return (int)run_line(argc, argv);
 }

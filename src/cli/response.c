@@ -191,7 +191,7 @@ static int whole_line(struct response *r, struct err_text *text)
     case RESPONSE_DONE:
         break;
     }
-    CHECK(!"a part made of lines");
+    CHECK(false); /* the other parts are not made of lines */
     return ERR_INVALID;
 }
 
