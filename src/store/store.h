@@ -5,9 +5,25 @@
  * this is synchronous and belongs on one thread; store/queue.h is how the daemon's loop uses it.
  * Token bytes arrive and leave sealed (vault); the store never sees a plain one.
  *
- * Errors: ERR_FULL (disk or quota), ERR_IO, ERR_CORRUPT, ERR_CONFLICT (the row is not as the
- * caller believes: a fence or generation is older than the stored one), ERR_NOT_FOUND, ERR_EXISTS.
- * On any error nothing of the call is stored.
+ * Errors: ERR_FULL (disk, quota, file size limit), ERR_IO, ERR_CORRUPT, ERR_NOMEM, ERR_CONFLICT
+ * (the row is not as the caller believes: a fence or generation is older than the stored one),
+ * ERR_NOT_FOUND, ERR_EXISTS, ERR_INVALID and ERR_TOO_LARGE (the arguments break a rule named here).
+ * After an error nothing of the call is stored and the store stays usable: what failed for want of
+ * room works once there is room. One exception that no journal can avoid: a write that failed with
+ * ERR_IO while it was being synced may be found done after a crash that follows at once. Each write
+ * here either may be repeated or is safe when done (an intent found open is "in doubt").
+ *
+ * Texts that come from outside (source, detail, label, why) are cut at their maximum; NULL is "".
+ *
+ * Wiped bytes. The sealed bytes of the current pair are the only ones kept. A settlement overwrites
+ * them; the spent ones may still be read in the write-ahead log until it is reused. A retirement
+ * marks the file, and store_tidy() (or the next one, should it fail or never be reached) rewrites
+ * it whole and empties the log: after that the bytes are in none of the store's files. What is
+ * beyond the file's own bytes (blocks given back to the file system, snapshots, wear levelling,
+ * backups made before) is not promised: there the seal protects, and losing the vault key ends it.
+ *
+ * The file is locked for as long as it is open: a second process gets ERR_LOCKED, and other
+ * programs read a backup instead.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -21,11 +37,13 @@
 #include "base/str.h"
 #include "base/words.h"
 
-#define STORE_SUBJECT_MAX 256
-#define STORE_LABEL_MAX   256
-#define STORE_SEALED_MAX  (64 * 1024)
-#define STORE_DETAIL_MAX  256
-#define BOOT_ID_SIZE      37
+#define STORE_SUBJECT_MAX    256
+#define STORE_LABEL_MAX      256
+#define STORE_SEALED_MAX     (64 * 1024)
+#define STORE_DEFINITION_MAX (64 * 1024)
+#define STORE_META_MAX       (64 * 1024)
+#define STORE_DETAIL_MAX     256
+#define BOOT_ID_SIZE         37
 
 struct store;
 
@@ -33,14 +51,32 @@ enum store_open_flags { STORE_CREATE = 1 };
 
 /* Opens, checks (quick_check plus our own rules), migrates an older schema inside a transaction
  * (after a copy beside it: NAME.v<old>), refuses a newer one with ERR_NEWER. Mode 0600 is enforced.
- * `mark_path`: the high-water mark, a small file outside the store's folder. When the mark is
- * ahead of the store, the store is a restored copy: store_is_restored() is true, the event is
- * logged, and store_accept_restored() sets the mark back once every lineage is in doubt. */
+ * Both paths are absolute; both folders exist and are private.
+ *
+ * ERR_NOT_FOUND: no file, and no STORE_CREATE. ERR_CORRUPT: not a store, or a damaged one.
+ * ERR_INSECURE: a symbolic link, or not ours. ERR_LOCKED: open elsewhere. Whatever it refuses it
+ * leaves as it was, byte for byte; so does a migration that fails.
+ *
+ * `mark_path`: the high-water mark, a small file outside the store's folder, with the store's
+ * identity and a count of its intents and settlements. It is written after the commit it tells of
+ * (store_tidy()), so it is never ahead of its own store. When it is ahead, or belongs to another
+ * store, or is damaged, the store is a restored copy: store_is_restored() is true and the event is
+ * logged. A missing mark is made anew, and that is logged if the store has ever spent: it cannot be
+ * told whether the store is old then, nor when mark and store were put back together. */
 int store_open(const char *path, const char *mark_path, int flags, struct store **ret,
                struct err_text *text);
-void store_close(struct store *s); /* checkpoints. NULL-tolerant */
+void store_close(struct store *s); /* tidies, checkpoints. NULL-tolerant */
 bool store_is_restored(const struct store *s);
-int store_accept_restored(struct store *s);
+
+/* The restored copy goes on as the store: in one transaction every live lineage that has a refresh
+ * token is put in doubt, and the store gets a new identity, so that the one it was copied from will
+ * in its turn be noticed. Then the mark follows. Nothing happens when it is not restored. */
+int store_accept_restored(struct store *s, int64_t now_wall_ms);
+
+/* What needs no caller to wait for it: the mark, the log's checkpoint, the rewriting after a
+ * retirement. The queue calls it when it is idle. What failed is tried again next time; the error
+ * is for tests. Costs nothing when there is nothing to do. */
+int store_tidy(struct store *s);
 
 /* Small named values (the sealed fingerprint key, …). */
 int store_meta_get(struct store *s, const char *key, struct buf *out); /* ERR_NOT_FOUND */
@@ -56,7 +92,7 @@ struct profile_row {
 struct lineage_row {
     uint64_t id;
     char provider[NAME_MAX_LEN + 1];
-    struct buf definition;              /* pinned: record form of the provider at creation */
+    struct buf definition; /* pinned: record form of the provider at creation */
     enum standing standing;
     struct fp subject;
     char subject_text[STORE_SUBJECT_MAX]; /* as the server names it; "" not known */
@@ -66,13 +102,17 @@ struct lineage_row {
     int64_t held_until_wall_ms;
     int64_t doubt_since_wall_ms;
     bool replayed;
-    uint32_t alarms;
+    uint32_t alarms;                       /* bit per enum alarm: raised and not cleared */
+    char wanted_profile[NAME_MAX_LEN + 1]; /* not adopted yet: what store_capture() was told; "" */
+    enum policy wanted_policy;
+    int64_t retired_wall_ms; /* RETIRED: when and why */
+    char retired_why[STORE_DETAIL_MAX];
     /* the current pair */
     struct pair pair;
-    int64_t expires_boot_ms;            /* on the boot clock of boot_id; 0: none */
+    int64_t expires_boot_ms; /* on the boot clock of boot_id; 0: none */
     char boot_id[BOOT_ID_SIZE];
     int64_t obtained_wall_ms;
-    struct buf sealed;                  /* empty once wiped */
+    struct buf sealed; /* empty once wiped */
     /* the open intent, if any */
     uint64_t intent;
     bool intent_is_replay;
@@ -80,19 +120,23 @@ struct lineage_row {
     char intent_boot_id[BOOT_ID_SIZE];
 };
 void lineage_row_init(struct lineage_row *row);
-void lineage_row_release(struct lineage_row *row);
+void lineage_row_release(struct lineage_row *row); /* NULL-tolerant */
 
-/* Calls back once a row; a negative return stops and is returned. */
+/* Calls back once a row; a negative return stops and is returned. The row lives for the call; the
+ * callback must not call the store. Profiles by name, lineages by age. */
 int store_each_profile(struct store *s, int (*each)(void *ctx, const struct profile_row *),
                        void *ctx);
 int store_each_lineage(struct store *s, bool with_retired,
                        int (*each)(void *ctx, const struct lineage_row *), void *ctx);
-int store_get_lineage(struct store *s, uint64_t id, struct lineage_row *ret);
+int store_get_lineage(struct store *s, uint64_t id, struct lineage_row *ret); /* ret: initialised */
 
 /* Capture: one transaction that inserts the lineage (UNPROVEN, generation 1), its pair and its
- * ledger row. The profile does not point at it until store_adopt(). */
+ * ledger row. The profile does not point at it until store_adopt(); which one shall is kept, so
+ * that an `add` goes on after a crash. */
 struct capture {
     uint64_t lineage;
+    const char *profile; /* wanted; "" or NULL: none */
+    enum policy policy;
     const char *provider;
     const void *definition;
     size_t definition_len;
@@ -108,45 +152,55 @@ struct capture {
 };
 int store_capture(struct store *s, const struct capture *c); /* ERR_EXISTS: id taken */
 
-/* Where a refresh or access fingerprint was seen: for `add` (held already? known as spent?). */
+/* Where a refresh or access fingerprint was seen: for `add` (held already? known as spent?). Of
+ * several places the current pair's comes first, then the latest. */
 struct sighting {
     uint64_t lineage;
     uint64_t generation;
-    bool is_current;
-    bool spent;
+    bool is_current; /* the pair in use of a lineage that is not retired */
+    bool spent;      /* that pair's refresh token was presented, and granted, or not surely not */
 };
 int store_find_fp(struct store *s, struct fp fp, struct sighting *ret); /* ERR_NOT_FOUND */
 
-/* UNPROVEN → standing, subject known; `profile` (name, policy) points at it, and the lineage it
- * pointed at before (if another) is retired: bytes wiped. */
+/* Believed: subject known, new standing (LIVE, or QUARANTINED with no profile). `profile` (name,
+ * policy; NULL: none) points at it from now on. The lineage the name pointed at before is left
+ * without a name but as it is, for it may have a spend in flight: store_retire() ends it.
+ * ERR_CONFLICT: adopted before (and not quarantined since), retired, or pointed at by another
+ * name. */
 int store_adopt(struct store *s, uint64_t lineage, enum standing standing, struct fp subject,
                 const char *subject_text, const char *label, const char *profile,
                 enum policy policy, int64_t now_wall_ms);
 
 /* Intent: about to spend. ERR_CONFLICT when `fence` is not above the stored one, when another
- * intent of the lineage is open, or when `presented` is not the current pair's refresh token. */
+ * intent of the lineage is open, or when `presented` is not the current pair's refresh token.
+ * ERR_EXISTS: the id is taken. Room in the log for the settlement is reserved on the disk (where
+ * the file system can), so that a disk that fills up in mid-spend does not refuse it; ERR_FULL when
+ * there is none, before anything was spent. */
 struct intent {
     uint64_t id;
     uint64_t lineage;
     uint64_t fence;
-    uint64_t generation;   /* of the pair whose refresh token is presented */
+    uint64_t generation; /* of the pair whose refresh token is presented */
     struct fp presented;
     bool replay;
     const char *boot_id;
     int64_t now_wall_ms;
-    const char *cause;     /* "due", "renew", "wish", "replay", "retry": for the ledger */
+    const char *cause; /* "due", "renew", "wish", "replay", "retry": for the ledger */
 };
 int store_intent(struct store *s, const struct intent *i);
 
 /* Settlement: one transaction that stores the new pair as current, closes the intent as granted,
  * wipes the sealed bytes of the pair before (its row and fingerprints stay), and raises the
- * high-water count. ERR_CONFLICT when the intent is not open or the fence is older. Settling an
- * intent that is already closed with this same pair returns 0: recovery may repeat itself. */
+ * high-water count. ERR_CONFLICT when the intent is not open, the fence is older, or the generation
+ * is not the next. Settling an intent that is already closed with this same pair returns 0:
+ * recovery may repeat itself. An intent that was closed in doubt may still be settled while its
+ * pair is the current one and no other intent is open: an answer that turns up late is not thrown
+ * away. */
 struct settlement {
     uint64_t intent;
     uint64_t lineage;
     uint64_t fence;
-    uint64_t generation;   /* of the new pair */
+    uint64_t generation; /* of the new pair */
     struct pair pair;
     int64_t expires_boot_ms;
     const char *boot_id;
@@ -154,12 +208,13 @@ struct settlement {
     enum standing standing;
     const void *sealed;
     size_t sealed_len;
-    const char *detail;    /* for the ledger: HTTP status, error code; no token */
+    const char *detail; /* for the ledger: HTTP status, error code; no token */
     int64_t now_wall_ms;
 };
 int store_settle(struct store *s, const struct settlement *m);
 
-/* Close an intent without a pair. */
+/* Close an intent without a pair (any verdict but GRANTED). ERR_CONFLICT: closed with another
+ * verdict; with the same one it returns 0. */
 struct closing {
     uint64_t intent;
     uint64_t lineage;
@@ -171,59 +226,81 @@ struct closing {
 };
 int store_close_intent(struct store *s, const struct closing *c);
 
-/* End a lineage: bytes wiped, ledger kept; the profile that points at it goes. */
+/* End a lineage: bytes wiped (see above), ledger kept; the profile that points at it goes, its
+ * alarms are cleared, an open intent is closed in doubt. Again: 0. */
 int store_retire(struct store *s, uint64_t lineage, const char *why, int64_t now_wall_ms);
 
-int store_set_policy(struct store *s, const char *profile, enum policy policy,
-                     int64_t now_wall_ms);
-int store_rename(struct store *s, const char *from, const char *to, int64_t now_wall_ms);
+int store_set_policy(struct store *s, const char *profile, enum policy policy);
+/* The history goes along. ERR_EXISTS: a profile has that name. */
+int store_rename(struct store *s, const char *from, const char *to);
 int store_set_label(struct store *s, uint64_t lineage, const char *label);
 int store_set_held(struct store *s, uint64_t lineage, int64_t held_until_wall_ms);
 
+/* Raise or clear; lineage 0: the store's own. Raising a raised one or clearing a cleared one
+ * changes nothing: the first `raised` time and detail stay. */
 int store_alarm(struct store *s, uint64_t lineage, enum alarm alarm, bool raised,
                 const char *detail, int64_t now_wall_ms);
 
+/* Alarms, open ones or all that are kept (the latest STORE_ALARMS_MAX cleared ones), oldest first.
+ */
+struct alarm_row {
+    uint64_t lineage;
+    enum alarm alarm;
+    int64_t raised_wall_ms;
+    int64_t cleared_wall_ms; /* 0: open */
+    char detail[STORE_DETAIL_MAX];
+};
+#define STORE_ALARMS_MAX 1000
+int store_each_alarm(struct store *s, bool with_cleared,
+                     int (*each)(void *ctx, const struct alarm_row *), void *ctx);
+
 /* The journal behind `events`: bounded (the oldest go). `detail` is text without tokens. */
 struct event_row {
-    uint64_t id;           /* ascending; 0 on insert */
+    uint64_t id; /* ascending; 0 on insert */
     int64_t wall_ms;
-    uint64_t lineage;      /* 0: none */
+    uint64_t lineage; /* 0: none */
     char profile[NAME_MAX_LEN + 1];
     char kind[32];
     char detail[STORE_DETAIL_MAX];
 };
 #define STORE_EVENTS_MAX 20000
-int store_event_add(struct store *s, const struct event_row *row, uint64_t *ret_id);
+int store_event_add(struct store *s, const struct event_row *row, uint64_t *ret_id); /* NULL fine */
+/* Ascending, from the first after `after_id`; at most `limit` (0: all). */
 int store_each_event(struct store *s, uint64_t after_id, int limit,
                      int (*each)(void *ctx, const struct event_row *), void *ctx);
 
-/* The ledger: every pair ever held, every spend with its outcome, in order of time. */
+/* The ledger: every pair ever held, every spend with its outcome, in the order in which they
+ * happened (whatever the clock said): a pair, the spends that presented its token, the next pair.
+ * At most the `limit` last ones (0: all). */
 struct ledger_row {
-    bool is_spend;             /* else: a pair came into being */
+    bool is_spend; /* else: a pair came into being */
     int64_t wall_ms;
     uint64_t lineage;
-    uint64_t generation;       /* pair: its own; spend: of the token presented */
-    struct fp access;          /* pair */
-    struct fp refresh;         /* pair: its token; spend: the one presented */
-    struct fp parent;          /* pair: refresh token it was obtained with; none: from outside */
-    enum origin origin;        /* pair */
+    uint64_t generation; /* pair: its own; spend: of the token presented */
+    struct fp access;    /* pair */
+    struct fp refresh;   /* pair: its token; spend: the one presented */
+    struct fp parent;    /* pair: refresh token it was obtained with; none: from outside */
+    enum origin origin;  /* pair */
     char source[STORE_DETAIL_MAX]; /* pair: who obtained it; spend: cause */
-    int64_t expires_wall_ms;   /* pair */
-    uint64_t intent;           /* spend */
-    bool is_open;              /* spend: no outcome yet */
-    bool replay;               /* spend */
-    enum verdict verdict;      /* spend */
-    int64_t closed_wall_ms;    /* spend */
+    int64_t expires_wall_ms;       /* pair */
+    uint64_t intent;               /* spend */
+    bool is_open;                  /* spend: no outcome yet */
+    bool replay;                   /* spend */
+    enum verdict verdict;          /* spend */
+    int64_t closed_wall_ms;        /* spend */
     char detail[STORE_DETAIL_MAX];
 };
 int store_each_ledger(struct store *s, uint64_t lineage, int limit,
                       int (*each)(void *ctx, const struct ledger_row *), void *ctx);
-/* Lineages a profile has ever had, newest first, the current one included. */
+/* Lineages a profile has ever had, newest first, the current one included; also of a profile that
+ * was removed. */
 int store_each_profile_lineage(struct store *s, const char *profile,
                                int (*each)(void *ctx, uint64_t lineage), void *ctx);
 
-/* A consistent copy while in use: written beside `dest`, synced, renamed. ERR_EXISTS unless
- * `overwrite`. The copy holds sealed tokens only and is noticed when it is put back. */
+/* A consistent copy while in use: written beside `dest`, checked, synced, renamed. `dest` is
+ * absolute. ERR_EXISTS unless `overwrite`; ERR_INVALID for the store itself. One file, 0600; it
+ * holds sealed tokens only and is noticed when it is put back. To put it back: with no daemon
+ * running, remove NAME-wal and move the copy to NAME. */
 int store_backup(struct store *s, const char *dest, bool overwrite, struct err_text *text);
 
 #endif

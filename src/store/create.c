@@ -1,0 +1,164 @@
+/*
+ * A store's first minute, and its way from one version to the next.
+ *
+ * A new store is built beside its place and gets its name when it is whole: a crash in between
+ * leaves nothing that the next start would take for a damaged store.
+ */
+#include "store/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sys/file.h"
+
+static int set_version(struct store *s, int version)
+{
+    char sql[64]; /* a PRAGMA takes no arguments */
+    (void)snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", version);
+    return sql_script(s, sql, NULL);
+}
+
+int store_run_steps(struct store *s, const struct store_schema *schema, int from,
+                    struct err_text *text)
+{
+    for (int i = from; i < schema->n; i++) {
+        char *message = NULL;
+        int err = sql_script(s, schema->steps[i], &message);
+        if (err < 0) {
+            (void)err_say(text, err, "%s cannot be taken to version %d: %s", s->path, i + 1,
+                          message != NULL ? message : err_name(err));
+            sqlite3_free(message);
+            return err;
+        }
+    }
+    int err = set_version(s, schema->n);
+    return err < 0 ? sql_say(s, err, "given its new version", text) : 0;
+}
+
+static int in_transaction(struct store *s, const struct store_schema *schema, int from,
+                          struct err_text *text)
+{
+    int64_t broken = 0;
+    int err = sql_script(s, "BEGIN IMMEDIATE", NULL);
+    if (err < 0) {
+        return sql_say(s, err, "written", text);
+    }
+    err = store_run_steps(s, schema, from, text);
+    if (err == 0) {
+        err = sql_number(s, "SELECT count(*) FROM pragma_foreign_key_check", SQL_NO_ARGS, &broken);
+        if (err < 0 || broken > 0) {
+            err = err_say(text, err < 0 ? err : ERR_CORRUPT,
+                          "%s cannot be taken to version %d: its rows would not fit together",
+                          s->path, schema->n);
+        }
+    }
+    if (err == 0) {
+        err = sql_script(s, "COMMIT", NULL);
+        err = err < 0 ? sql_say(s, err, "written", text) : 0;
+    }
+    if (err < 0 && sqlite3_get_autocommit(s->db) == 0) {
+        (void)sql_script(s, "ROLLBACK", NULL);
+    }
+    return err;
+}
+
+int store_migrate(struct store *s, const struct store_schema *schema, int from,
+                  struct err_text *text)
+{
+    char suffix[16];
+    char copy[STORE_PATH_SIZE];
+    (void)snprintf(suffix, sizeof(suffix), ".v%d", from);
+    int err = store_path_join(copy, s->path, suffix, text);
+    if (err == 0) {
+        /* One that is there is of a try that failed, or of a store that was put back. */
+        err = store_copy(s, copy, true, text);
+    }
+    return err == 0 ? in_transaction(s, schema, from, text) : err;
+}
+
+/* Creation */
+
+static int build(struct store *s, const struct store_schema *schema, struct err_text *text)
+{
+    char first[128];
+    (void)snprintf(first, sizeof(first),
+                   "PRAGMA page_size = 4096; PRAGMA encoding = 'UTF-8'; PRAGMA application_id = %d",
+                   STORE_APPLICATION_ID);
+    int err = store_connect(s, SQLITE_OPEN_READWRITE, text);
+    if (err < 0) {
+        return err;
+    }
+    err = sql_script(s, first, NULL);
+    if (err < 0) {
+        return sql_say(s, err, "made", text);
+    }
+    err = in_transaction(s, schema, 0, text);
+    if (err == 0) {
+        err = sql_script(s, "PRAGMA journal_mode = WAL", NULL);
+        err = err < 0 ? sql_say(s, err, "made", text) : 0;
+    }
+    return err;
+}
+
+/* SQLite would take the log of a store that was removed for the new one's. */
+static int refuse_orphan_log(const char *path, struct err_text *text)
+{
+    char log_path[STORE_PATH_SIZE];
+    struct stat st;
+    int err = store_path_join(log_path, path, "-wal", text);
+    if (err == 0 && lstat(log_path, &st) == 0) {
+        return err_say(text, ERR_CORRUPT,
+                       "%s is there, but the store it belongs to is not: put the store back, or "
+                       "move both away to begin anew",
+                       log_path);
+    }
+    return err;
+}
+
+static int empty_file(const char *path, struct err_text *text)
+{
+    (void)unlink(path); /* of a creation that crashed */
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return err_say(text, err_from_errno(errno), "cannot make %s: %s", path, strerror(errno));
+    }
+    fd_close(&fd);
+    return 0;
+}
+
+int store_create(const char *path, const struct store_schema *schema, struct err_text *text)
+{
+    char temp[STORE_PATH_SIZE];
+    char journal[STORE_PATH_SIZE];
+    struct store s = {.path = temp, .wal_fd = -1, .mark.fd = -1};
+    int err = refuse_orphan_log(path, text);
+    if (err == 0) {
+        err = store_path_join(temp, path, ".new", text);
+    }
+    if (err == 0) {
+        err = store_path_join(journal, temp, "-journal", text);
+    }
+    if (err < 0) {
+        return err;
+    }
+    (void)unlink(journal);
+    err = empty_file(temp, text);
+    if (err < 0) {
+        return err;
+    }
+    err = build(&s, schema, text);
+    if (s.db != NULL) {
+        store_disconnect(&s);
+    }
+    if (err == 0) {
+        err = store_put_file(temp, path, false, text);
+    }
+    if (err < 0) {
+        (void)unlink(temp);
+        (void)unlink(journal);
+    }
+    return err;
+}

@@ -1,0 +1,185 @@
+/*
+ * What the files of the store share: the open store, SQL with typed arguments and columns, the
+ * transaction, the mark.
+ */
+#ifndef STORE_INTERNAL_H
+#define STORE_INTERNAL_H
+
+#include <sqlite3.h>
+#include <sys/types.h>
+
+#include "store/store.h"
+
+#define STORE_UUID_LEN 16
+
+/* Schema: step i takes version i to i + 1. The version of a store is how many it has been through.
+ */
+struct store_schema {
+    const char *const *steps;
+    int n;
+};
+extern const struct store_schema store_schema;
+
+/* The high-water mark (mark.c). */
+struct mark {
+    int fd;
+    uint64_t sequence; /* of the last write; says which slot is the newer */
+    uint8_t uuid[STORE_UUID_LEN];
+    uint64_t spends;
+};
+enum mark_state { MARK_ABSENT, MARK_VALID, MARK_DAMAGED };
+
+/* Errors are those of a file that cannot be used at all; `m->fd` is open unless MARK_ABSENT. */
+int mark_load(const char *path, struct mark *m, enum mark_state *ret, struct err_text *text);
+/* Make the file anew, whole and durable, whatever is there. */
+int mark_make(const char *path, const uint8_t uuid[STORE_UUID_LEN], uint64_t spends, struct mark *m,
+              struct err_text *text);
+/* Durable on return; a crash or failure in the middle leaves the value before. */
+int mark_write(struct mark *m, const uint8_t uuid[STORE_UUID_LEN], uint64_t spends);
+void mark_close(struct mark *m);
+
+/* Prepared statements, by the address of their text: SQL stands beside the code that uses it. */
+#define SQL_CACHE_MAX 96
+struct sql_cached {
+    const char *text;
+    sqlite3_stmt *st;
+};
+
+struct store {
+    sqlite3 *db;
+    char *path;
+    char *mark_path;
+    dev_t dev; /* of the file: a backup must not land on it */
+    ino_t ino;
+    struct sql_cached cache[SQL_CACHE_MAX];
+
+    uint8_t uuid[STORE_UUID_LEN];
+    uint64_t spends;      /* durable */
+    uint64_t next_spends; /* of the transaction under way */
+    bool wipe_due;        /* durable: retired bytes may be left in the file */
+    bool next_wipe_due;   /* of the transaction under way */
+
+    struct mark mark;
+    bool mark_is_valid; /* belongs to this store and is not ahead of it */
+    bool mark_failed;   /* told once */
+    bool restored;
+
+    int wal_frames;     /* in the log since it was last begun anew */
+    off_t wal_reserved; /* bytes of the log that have blocks of their own, as far as we know */
+    int wal_fd;
+};
+
+/* SQL (sql.c) */
+
+enum sql_kind { SQL_NULL_ARG, SQL_INT_ARG, SQL_TEXT_ARG, SQL_BLOB_ARG, SQL_FP_ARG };
+struct sql_arg {
+    enum sql_kind kind;
+    int64_t number;
+    const void *bytes; /* TEXT is copied when bound; a BLOB must outlive the run */
+    size_t len;
+    struct fp fp;
+};
+struct sql_arg arg_i64(int64_t value);
+struct sql_arg arg_u64(uint64_t value);    /* two's complement: ids keep all their bits */
+struct sql_arg arg_id(uint64_t value);     /* 0: NULL */
+struct sql_arg arg_text(const char *text); /* NULL: "" */
+struct sql_arg arg_text_cut(const char *text,
+                            size_t size); /* at most size - 1 bytes, whole characters */
+struct sql_arg arg_blob(const void *bytes, size_t len);
+struct sql_arg arg_fp(struct fp fp); /* none: NULL */
+
+#define SQL_ARGS(...)                                                                              \
+    (const struct sql_arg[]){__VA_ARGS__},                                                         \
+        sizeof((const struct sql_arg[]){__VA_ARGS__}) / sizeof(struct sql_arg)
+#define SQL_NO_ARGS NULL, 0
+
+/* SQLite's word → enum err. */
+int sql_err(struct store *s, int rc);
+
+/* One run of a statement that gives rows. After sql_start() came back with 0, sql_end() must
+ * follow. */
+struct sql_rows {
+    struct store *s;
+    sqlite3_stmt *st;
+    int next; /* column that the next read_…() takes */
+    int err;  /* the first thing that a read_…() found wrong */
+};
+int sql_start(struct store *s, const char *text, const struct sql_arg *args, size_t n,
+              struct sql_rows *ret);
+int sql_next(struct sql_rows *r); /* 1: a row; 0: no more; negative */
+void sql_end(struct sql_rows *r);
+
+/* Columns, left to right. What does not fit or parse makes r->err ERR_CORRUPT. */
+int64_t read_i64(struct sql_rows *r);
+uint64_t read_u64(struct sql_rows *r); /* NULL: 0 */
+bool read_bool(struct sql_rows *r);
+struct fp read_fp(struct sql_rows *r);                      /* NULL: none */
+void read_text(struct sql_rows *r, char *buf, size_t size); /* NULL: "" */
+void read_blob(struct sql_rows *r, struct buf *out);        /* replaced; NULL: empty */
+enum standing read_standing(struct sql_rows *r);
+enum policy read_policy(struct sql_rows *r);
+enum origin read_origin(struct sql_rows *r);   /* NULL: the first */
+enum verdict read_verdict(struct sql_rows *r); /* NULL: the first */
+enum alarm read_alarm(struct sql_rows *r);
+
+/* Run to the end: rows changed, or negative. A broken constraint is ERR_CONFLICT. */
+int sql_run(struct store *s, const char *text, const struct sql_arg *args, size_t n);
+/* The first row alone: ERR_NOT_FOUND when there is none, else sql_end() must follow. */
+int sql_first(struct store *s, const char *text, const struct sql_arg *args, size_t n,
+              struct sql_rows *ret);
+/* The first column of the first row, as a number. */
+int sql_number(struct store *s, const char *text, const struct sql_arg *args, size_t n,
+               int64_t *ret);
+/* Several statements without arguments, uncached. `ret_message` (NULL fine): sqlite3_free(). */
+int sql_script(struct store *s, const char *script, char **ret_message);
+void sql_forget(struct store *s); /* finalize all */
+/* Tell SQLite's word as a sentence about the store's file. */
+int sql_say(struct store *s, int err, const char *doing, struct err_text *text);
+
+/* One durable transaction around `body`; any negative return undoes it. */
+int store_write(struct store *s, int (*body)(struct store *s, const void *args), const void *args);
+/* In a body: one more intent or settlement for the high-water mark. */
+int store_count_spend(struct store *s);
+/* In a body: bytes were wiped; the file is to be rewritten. */
+int store_mark_wipe(struct store *s);
+
+/* The log (wal.c) */
+void wal_watch(struct store *s);
+int wal_reserve(struct store *s, int64_t open_intents); /* ERR_FULL */
+int wal_checkpoint(struct store *s);                    /* as far as it goes; the log is reused */
+int wal_empty(struct store *s);                         /* all of it; the log is truncated */
+bool wal_is_long(const struct store *s, int frames);
+
+/* Open (open.c, create.c, schema.c, copy.c) */
+#define STORE_APPLICATION_ID 0x43575344 /* in the file's header: ours and nobody else's */
+#define STORE_PATH_SIZE      4096
+int store_open_with(const char *path, const char *mark_path, int flags,
+                    const struct store_schema *schema, struct store **ret, struct err_text *text);
+/* sqlite3_open_v2 and what must be set before the first page is read. `s->path` is set. */
+int store_connect(struct store *s, int flags, struct err_text *text);
+void store_disconnect(struct store *s);
+/* A new store at `path`: not there at all, or whole and durable. ERR_EXISTS. */
+int store_create(const char *path, const struct store_schema *schema, struct err_text *text);
+/* Steps from..to-1 and the new version, inside the caller's transaction. */
+int store_run_steps(struct store *s, const struct store_schema *schema, int from,
+                    struct err_text *text);
+/* To the schema's version, from an older one, in one transaction and after a copy. */
+int store_migrate(struct store *s, const struct store_schema *schema, int from,
+                  struct err_text *text);
+/* ERR_CORRUPT unless SQLite finds the file sound. */
+int store_check_pages(struct store *s, struct err_text *text);
+/* Our own rules, beyond what SQLite checks. */
+int store_check_rules(struct store *s, struct err_text *text);
+/* A whole, checked, synced copy at `dest` (0600). */
+int store_copy(struct store *s, const char *dest, bool overwrite, struct err_text *text);
+/* Sync `temp`, give it the name `dest`, sync the folder. `temp` is gone afterwards, or the caller's
+ * still on failure. ERR_EXISTS. */
+int store_put_file(const char *temp, const char *dest, bool overwrite, struct err_text *text);
+int store_path_join(char ret[STORE_PATH_SIZE], const char *path, const char *suffix,
+                    struct err_text *text); /* ERR_TOO_LARGE */
+
+/* The mark's side of an open store (restore.c). */
+int store_meet_mark(struct store *s, bool is_new, struct err_text *text);
+int store_flush_mark(struct store *s);
+
+#endif

@@ -1,0 +1,356 @@
+/*
+ * Opening and closing. Nothing is written before all is known to be well: a file that is refused
+ * stays as it was, and so does a log that a crashed process left beside it.
+ */
+#include "store/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "sys/file.h"
+
+#define BUSY_MS     250 /* a killed process's lock may outlive it for a moment */
+#define IDLE_FRAMES 256 /* 1 MiB of log is worth a checkpoint when nobody waits */
+#define MAGIC       "SQLite format 3"
+#define MAGIC_LEN   16
+
+int sql_say(struct store *s, int err, const char *doing, struct err_text *text)
+{
+    if (err == ERR_LOCKED) {
+        return err_say(text, err, "%s is in use by another process", s->path);
+    }
+    return err_say(text, err, "%s cannot be %s: %s%s", s->path, doing, sqlite3_errmsg(s->db),
+                   err == ERR_CORRUPT ? "; put a backup in its place"
+                   : err == ERR_FULL  ? "; make room on that disk"
+                                      : "");
+}
+
+int store_path_join(char ret[STORE_PATH_SIZE], const char *path, const char *suffix,
+                    struct err_text *text)
+{
+    int n = snprintf(ret, STORE_PATH_SIZE, "%s%s", path, suffix);
+    return n > 0 && n < STORE_PATH_SIZE
+               ? 0
+               : err_say(text, ERR_TOO_LARGE, "the path %.64s… is too long", path);
+}
+
+/* The files, before SQLite sees them. All descriptors are closed again first: closing one later
+ * would drop SQLite's locks (POSIX). */
+
+static int check_stat(const char *path, const struct stat *st, struct err_text *text)
+{
+    if (!S_ISREG(st->st_mode)) {
+        return err_say(text, S_ISLNK(st->st_mode) ? ERR_INSECURE : ERR_CORRUPT,
+                       "%s is not a regular file, where a store was expected", path);
+    }
+    if (st->st_uid != geteuid()) {
+        return err_say(text, ERR_INSECURE, "%s belongs to uid %u, not to uid %u", path, st->st_uid,
+                       geteuid());
+    }
+    if ((st->st_mode & 07777) != 0600 && chmod(path, 0600) != 0) {
+        return err_say(text, err_from_errno(errno), "cannot make %s private: %s", path,
+                       strerror(errno));
+    }
+    return 0;
+}
+
+static int check_content(const char *path, struct err_text *text)
+{
+    char head[MAGIC_LEN] = "";
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return err_say(text, err_from_errno(errno), "cannot open %s: %s", path, strerror(errno));
+    }
+    ssize_t n = 0;
+    do {
+        n = read(fd, head, sizeof(head));
+    } while (n < 0 && errno == EINTR);
+    int errnum = errno;
+    fd_close(&fd);
+    if (n < 0) {
+        return err_say(text, err_from_errno(errnum), "cannot read %s: %s", path, strerror(errnum));
+    }
+    if (n != MAGIC_LEN || memcmp(head, MAGIC, MAGIC_LEN) != 0) {
+        return err_say(text, ERR_CORRUPT, "%s is %s; put a backup in its place, or move it away",
+                       path, n == 0 ? "empty" : "not a store");
+    }
+    return 0;
+}
+
+static int check_files(struct store *s, off_t *ret_log_size, struct err_text *text)
+{
+    char log_path[STORE_PATH_SIZE];
+    struct stat st;
+    struct stat log = {0};
+    int err = store_path_join(log_path, s->path, "-wal", text);
+    if (err < 0) {
+        return err;
+    }
+    if (lstat(s->path, &st) != 0) {
+        return err_say(text, err_from_errno(errno), "cannot open %s: %s", s->path, strerror(errno));
+    }
+    err = check_stat(s->path, &st, text);
+    if (err == 0) {
+        err = check_content(s->path, text);
+    }
+    if (err == 0 && lstat(log_path, &log) == 0) {
+        err = check_stat(log_path, &log, text);
+    }
+    if (err == 0) {
+        s->dev = st.st_dev;
+        s->ino = st.st_ino;
+        *ret_log_size = log.st_size;
+    }
+    return err;
+}
+
+/* The connection */
+
+/* The store is ours alone: with an exclusive lock the log needs no shared-memory file, which on a
+ * full tmpfs would be a SIGBUS. */
+static const char settings[] = "PRAGMA locking_mode = EXCLUSIVE;"
+                               "PRAGMA synchronous = FULL;"
+                               "PRAGMA secure_delete = ON;"
+                               "PRAGMA temp_store = MEMORY;"
+                               "PRAGMA cell_size_check = ON;";
+
+static void configure(sqlite3 *db)
+{
+    (void)sqlite3_busy_timeout(db, BUSY_MS);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
+}
+
+int store_connect(struct store *s, int flags, struct err_text *text)
+{
+    int rc =
+        sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    if (s->db == NULL) {
+        return err_say(text, ERR_NOMEM, "no memory to open %s", s->path);
+    }
+    int err = sql_err(s, rc);
+    if (err == 0) {
+        configure(s->db);
+        err = sql_script(s, settings, NULL);
+    }
+    return err < 0 ? sql_say(s, err, "opened", text) : 0;
+}
+
+void store_disconnect(struct store *s)
+{
+    sql_forget(s);
+    CHECK(sqlite3_close(s->db) == SQLITE_OK);
+    s->db = NULL;
+}
+
+static int check_version(struct store *s, const struct store_schema *schema, int *ret,
+                         struct err_text *text)
+{
+    int64_t application = 0;
+    int64_t version = 0;
+    int err = sql_number(s, "PRAGMA application_id", SQL_NO_ARGS, &application);
+    if (err == 0) {
+        err = sql_number(s, "PRAGMA user_version", SQL_NO_ARGS, &version);
+    }
+    if (err < 0) {
+        return sql_say(s, err, "read", text);
+    }
+    if (application != STORE_APPLICATION_ID || version < 1) {
+        return err_say(text, ERR_CORRUPT,
+                       "%s is a database, but not a store of credwarden; move it away", s->path);
+    }
+    if (version > schema->n) {
+        return err_say(text, ERR_NEWER,
+                       "%s has version %lld, this credwarden knows %d: upgrade it, or put a backup "
+                       "made before in its place",
+                       s->path, (long long)version, schema->n);
+    }
+    *ret = (int)version;
+    return 0;
+}
+
+int store_check_pages(struct store *s, struct err_text *text)
+{
+    char found[ERR_TEXT_MAX / 2] = "";
+    struct sql_rows r;
+    int err = sql_first(s, "PRAGMA quick_check(1)", SQL_NO_ARGS, &r);
+    if (err < 0) {
+        return sql_say(s, err, "checked", text);
+    }
+    read_text(&r, found, sizeof(found));
+    sql_end(&r);
+    if (strcmp(found, "ok") != 0) {
+        return err_say(text, ERR_CORRUPT, "%s is damaged (%s); put a backup in its place", s->path,
+                       found[0] == '\0' ? "more than fits here" : found);
+    }
+    return 0;
+}
+
+static int check_all(struct store *s, const struct store_schema *schema, struct err_text *text)
+{
+    int version = 0;
+    int err = check_version(s, schema, &version, text);
+    if (err == 0) {
+        err = store_check_pages(s, text);
+    }
+    if (err == 0 && version < schema->n) {
+        err = store_migrate(s, schema, version, text);
+    }
+    return err == 0 ? store_check_rules(s, text) : err;
+}
+
+static int read_identity(struct store *s)
+{
+    struct sql_rows r;
+    int err = sql_first(s, "SELECT uuid, spends, wipe_due FROM store", SQL_NO_ARGS, &r);
+    if (err < 0) {
+        return err;
+    }
+    struct fp uuid = read_fp(&r); /* the same shape */
+    s->spends = read_u64(&r);
+    s->wipe_due = read_bool(&r);
+    memcpy(s->uuid, uuid.bytes, STORE_UUID_LEN);
+    err = r.err;
+    sql_end(&r);
+    return err;
+}
+
+/* From here on the store is written to. */
+static int begin_work(struct store *s, struct err_text *text)
+{
+    char mode[16] = "";
+    struct sql_rows r;
+    int err = sql_first(s, "PRAGMA journal_mode = WAL", SQL_NO_ARGS, &r);
+    if (err == 0) {
+        read_text(&r, mode, sizeof(mode));
+        sql_end(&r);
+        err = strcmp(mode, "wal") == 0 ? sql_script(s, "PRAGMA foreign_keys = ON", NULL) : ERR_IO;
+    }
+    if (err == 0) {
+        (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+        wal_watch(s);
+        (void)wal_empty(s); /* on a full disk it stays as long as it is */
+        err = read_identity(s);
+    }
+    return err < 0 ? sql_say(s, err, "opened", text) : 0;
+}
+
+static int open_existing(struct store *s, const struct store_schema *schema, struct err_text *text)
+{
+    off_t log_size = 0;
+    int err = check_files(s, &log_size, text);
+    if (err == 0) {
+        err = store_connect(s, SQLITE_OPEN_READWRITE, text);
+    }
+    if (err < 0) {
+        return err;
+    }
+    if (log_size > 0) {
+        (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    }
+    err = check_all(s, schema, text);
+    return err == 0 ? begin_work(s, text) : err;
+}
+
+static void release(struct store *s)
+{
+    if (s->db != NULL) {
+        store_disconnect(s);
+    }
+    mark_close(&s->mark);
+    fd_close(&s->wal_fd);
+    free(s->path);
+    free(s->mark_path);
+    free(s);
+}
+
+int store_open_with(const char *path, const char *mark_path, int flags,
+                    const struct store_schema *schema, struct store **ret, struct err_text *text)
+{
+    if (path[0] != '/' || mark_path[0] != '/') {
+        return err_say(text, ERR_INVALID, "absolute paths are wanted, not %s and %s", path,
+                       mark_path);
+    }
+    struct store *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        return err_say(text, ERR_NOMEM, "no memory to open %s", path);
+    }
+    s->mark.fd = -1;
+    s->wal_fd = -1;
+    s->path = strdup(path);
+    s->mark_path = strdup(mark_path);
+    bool is_new = false;
+    int err = s->path == NULL || s->mark_path == NULL ? ERR_NOMEM : 0;
+    if (err == 0) {
+        err = open_existing(s, schema, text);
+        if (err == ERR_NOT_FOUND && (flags & STORE_CREATE) != 0) {
+            is_new = true;
+            err = store_create(path, schema, text);
+            err = err == 0 ? open_existing(s, schema, text) : err;
+        }
+    }
+    if (err == 0) {
+        err = store_meet_mark(s, is_new, text);
+    }
+    if (err < 0) {
+        release(s);
+        return err;
+    }
+    *ret = s;
+    return 0;
+}
+
+int store_open(const char *path, const char *mark_path, int flags, struct store **ret,
+               struct err_text *text)
+{
+    return store_open_with(path, mark_path, flags, &store_schema, ret, text);
+}
+
+void store_close(struct store *s)
+{
+    if (s != NULL) {
+        (void)store_tidy(s);
+        release(s);
+    }
+}
+
+/* Tidying */
+
+static int clear_wipe_due(struct store *s, const void *args)
+{
+    (void)args;
+    s->next_wipe_due = false;
+    int n = sql_run(s, "UPDATE store SET wipe_due = 0", SQL_NO_ARGS);
+    return n < 0 ? n : 0;
+}
+
+/* Rewriting leaves behind the copies that SQLite made when it moved rows between pages; then the
+ * log, with its older images of them, is emptied. */
+static int wipe(struct store *s)
+{
+    int err = sql_script(s, "VACUUM", NULL);
+    if (err == 0) {
+        err = wal_empty(s);
+    }
+    return err == 0 ? store_write(s, clear_wipe_due, NULL) : err;
+}
+
+int store_tidy(struct store *s)
+{
+    int mark_err = store_flush_mark(s);
+    int err = 0;
+    if (s->wipe_due) {
+        err = wipe(s);
+    } else if (wal_is_long(s, IDLE_FRAMES)) {
+        err = wal_checkpoint(s);
+    }
+    return mark_err < 0 ? mark_err : err;
+}

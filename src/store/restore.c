@@ -1,0 +1,134 @@
+/*
+ * The high-water mark beside an open store: is this the store that was last here, or an older copy?
+ *
+ * The mark follows the store's own count and never leads it: it is written after the commit, when
+ * nobody waits. A crash in between leaves it behind, which is harmless; a store that is behind its
+ * mark can only be a copy made before.
+ */
+#include "store/internal.h"
+
+#include <string.h>
+
+#include "sys/clock.h"
+
+static int log_event(struct store *s, const char *kind, const char *detail)
+{
+    struct event_row row = {.wall_ms = clock_now().wall_ms};
+    (void)str_copy(row.kind, sizeof(row.kind), kind);
+    (void)str_copy(row.detail, sizeof(row.detail), detail);
+    return store_event_add(s, &row, NULL);
+}
+
+/* NULL: the mark is this store's and not ahead of it. */
+static const char *why_restored(const struct store *s, const struct mark *m, enum mark_state state)
+{
+    switch (state) {
+    case MARK_ABSENT:
+        return NULL; /* cannot be told */
+    case MARK_DAMAGED:
+        return "the high-water mark is damaged: whether the store is old cannot be told";
+    case MARK_VALID:
+        break;
+    }
+    if (memcmp(m->uuid, s->uuid, STORE_UUID_LEN) != 0) {
+        return "the high-water mark is of another store";
+    }
+    return m->spends > s->spends ? "the store is older than its high-water mark" : NULL;
+}
+
+/* A journal entry must not keep a store with a full disk from opening. */
+static int not_for_want_of_room(int err)
+{
+    return err == ERR_FULL ? 0 : err;
+}
+
+int store_meet_mark(struct store *s, bool is_new, struct err_text *text)
+{
+    enum mark_state state = MARK_ABSENT;
+    int err = mark_load(s->mark_path, &s->mark, &state, text);
+    if (err < 0) {
+        return err;
+    }
+    if (is_new || state == MARK_ABSENT) {
+        err = mark_make(s->mark_path, s->uuid, s->spends, &s->mark, text);
+        s->mark_is_valid = err == 0;
+        if (err == 0 && s->spends > 0) {
+            err = not_for_want_of_room(
+                log_event(s, "mark-missing", "the high-water mark was missing and is made anew"));
+        }
+        return err;
+    }
+    const char *why = why_restored(s, &s->mark, state);
+    s->mark_is_valid = why == NULL;
+    s->restored = why != NULL;
+    err = s->restored ? not_for_want_of_room(log_event(s, "restored", why)) : 0;
+    return err < 0 ? sql_say(s, err, "written", text) : 0;
+}
+
+int store_flush_mark(struct store *s)
+{
+    if (!s->mark_is_valid || s->mark.spends == s->spends) {
+        return 0;
+    }
+    int err = mark_write(&s->mark, s->uuid, s->spends);
+    if (err < 0 && !s->mark_failed) {
+        (void)log_event(s, "mark-failed", "the high-water mark cannot be written");
+    }
+    s->mark_failed = err < 0;
+    return err;
+}
+
+bool store_is_restored(const struct store *s)
+{
+    return s->restored;
+}
+
+static int go_on(struct store *s, const void *args)
+{
+    const int64_t *now_wall_ms = args;
+    int n = sql_run(s,
+                    "UPDATE lineage SET standing = 'in-doubt', doubt_since = ?1"
+                    " WHERE standing = 'live' AND EXISTS (SELECT 1 FROM pair AS p"
+                    "  WHERE p.lineage = lineage.id AND p.generation = lineage.generation"
+                    "  AND p.refresh IS NOT NULL)",
+                    SQL_ARGS(arg_i64(*now_wall_ms)));
+    if (n >= 0) {
+        n = sql_run(s, "UPDATE store SET uuid = randomblob(16)", SQL_NO_ARGS);
+    }
+    return n < 0 ? n : 0;
+}
+
+static int read_uuid(struct store *s)
+{
+    struct sql_rows r;
+    int err = sql_first(s, "SELECT uuid FROM store", SQL_NO_ARGS, &r);
+    if (err < 0) {
+        return err;
+    }
+    struct fp uuid = read_fp(&r); /* the same shape */
+    err = r.err;
+    sql_end(&r);
+    if (err == 0) {
+        memcpy(s->uuid, uuid.bytes, STORE_UUID_LEN);
+    }
+    return err;
+}
+
+int store_accept_restored(struct store *s, int64_t now_wall_ms)
+{
+    if (!s->restored) {
+        return 0;
+    }
+    int err = store_write(s, go_on, &now_wall_ms);
+    if (err == 0) {
+        err = read_uuid(s);
+    }
+    if (err == 0) {
+        err = mark_make(s->mark_path, s->uuid, s->spends, &s->mark, NULL);
+    }
+    if (err == 0) {
+        s->mark_is_valid = true;
+        s->restored = false;
+    }
+    return err;
+}
