@@ -13,7 +13,16 @@
 #include <string.h>
 #include <time.h>
 
-#undef alloca /* a macro in glibc: poisoning one is itself a warning */
+/* Macros where they are fortified or in glibc, and poisoning a macro is itself a warning. */
+#undef alloca
+#undef strcpy
+#undef strcat
+#undef strncpy
+#undef strncat
+#undef stpcpy
+#undef sprintf
+#undef vsprintf
+#undef gets
 
 #pragma GCC poison strcpy strcat strncpy strncat stpcpy sprintf vsprintf gets strtok
 #pragma GCC poison atoi atol atoll gmtime localtime ctime asctime tmpnam mktemp alloca

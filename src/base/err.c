@@ -98,10 +98,10 @@ static void clean(char *text, bool was_cut)
     }
 }
 
-int err_say(struct err_text *text, int err, const char *fmt, ...)
+void err_fill(struct err_text *text, const char *fmt, ...)
 {
     if (text == NULL) {
-        return err;
+        return;
     }
     va_list args;
     va_start(args, fmt);
@@ -109,8 +109,7 @@ int err_say(struct err_text *text, int err, const char *fmt, ...)
     va_end(args);
     if (n < 0) {
         text->text[0] = '\0';
-        return err;
+        return;
     }
     clean(text->text, (size_t)n >= sizeof(text->text));
-    return err;
 }

@@ -48,7 +48,12 @@ struct err_text {
 
 /* Fill *text (NULL allowed) and return `err`, so that `return err_say(t, ERR_INVALID, …)` reads
  * well. Control bytes in the result are replaced by '?': file names are outside input. */
-int err_say(struct err_text *text, int err, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+#define err_say(text, err, ...)                                                                    \
+    ({                                                                                             \
+        int err_said_ = (err);                                                                     \
+        err_fill((text), __VA_ARGS__);                                                             \
+        err_said_; /* in the open: the analyzers follow which error it is */                       \
+    })
+void err_fill(struct err_text *text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -50,7 +50,7 @@ static inline struct pair pair_of(const struct story *st, int n, int64_t life_ms
                          .expires_wall_ms = life_ms ? st->now.wall_ms + life_ms : 0};
 }
 
-static inline void say(struct story *st, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static inline void say(struct story *st, const char *fmt, ...)
 {
     size_t at = strlen(st->said);
     va_list args;

@@ -1,0 +1,162 @@
+/*
+ * Callback → event: turns what a part reports into a fact for the core. No judgement here: an
+ * answer's meaning was decided by the spender, what follows from it is the core's.
+ */
+#include "daemon/daemon.h"
+
+#include <string.h>
+
+#include "issuer/spool.h"
+#include "issuer/wire.h"
+
+void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply)
+{
+    struct daemon *d = ctx;
+    struct holding *h = holding_find(d, lineage);
+    if (!h)
+        return;
+    struct event ev = event_of(EV_IDENTITY, lineage);
+    ev.server_wall_ms = reply->server_wall_ms;
+    ev.retry_after_ms = reply->retry_after_ms;
+    ev.identity.what = reply->identity;
+    (void)str_copy(h->spend_detail, sizeof(h->spend_detail), reply->detail);
+    if (reply->identity == IDENTITY_NAMED) {
+        ev.identity.subject = vault_subject_fp(d->vault, h->provider.name, reply->subject);
+        (void)str_copy(h->asked_subject, sizeof(h->asked_subject), reply->subject);
+        (void)str_copy(h->asked_label, sizeof(h->asked_label), reply->label);
+    }
+    drive(d, &ev);
+}
+
+void intake_probed(void *ctx, uint64_t lineage, const struct reply *reply)
+{
+    struct daemon *d = ctx;
+    struct event ev = event_of(EV_PROBED, lineage);
+    ev.server_wall_ms = reply->server_wall_ms;
+    ev.retry_after_ms = reply->retry_after_ms;
+    ev.probe.what = reply->identity;
+    drive(d, &ev);
+}
+
+/* The spender's record → the core's facts. Times: the server's Date where it was heard, so that
+ * the pair means the same after the next boot; the boot clock of its arrival within this one. */
+static void granted(struct daemon *d, struct holding *h, struct event *ev)
+{
+    const struct reply *r = &h->answer;
+    struct pair *pair = &ev->answer.pair;
+    int64_t server_wall_ms = r->server_wall_ms ? r->server_wall_ms : r->received_wall_ms;
+    pair->access = vault_fingerprint(d->vault, &r->tokens.access);
+    pair->refresh = vault_fingerprint(d->vault, &r->tokens.refresh);
+    if (r->tokens.refresh.len == 0) { /* RFC 6749 §6: none in the answer keeps the old one */
+        struct view v;
+        if (warden_view(d->warden, h->lineage, clock_now(), &v))
+            pair->refresh = v.pair.refresh;
+    }
+    pair->life_ms = r->life_ms;
+    if (r->life_ms > 0) {
+        pair->expires_wall_ms = server_wall_ms + r->life_ms;
+        if (h->intent_same_boot)
+            ev->answer.expires_boot_ms = r->received_boot_ms + r->life_ms;
+    }
+    if (r->login_deadline_ms > 0)
+        pair->login_deadline_wall_ms = server_wall_ms + r->login_deadline_ms;
+    if (r->subject[0])
+        ev->answer.subject = vault_subject_fp(d->vault, h->provider.name, r->subject);
+}
+
+static int open_answer(struct daemon *d, struct holding *h, const struct buf *sealed)
+{
+    uint8_t secret[VAULT_INTENT_SECRET_LEN];
+    struct buf plain;
+    buf_init_secret(&plain, SPOOL_ANSWER_MAX);
+    vault_intent_secret(d->vault, h->intent, secret);
+    int err = vault_box_open(d->vault, sealed->bytes, sealed->len, &plain);
+    reply_clear(&h->answer);
+    if (err == 0)
+        err = sealed_answer_decode(plain.bytes, plain.len, secret, &h->answer);
+    secret_wipe(secret, sizeof(secret));
+    buf_release(&plain);
+    return err;
+}
+
+/* The spool could not be written: the answer came over the socket instead. */
+static int take_rescued(struct daemon *d, enum spool_stage *stage, struct buf *sealed, int err)
+{
+    size_t len;
+    const uint8_t *rescued = spender_rescued(d->spender, &len);
+    if (!rescued)
+        return err;
+    buf_clear(sealed);
+    *stage = SPOOL_ANSWERED;
+    return buf_add(sealed, rescued, len);
+}
+
+static enum verdict verdict_of_stage(enum spool_stage stage, bool same_boot,
+                                     const char **ret_detail)
+{
+    switch (stage) {
+    case SPOOL_PREPARED:
+        if (same_boot) {
+            *ret_detail = "nothing was sent";
+            return VERDICT_UNSENT;
+        }
+        *ret_detail = "the machine went down before anybody knows what was sent";
+        return VERDICT_DOUBT;
+    case SPOOL_STARTED:
+        *ret_detail = "sent, and no answer is known";
+        return VERDICT_DOUBT;
+    case SPOOL_ABSENT:
+        *ret_detail = "the spool file of the spend is gone";
+        return VERDICT_DOUBT;
+    case SPOOL_TORN:
+        *ret_detail = "the spool file of the spend is damaged";
+        return VERDICT_DOUBT;
+    case SPOOL_LOCKED:
+        *ret_detail = "the spender never let go of the spend";
+        return VERDICT_DOUBT;
+    case SPOOL_ANSWERED:
+        break;
+    }
+    *ret_detail = "the answer in the spool does not open";
+    return VERDICT_DOUBT;
+}
+
+void intake_outcome(struct daemon *d, struct holding *h, bool recovered)
+{
+    enum spool_stage stage = SPOOL_TORN;
+    bool same_boot = false;
+    const char *detail;
+    struct buf sealed;
+    buf_init(&sealed, SPOOL_ANSWER_MAX);
+    struct event ev = event_of(EV_ANSWER, h->lineage);
+    ev.intent = h->intent;
+    ev.answer.recovered = recovered;
+
+    int err = spool_read(d->spool_dir_fd, h->intent, d->boot_id, &stage, &same_boot, &sealed);
+    if (!recovered && (err < 0 || stage != SPOOL_ANSWERED))
+        err = take_rescued(d, &stage, &sealed, err);
+    if (err < 0)
+        log_line(d, LOG_ERROR, "%s: the spool cannot be read: %s", h->profile, err_name(err));
+    if (err == 0 && stage == SPOOL_ANSWERED && open_answer(d, h, &sealed) == 0) {
+        const struct reply *r = &h->answer;
+        ev.answer.verdict = r->verdict;
+        ev.server_wall_ms = r->server_wall_ms;
+        ev.retry_after_ms = r->retry_after_ms;
+        (void)str_copy(h->spend_detail, sizeof(h->spend_detail), r->detail);
+        if (r->verdict == VERDICT_GRANTED)
+            granted(d, h, &ev);
+    } else {
+        ev.answer.verdict = verdict_of_stage(stage, same_boot, &detail);
+        (void)str_copy(h->spend_detail, sizeof(h->spend_detail), detail);
+    }
+    buf_release(&sealed);
+    drive(d, &ev);
+}
+
+void intake_spent(void *ctx, uint64_t intent)
+{
+    struct daemon *d = ctx;
+    struct holding *h = holding_by_intent(d, intent);
+    if (h)
+        intake_outcome(d, h, false);
+}

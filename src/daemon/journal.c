@@ -1,0 +1,158 @@
+/*
+ * What happened, for people: a line in the log, a row in the store's events, a message to every
+ * open stream. Never a token: callers pass names, times, verdicts and fingerprints.
+ */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const level_names[LOG_LEVEL_COUNT] = {"error", "warning", "info", "debug"};
+
+int log_open(struct daemon *d, struct err_text *text)
+{
+    d->log = d->foreground ? stderr : fopen(d->log_path, "ae");
+    if (!d->log)
+        return err_say(text, err_from_errno(errno), "%s: cannot open the log: %s", d->log_path,
+                       strerror(errno));
+    d->log_size = d->foreground ? 0 : ftell(d->log);
+    return 0;
+}
+
+void log_close(struct daemon *d)
+{
+    if (d->log && d->log != stderr)
+        fclose(d->log);
+    d->log = NULL;
+}
+
+/* One old file is kept, so that the log is bounded by twice LOG_FILE_MAX. */
+static void turn_over(struct daemon *d)
+{
+    char old[sizeof(d->log_path) + 8];
+    if (d->foreground || d->log_size < LOG_FILE_MAX)
+        return;
+    (void)snprintf(old, sizeof(old), "%s.old", d->log_path);
+    log_close(d);
+    if (rename(d->log_path, old) == 0)
+        (void)log_open(d, NULL);
+    else
+        (void)log_open(d, NULL); /* goes on in the same file: a log too long beats no log */
+}
+
+static void write_line(struct daemon *d, enum log_level level, const char *text)
+{
+    char when[32];
+    if (!d->log)
+        return;
+    wall_format(clock_now().wall_ms, when, sizeof(when));
+    int n = fprintf(d->log, "%s %-7s %s\n", when, level_names[level], text);
+    (void)fflush(d->log);
+    d->log_size += n > 0 ? n : 0;
+    turn_over(d);
+}
+
+void log_line(struct daemon *d, enum log_level level, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    if ((int64_t)level > d->config.log_level)
+        return;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    write_line(d, level, text);
+}
+
+json_t *journal_json(const struct event_row *row)
+{
+    char lineage[17];
+    (void)snprintf(lineage, sizeof(lineage), "%016llx", (unsigned long long)row->lineage);
+    return json_pack("{s:I, s:o, s:s, s:s?, s:s?, s:s}", "id", (json_int_t)row->id, "at",
+                     time_json(row->wall_ms), "kind", row->kind, "profile",
+                     row->profile[0] ? row->profile : NULL, "lineage",
+                     row->lineage ? lineage : NULL, "detail", row->detail);
+}
+
+struct entry {
+    struct store_job job;
+    struct daemon *d;
+    struct event_row row;
+};
+
+static int entry_run(struct store *s, struct store_job *job)
+{
+    struct entry *e = (struct entry *)job;
+    return store_event_add(s, &e->row, &e->row.id);
+}
+
+static void to_streams(struct daemon *d, const struct event_row *row)
+{
+    json_t *json = NULL;
+    for (int i = 0; i < API_STREAMS_MAX; i++) {
+        if (!d->streams[i])
+            continue;
+        if (!json)
+            json = journal_json(row);
+        if (json)
+            (void)api_stream_send(d->streams[i], row->id, row->kind, json);
+    }
+    json_decref(json);
+}
+
+static void entry_done(struct store_job *job, int err)
+{
+    struct entry *e = (struct entry *)job;
+    struct daemon *d = e->d;
+    if (err < 0) {
+        log_line(d, LOG_WARNING, "an event could not be stored: %s", err_name(err));
+    } else {
+        d->last_event_id = e->row.id;
+        to_streams(d, &e->row);
+    }
+    free(e);
+}
+
+void journal(struct daemon *d, const struct holding *h, const char *kind, const char *fmt, ...)
+{
+    struct entry *e = calloc(1, sizeof(*e));
+    va_list args;
+    if (!e)
+        return;
+    e->job.run = entry_run;
+    e->job.done = entry_done;
+    e->d = d;
+    e->row.wall_ms = clock_now().wall_ms;
+    e->row.lineage = h ? h->lineage : 0;
+    const char *name = !h ? "" : h->profile[0] ? h->profile : h->wanted_profile;
+    (void)str_copy(e->row.profile, sizeof(e->row.profile), name);
+    (void)str_copy(e->row.kind, sizeof(e->row.kind), kind);
+    va_start(args, fmt);
+    (void)vsnprintf(e->row.detail, sizeof(e->row.detail), fmt, args);
+    va_end(args);
+    log_line(d, LOG_INFO, "%s%s%s: %s", name, name[0] ? " " : "", kind, e->row.detail);
+    if (!d->store || store_queue_submit(d->store, &e->job) < 0)
+        free(e);
+}
+
+void journal_stream_add(struct daemon *d, struct api_call *call)
+{
+    for (int i = 0; i < API_STREAMS_MAX; i++) {
+        if (!d->streams[i]) {
+            d->streams[i] = call;
+            return;
+        }
+    }
+    api_stream_end(call);
+}
+
+void journal_stream_gone(struct daemon *d, const struct api_call *call)
+{
+    for (int i = 0; i < API_STREAMS_MAX; i++) {
+        if (d->streams[i] == call)
+            d->streams[i] = NULL;
+    }
+}

@@ -1,0 +1,361 @@
+/*
+ * credwardend: start-up in the order of what must be true before the next thing, and the way down.
+ *
+ *   hardened → folders ours → the lock ours (one daemon a state) → store sound → vault open →
+ *   core loaded → socket listening → "ready" → loop
+ */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/exits.h"
+#include "sys/file.h"
+#include "sys/process.h"
+
+#define STOP_MARGIN_MS (10 * SECOND_MS)
+#define FP_KEY_META    "fingerprint_key"
+
+struct options {
+    bool foreground;
+    int ready_fd;
+};
+
+static const char usage[] =
+    "usage: credwardend [--foreground] [--ready-fd N]\n"
+    "\n"
+    "The daemon of credwarden. `credwarden` starts it by itself on first need.\n"
+    "  --foreground   log to standard error instead of the log file\n"
+    "  --ready-fd N   write one line to descriptor N: \"ready\", \"already\" (another daemon\n"
+    "                 runs), or what went wrong\n";
+
+static int read_options(int argc, char **argv, struct options *ret)
+{
+    static const struct option longs[] = {{"foreground", no_argument, NULL, 'f'},
+                                          {"ready-fd", required_argument, NULL, 'r'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"version", no_argument, NULL, 'v'},
+                                          {NULL, 0, NULL, 0}};
+    int option;
+    *ret = (struct options){.ready_fd = -1};
+    while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        int64_t fd;
+        switch (option) {
+        case 'f':
+            ret->foreground = true;
+            break;
+        case 'r':
+            if (str_to_i64(optarg, 3, 1023, &fd) < 0) {
+                (void)fputs("credwardend: --ready-fd expects a descriptor from 3 to 1023\n",
+                            stderr);
+                return EXIT_USAGE;
+            }
+            ret->ready_fd = (int)fd;
+            break;
+        case 'h':
+            (void)fputs(usage, stdout);
+            exit(EXIT_OK);
+        case 'v':
+            (void)puts("credwardend " CREDWARDEN_VERSION);
+            exit(EXIT_OK);
+        default:
+            (void)fputs(usage, stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        (void)fprintf(stderr, "credwardend: unexpected argument\n%s", usage);
+        return EXIT_USAGE;
+    }
+    return 0;
+}
+
+static bool dir_is_ours(const char *dir, uint32_t uid)
+{
+    int fd = -1;
+    (void)uid;
+    bool ours = dir_open_private(dir, &fd, NULL) == 0;
+    fd_close(&fd);
+    return ours;
+}
+
+/* Folders and the lock: from here on this state is ours alone. */
+static int open_folders(struct daemon *d, struct err_text *text)
+{
+    struct paths_world world = {
+        .lookup = getenv, .uid = (uint32_t)getuid(), .is_ours = dir_is_ours};
+    char path[PATHS_SIZE + 32];
+    int err = paths_find(&world, &d->paths, text);
+    if (err < 0)
+        return err;
+    (void)snprintf(d->config_path, sizeof(d->config_path), "%s/credwarden.ini",
+                   d->paths.config_dir);
+    (void)snprintf(d->provider_dir, sizeof(d->provider_dir), "%s/providers", d->paths.config_dir);
+    (void)snprintf(d->log_path, sizeof(d->log_path), "%s/credwardend.log", d->paths.state_dir);
+    const char *const dirs[] = {d->paths.data_dir, d->paths.state_dir, d->paths.runtime_dir};
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        err = dir_ensure_private(dirs[i], text);
+        if (err < 0)
+            return err;
+    }
+    (void)snprintf(path, sizeof(path), "%s/lock", d->paths.data_dir);
+    err = lock_take(path, &d->lock_fd, text);
+    if (err < 0)
+        return err;
+    (void)snprintf(path, sizeof(path), "%s/spool", d->paths.state_dir);
+    err = dir_ensure_private(path, text);
+    if (err == 0)
+        err = dir_open_private(path, &d->spool_dir_fd, text);
+    return err;
+}
+
+static int open_vault(struct daemon *d, struct store *s, struct err_text *text)
+{
+    char path[PATHS_SIZE + 32];
+    uint8_t made[VAULT_FP_KEY_SEALED_LEN];
+    struct buf sealed;
+    (void)snprintf(path, sizeof(path), "%s/vault.key", d->paths.data_dir);
+    buf_init(&sealed, VAULT_FP_KEY_SEALED_LEN);
+
+    int have = store_meta_get(s, FP_KEY_META, &sealed);
+    int err = have == 0 || have == ERR_NOT_FOUND ? 0 : have;
+    if (have == ERR_NOT_FOUND) { /* a new store: a key that is there already is used */
+        err = vault_create_key(path, text);
+        if (err == ERR_EXISTS)
+            err = 0;
+    }
+    if (err == 0)
+        err = vault_open(path, &d->vault, text);
+    if (err == 0 && have == 0)
+        err = vault_fp_key_open(d->vault, sealed.bytes, sealed.len, text);
+    if (err == 0 && have == ERR_NOT_FOUND) {
+        err = vault_fp_key_make(d->vault, made);
+        if (err == 0)
+            err = store_meta_set(s, FP_KEY_META, made, sizeof(made));
+        if (err < 0)
+            (void)err_say(text, err, "the fingerprint key cannot be stored: %s", err_name(err));
+    }
+    buf_release(&sealed);
+    return err;
+}
+
+static int open_state(struct daemon *d, struct store **ret, struct err_text *text)
+{
+    char path[PATHS_SIZE + 32], mark[PATHS_SIZE + 32];
+    struct store *s = NULL;
+    (void)snprintf(path, sizeof(path), "%s/store.db", d->paths.data_dir);
+    (void)snprintf(mark, sizeof(mark), "%s/high-water", d->paths.state_dir);
+    int err = store_open(path, mark, STORE_CREATE, &s, text);
+    if (err < 0)
+        return err;
+    err = open_vault(d, s, text);
+    d->restored = store_is_restored(s);
+    if (err == 0)
+        err = recover_load(d, s, text);
+    if (err == 0 && d->restored)
+        err = store_accept_restored(s, clock_now().wall_ms);
+    if (err < 0) {
+        store_close(s);
+        return err;
+    }
+    *ret = s;
+    return 0;
+}
+
+static int start_parts(struct daemon *d, struct store *s, struct err_text *text)
+{
+    char program[1024];
+    struct api_handlers handlers;
+    int err = store_queue_start(&d->loop, s, &d->store);
+    if (err < 0) {
+        store_close(s);
+        return err_say(text, err, "the store's thread could not be started");
+    }
+    err = drive_init(d);
+    if (err == 0)
+        err = program_path("credwarden-spender", program, sizeof(program));
+    if (err < 0)
+        return err_say(text, err, "credwarden-spender was not found beside credwardend");
+    struct spender_options spender = {
+        .program = program,
+        .idle_ms = d->config.spender_idle_ms,
+        .deadline_ms = d->config.spend_deadline_ms,
+        .ask_deadline_ms = d->config.ask_deadline_ms,
+        .box_public = vault_box_public(d->vault),
+        .verbosity = 0,
+    };
+    err = spender_init(&d->loop, &spender, &d->spender);
+    if (err < 0)
+        return err_say(text, err, "the spender could not be prepared: %s", err_name(err));
+    serve_table(d, &handlers);
+    return api_listen(&d->loop, d->paths.socket, CREDWARDEN_VERSION, &handlers, &d->api, text);
+}
+
+/* On the way down: spends in flight are finished, for at most their deadline. What takes longer is
+ * the spender's: it goes on without us, and the next start finds its answer in the spool. */
+static void look_if_done(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    bool late = clock_now().boot_ms > d->stop_until_boot_ms;
+    if (warden_is_busy(d->warden) && !late)
+        return;
+    if (store_queue_len(d->store) > 0 && !late)
+        return;
+    waiting_stop(d);
+    uv_stop(&d->loop);
+}
+
+void daemon_stop(struct daemon *d)
+{
+    if (d->stopping)
+        return;
+    d->stopping = true;
+    d->stop_until_boot_ms = clock_now().boot_ms + d->config.spend_deadline_ms + STOP_MARGIN_MS;
+    journal(d, NULL, "stopping", "spends in flight are finished first");
+    api_stop_accepting(d->api);
+    struct event ev = event_of(EV_STOP, 0);
+    drive(d, &ev);
+    uv_timer_start(&d->stop_timer, look_if_done, 0, 20);
+}
+
+int daemon_reload(struct daemon *d, struct err_text *text)
+{
+    struct config read;
+    int err = config_read(d->config_path, &read, text);
+    if (err < 0) {
+        journal(d, NULL, "reload-refused", "%.240s", text->text);
+        return err;
+    }
+    d->config = read;
+    log_close(d); /* a log that was moved away begins anew */
+    (void)log_open(d, NULL);
+    journal(d, NULL, "reloaded", "configuration read");
+    return 0;
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct daemon *d = handle->data;
+    struct err_text text = {""};
+    if (signum == SIGHUP)
+        (void)daemon_reload(d, &text);
+    else
+        daemon_stop(d);
+}
+
+static void start_loop_handles(struct daemon *d)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    CHECK(uv_loop_init(&d->loop) == 0);
+    CHECK(uv_timer_init(&d->loop, &d->recover_timer) == 0);
+    CHECK(uv_timer_init(&d->loop, &d->stop_timer) == 0);
+    d->recover_timer.data = d->stop_timer.data = d;
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        CHECK(uv_signal_init(&d->loop, &d->signals[i]) == 0);
+        d->signals[i].data = d;
+        CHECK(uv_signal_start(&d->signals[i], on_signal, signals[i]) == 0);
+    }
+}
+
+static void close_all(struct daemon *d)
+{
+    uv_close((uv_handle_t *)&d->recover_timer, NULL);
+    uv_close((uv_handle_t *)&d->stop_timer, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(d->signals); i++)
+        uv_close((uv_handle_t *)&d->signals[i], NULL);
+    api_free(d->api);
+    spender_free(d->spender);
+    if (d->store)
+        store_queue_stop(d->store);
+    d->store = NULL;
+    drive_free(d);
+    (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&d->loop);
+    for (struct holding *h = d->holdings, *next; h; h = next) {
+        next = h->next;
+        h->jobs = 0;
+        holding_drop(d, h);
+    }
+    vault_free(d->vault);
+    fd_close(&d->spool_dir_fd);
+    fd_close(&d->lock_fd);
+    log_close(d);
+}
+
+/* One line to whoever started us, and to the log. */
+static void report(struct daemon *d, const char *line)
+{
+    if (d->ready_fd < 0)
+        return;
+    ssize_t n = write(d->ready_fd, line, strlen(line));
+    if (n > 0)
+        (void)!write(d->ready_fd, "\n", 1);
+    fd_close(&d->ready_fd);
+}
+
+static int start(struct daemon *d, struct err_text *text)
+{
+    struct store *s = NULL;
+    int err = clock_boot_id(d->boot_id);
+    if (err == 0)
+        err = open_folders(d, text);
+    if (err == 0)
+        err = log_open(d, text);
+    if (err == 0)
+        err = config_read(d->config_path, &d->config, text);
+    if (err == 0)
+        err = open_state(d, &s, text);
+    if (err == 0)
+        err = start_parts(d, s, text);
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct err_text text = {""};
+    int code = read_options(argc, argv, &options);
+    if (code != 0)
+        return code;
+    if (process_harden() < 0 || sodium_init() < 0) {
+        (void)fputs("credwardend: this process cannot be made safe for secrets\n", stderr);
+        return EXIT_FAILED;
+    }
+    json_set_alloc_funcs(secret_alloc, secret_free);
+
+    struct daemon *d = calloc(1, sizeof(*d));
+    CHECK(d);
+    d->lock_fd = d->spool_dir_fd = -1;
+    d->ready_fd = options.ready_fd;
+    d->foreground = options.foreground;
+    d->started_wall_ms = clock_now().wall_ms;
+    d->started_boot_ms = clock_now().boot_ms;
+    config_defaults(&d->config);
+    start_loop_handles(d);
+
+    int err = start(d, &text);
+    if (err == 0) {
+        journal(d, NULL, "started", "version " CREDWARDEN_VERSION "%s",
+                d->restored ? "; the store is an older copy: every lineage is in doubt" : "");
+        recover_start(d);
+        report(d, "ready");
+        (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+    } else {
+        log_line(d, LOG_ERROR, "%s", text.text[0] ? text.text : err_name(err));
+        report(d, err == ERR_LOCKED && d->lock_fd < 0 ? "already"
+                  : text.text[0]                      ? text.text
+                                                      : err_name(err));
+        if (!d->foreground)
+            (void)fprintf(stderr, "credwardend: %s\n", text.text[0] ? text.text : err_name(err));
+        code = err == ERR_LOCKED ? EXIT_LATER : EXIT_FAILED;
+    }
+    close_all(d);
+    free(d);
+    return code;
+}

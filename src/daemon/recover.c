@@ -1,0 +1,213 @@
+/*
+ * What a stop or a crash left behind. Loading happens before the loop runs; then the core is fed,
+ * and for every intent that is still open the spool is asked what became of it. A spender that
+ * outlived the daemon still holds the spool's lock: it is waited for before anything is believed.
+ */
+#include "daemon/daemon.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "issuer/spool.h"
+
+#define RECOVER_LOOK_MS    50
+#define RECOVER_MARGIN_MS  (30 * SECOND_MS)
+#define SPOOL_LEFTOVER_MAX 4096
+
+struct load {
+    struct daemon *d;
+    struct event *events; /* one a lineage, in the order of loading */
+    uint32_t n, max;
+    struct err_text *text;
+};
+
+static int fill_holding(struct load *ld, struct holding *h, const struct lineage_row *row)
+{
+    struct tokens pair = {0};
+    h->fence = row->fence;
+    h->generation = row->generation;
+    h->intent = row->intent;
+    h->intent_same_boot = strcmp(row->intent_boot_id, ld->d->boot_id) == 0;
+    h->wanted_policy = row->wanted_policy;
+    (void)str_copy(h->wanted_profile, sizeof(h->wanted_profile), row->wanted_profile);
+    (void)str_copy(h->subject, sizeof(h->subject), row->subject_text);
+    (void)str_copy(h->label, sizeof(h->label), row->label);
+    (void)str_copy(h->source, sizeof(h->source), "an earlier run");
+    int err = provider_decode(row->definition.bytes, row->definition.len, &h->provider);
+    if (err < 0)
+        return err_say(ld->text, err, "lineage %016llx: its provider definition does not parse",
+                       (unsigned long long)row->id);
+    err = vault_unseal(ld->d->vault, row->id, row->generation, row->sealed.bytes, row->sealed.len,
+                       &pair);
+    if (err == 0)
+        err = holding_take(ld->d, h, row->generation, &pair, &row->sealed);
+    tokens_clear(&pair);
+    if (err < 0)
+        return err_say(ld->text, err,
+                       "lineage %016llx: its pair does not open with this vault key; is "
+                       "vault.key the one this store was made with?",
+                       (unsigned long long)row->id);
+    return 0;
+}
+
+static struct event loaded_event(const struct daemon *d, const struct holding *h,
+                                 const struct lineage_row *row)
+{
+    struct event ev = event_of(EV_LOADED, row->id);
+    bool same_boot = row->expires_boot_ms != 0 && strcmp(row->boot_id, d->boot_id) == 0;
+    ev.loaded = (struct loaded){
+        .rules = rules_of(d, &h->provider),
+        .policy = row->wanted_policy,
+        .standing = row->standing,
+        .unproven = row->wanted_profile[0] != '\0',
+        .subject = row->subject,
+        .pair = row->pair,
+        .expires_boot_ms = same_boot ? row->expires_boot_ms : 0,
+        .generation = row->generation,
+        .fence = row->fence,
+        .held_until_wall_ms = row->held_until_wall_ms,
+        .doubt_since_wall_ms = row->doubt_since_wall_ms,
+        .replayed = row->replayed,
+        .intent = row->intent,
+        .intent_is_replay = row->intent_is_replay,
+        .restored = d->restored,
+        .alarms = row->alarms,
+    };
+    return ev;
+}
+
+static int on_lineage(void *ctx, const struct lineage_row *row)
+{
+    struct load *ld = ctx;
+    if (ld->n == ld->max) {
+        uint32_t max = ld->max ? ld->max * 2 : 64;
+        struct event *more = realloc(ld->events, max * sizeof(*more));
+        if (!more)
+            return ERR_NOMEM;
+        ld->events = more;
+        ld->max = max;
+    }
+    struct holding *h = holding_new(ld->d, row->id);
+    int err = h ? fill_holding(ld, h, row) : ERR_NOMEM;
+    if (err == 0)
+        ld->events[ld->n++] = loaded_event(ld->d, h, row);
+    return err;
+}
+
+static int on_profile(void *ctx, const struct profile_row *row)
+{
+    struct load *ld = ctx;
+    struct holding *h = holding_find(ld->d, row->lineage);
+    if (!h)
+        return err_say(ld->text, ERR_CORRUPT, "profile %s points at no lineage", row->name);
+    (void)str_copy(h->profile, sizeof(h->profile), row->name);
+    h->created_wall_ms = row->created_wall_ms;
+    for (uint32_t i = 0; i < ld->n; i++) {
+        if (ld->events[i].lineage == row->lineage)
+            ld->events[i].loaded.policy = row->policy;
+    }
+    return 0;
+}
+
+/* A new pair for a profile that exists must be its subject's. */
+static void expect_subjects(struct load *ld)
+{
+    for (uint32_t i = 0; i < ld->n; i++) {
+        struct holding *h = holding_find(ld->d, ld->events[i].lineage);
+        struct holding *now =
+            h->wanted_profile[0] ? holding_by_profile(ld->d, h->wanted_profile) : NULL;
+        for (uint32_t k = 0; now && k < ld->n; k++) {
+            if (ld->events[k].lineage == now->lineage)
+                ld->events[i].loaded.expected_subject = ld->events[k].loaded.subject;
+        }
+    }
+}
+
+/* Nobody's: its name was taken over, and the crash came before it was retired. */
+static bool is_orphan(const struct holding *h, const struct event *ev)
+{
+    return h->profile[0] == '\0' && !ev->loaded.unproven &&
+           ev->loaded.standing != STANDING_QUARANTINED;
+}
+
+int recover_load(struct daemon *d, struct store *s, struct err_text *text)
+{
+    struct load ld = {.d = d, .text = text};
+    int err = store_each_lineage(s, false, on_lineage, &ld);
+    if (err == 0)
+        err = store_each_profile(s, on_profile, &ld);
+    if (err == 0) {
+        expect_subjects(&ld);
+        d->limits = (struct warden_limits){
+            .lineages = (uint32_t)d->config.profiles_max + ld.n,
+            .waiters = WAITERS_MAX,
+        };
+        d->loaded = ld.events;
+        d->n_loaded = ld.n;
+        ld.events = NULL;
+    }
+    free(ld.events);
+    return err;
+}
+
+static void sweep_spool(struct daemon *d)
+{
+    uint64_t *left = calloc(SPOOL_LEFTOVER_MAX, sizeof(*left));
+    int n = left ? spool_list(d->spool_dir_fd, left, SPOOL_LEFTOVER_MAX) : 0;
+    for (int i = 0; i < n; i++) {
+        if (!holding_by_intent(d, left[i]))
+            (void)spool_remove(d->spool_dir_fd, left[i]);
+    }
+    free(left);
+}
+
+static void look(uv_timer_t *timer)
+{
+    struct daemon *d = timer->data;
+    bool waiting = false;
+    for (struct holding *h = d->holdings, *next; h; h = next) {
+        next = h->next;
+        if (!h->recovering)
+            continue;
+        enum spool_stage stage = SPOOL_TORN;
+        bool same_boot;
+        struct buf sealed;
+        buf_init(&sealed, SPOOL_ANSWER_MAX);
+        int err = spool_read(d->spool_dir_fd, h->intent, d->boot_id, &stage, &same_boot, &sealed);
+        buf_release(&sealed);
+        if (err == 0 && stage == SPOOL_LOCKED && clock_now().boot_ms < h->recover_until_boot_ms) {
+            waiting = true;
+            continue;
+        }
+        h->recovering = false;
+        intake_outcome(d, h, true);
+    }
+    if (!waiting)
+        uv_timer_stop(timer);
+}
+
+void recover_start(struct daemon *d)
+{
+    bool open = false;
+    for (uint32_t i = 0; i < d->n_loaded; i++) {
+        struct holding *h = holding_find(d, d->loaded[i].lineage);
+        bool orphan = is_orphan(h, &d->loaded[i]);
+        drive(d, &d->loaded[i]);
+        if (h->intent != 0) {
+            journal(d, h, "recovering", "a spend was under way; its answer is looked for");
+            h->recovering = true;
+            h->recover_until_boot_ms =
+                clock_now().boot_ms + 2 * d->config.spend_deadline_ms + RECOVER_MARGIN_MS;
+            open = true;
+        }
+        if (orphan) {
+            struct event ev = event_of(EV_REMOVE, h->lineage);
+            drive(d, &ev);
+        }
+    }
+    free(d->loaded);
+    d->loaded = NULL;
+    sweep_spool(d);
+    if (open)
+        uv_timer_start(&d->recover_timer, look, 0, RECOVER_LOOK_MS);
+}

@@ -1,0 +1,409 @@
+/*
+ * `add`: a pair from a file becomes a captured lineage; the core takes it from there.
+ *
+ *   provider known (built in, the user's, or asked from the issuer) → bytes parsed → not held
+ *   already, sealed and stored (one job) → EV_ADDED → … → FX_ANSWER
+ */
+#include "daemon/daemon.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "issuer/import.h"
+#include "sys/file.h"
+
+struct add {
+    struct store_job job;
+    struct daemon *d;
+    struct holding *h; /* once the lineage has an id */
+    uint64_t waiter;
+    struct provider provider;
+    struct import import;
+    char name[NAME_MAX_LEN + 1];
+    char issuer[URL_MAX], client_id[256];
+    char source[STORE_DETAIL_MAX];
+    enum policy policy;
+    struct fp expected_subject;
+    struct pair pair;
+    struct buf sealed, definition;
+    struct capture capture;
+    struct sighting sighting;
+    bool sighted;
+};
+
+static void add_free(struct add *a)
+{
+    import_clear(&a->import);
+    buf_release(&a->sealed);
+    buf_release(&a->definition);
+    free(a);
+}
+
+/* The waiting call, or NULL when its peer left. The slot is freed: it is about to be answered. */
+static struct api_call *call_of(struct add *a)
+{
+    struct waiting *wt = waiting_find(a->d, a->waiter);
+    struct api_call *call = wt ? wt->call : NULL;
+    if (wt)
+        *wt = (struct waiting){0};
+    return call;
+}
+
+static void add_problem(struct add *a, const char *code, int64_t retry_after_ms, const char *detail)
+{
+    struct api_call *call = call_of(a);
+    if (call)
+        api_problem(call, code, retry_after_ms, "%s", detail);
+    add_free(a);
+}
+
+/* Held already? Then a second profile would spend behind the first one's back. Known as spent? Then
+ * presenting it would cost the whole family. */
+static int capture_run(struct store *s, struct store_job *job)
+{
+    struct add *a = (struct add *)job;
+    struct fp fp = fp_is_none(a->pair.refresh) ? a->pair.access : a->pair.refresh;
+    int err = store_find_fp(s, fp, &a->sighting);
+    if (err == 0 && (a->sighting.is_current || a->sighting.spent)) {
+        a->sighted = true;
+        return ERR_EXISTS;
+    }
+    if (err < 0 && err != ERR_NOT_FOUND)
+        return err;
+    return store_capture(s, &a->capture);
+}
+
+static void say_known(struct add *a)
+{
+    char detail[256];
+    struct holding *held = holding_find(a->d, a->sighting.lineage);
+    if (a->sighting.spent)
+        (void)snprintf(
+            detail, sizeof(detail),
+            "this refresh token has been spent already (%s, generation %llu): presenting "
+            "it again would end the login; sign in again and add what that gives",
+            held && held->profile[0] ? held->profile : "a former profile",
+            (unsigned long long)a->sighting.generation);
+    else
+        (void)snprintf(detail, sizeof(detail), "this login is held already, as %s",
+                       held && held->profile[0]          ? held->profile
+                       : held && held->wanted_profile[0] ? held->wanted_profile
+                                                         : "another profile");
+    add_problem(a, answer_name(ANSWER_DUPLICATE), 0, detail);
+}
+
+static void captured(struct add *a)
+{
+    struct daemon *d = a->d;
+    struct event ev = event_of(EV_ADDED, a->h->lineage);
+    ev.waiter = waiting_find(d, a->waiter) ? a->waiter : 0;
+    ev.added.rules = rules_of(d, &a->provider);
+    ev.added.policy = a->policy;
+    ev.added.pair = a->pair;
+    ev.added.expected_subject = a->expected_subject;
+    ev.added.held_elsewhere = strcmp(a->source, "stdin") != 0;
+    ev.added.deadline_boot_ms = clock_now().boot_ms + ADD_TIMEOUT_MS;
+    add_free(a);
+    drive(d, &ev);
+}
+
+static void capture_done(struct store_job *job, int err)
+{
+    struct add *a = (struct add *)job;
+    struct daemon *d = a->d;
+    struct holding *h = a->h;
+    if (err == 0) {
+        captured(a);
+        holding_job_done(d, h);
+        return;
+    }
+    holding_drop(d, h);
+    holding_job_done(d, h);
+    a->h = NULL;
+    if (a->sighted)
+        say_known(a);
+    else
+        add_problem(a, answer_name(ANSWER_STORE), 0,
+                    err == ERR_FULL ? "the disk is full: nothing was added, the file is untouched"
+                                    : "the store cannot be written; nothing was added");
+}
+
+static int fill_capture(struct add *a)
+{
+    struct daemon *d = a->d;
+    struct holding *h = a->h;
+    a->pair = (struct pair){
+        .access = vault_fingerprint(d->vault, &a->import.tokens.access),
+        .refresh = vault_fingerprint(d->vault, &a->import.tokens.refresh),
+        .expires_wall_ms = a->import.expires_wall_ms,
+        .life_ms = a->import.life_ms,
+        .login_deadline_wall_ms = a->import.login_deadline_wall_ms,
+    };
+    int err = provider_encode(&a->provider, &a->definition);
+    if (err == 0)
+        err = vault_seal(d->vault, h->lineage, 1, &a->import.tokens, &a->sealed);
+    if (err == 0)
+        err = holding_take(d, h, 1, &a->import.tokens, &a->sealed);
+    if (err < 0)
+        return err;
+    h->provider = a->provider;
+    h->wanted_policy = a->policy;
+    (void)str_copy(h->wanted_profile, sizeof(h->wanted_profile), a->name);
+    (void)str_copy(h->source, sizeof(h->source), a->source);
+    a->capture = (struct capture){
+        .lineage = h->lineage,
+        .provider = a->provider.name,
+        .definition = a->definition.bytes,
+        .definition_len = a->definition.len,
+        .pair = a->pair,
+        .boot_id = d->boot_id,
+        .origin = ORIGIN_ADDED,
+        .source = a->source,
+        .profile = a->name,
+        .policy = a->policy,
+        .sealed = a->sealed.bytes,
+        .sealed_len = a->sealed.len,
+        .now_wall_ms = clock_now().wall_ms,
+    };
+    return 0;
+}
+
+static uint64_t new_lineage_id(void)
+{
+    uint64_t id;
+    do
+        randombytes_buf(&id, sizeof(id));
+    while ((id >>= 1) == 0);
+    return id;
+}
+
+/* The provider is known and the pair parsed: store it. */
+static void begin_capture(struct add *a)
+{
+    struct daemon *d = a->d;
+    struct waiting *wt = waiting_find(d, a->waiter);
+    a->h = holding_new(d, new_lineage_id());
+    int err = a->h ? fill_capture(a) : ERR_NOMEM;
+    if (err == 0) {
+        if (wt)
+            wt->lineage = a->h->lineage;
+        a->job.run = capture_run;
+        a->job.done = capture_done;
+        a->h->jobs++;
+        err = store_queue_submit(d->store, &a->job);
+        if (err == 0)
+            return;
+        a->h->jobs--;
+    }
+    if (a->h)
+        holding_drop(d, a->h);
+    a->h = NULL;
+    add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
+}
+
+static bool parse_pair(struct add *a, const void *bytes, size_t len, int64_t as_of_wall_ms,
+                       const char **ret_code, struct err_text *text)
+{
+    int err = import_parse(&a->provider, a->source, bytes, len, as_of_wall_ms, &a->import, text);
+    *ret_code = err == ERR_TOO_LARGE ? "input-too-large" : "input-invalid";
+    return err == 0;
+}
+
+/* What waits for the issuer's metadata: the body is kept, in secret memory. */
+struct discovery {
+    struct add *a;
+    struct buf body;
+    int64_t as_of_wall_ms;
+};
+
+static void discovered(void *ctx, uint64_t id, const struct reply *reply)
+{
+    struct discovery *y = ctx;
+    struct add *a = y->a;
+    struct err_text text = {""};
+    const char *code = "provider-invalid";
+    (void)id;
+    if (reply->identity != IDENTITY_NAMED) {
+        (void)err_say(&text, ERR_INVALID, "%s gave no usable metadata (%s)", a->issuer,
+                      reply->detail);
+        add_problem(a, answer_name(ANSWER_UNREACHABLE), reply->retry_after_ms, text.text);
+    } else if (provider_from_metadata(a->issuer, a->client_id, (const char *)reply->body.bytes,
+                                      reply->body.len, &a->provider, &text) < 0) {
+        add_problem(a, code, 0, text.text);
+    } else if (!parse_pair(a, y->body.bytes, y->body.len, y->as_of_wall_ms, &code, &text)) {
+        add_problem(a, code, 0, text.text);
+    } else {
+        if (a->policy == POLICY_COUNT)
+            a->policy = a->provider.default_policy;
+        begin_capture(a);
+    }
+    buf_release(&y->body);
+    free(y);
+}
+
+static void begin_discovery(struct add *a, const void *bytes, size_t len, int64_t as_of_wall_ms)
+{
+    struct daemon *d = a->d;
+    struct discovery *y = calloc(1, sizeof(*y));
+    struct provider asked = {0};
+    if (!y) {
+        add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, "out of memory");
+        return;
+    }
+    y->a = a;
+    y->as_of_wall_ms = as_of_wall_ms;
+    buf_init_secret(&y->body, API_BODY_MAX);
+    (void)str_copy(asked.name, sizeof(asked.name), "discovery");
+    (void)str_copy(asked.issuer, sizeof(asked.issuer), a->issuer);
+    int err = buf_add(&y->body, bytes, len);
+    if (err == 0)
+        err =
+            spender_ask(d->spender, ASK_METADATA, ++d->next_question, &asked, NULL, discovered, y);
+    if (err < 0) {
+        buf_release(&y->body);
+        free(y);
+        add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, "too much is asked; try again");
+    }
+}
+
+/* The user's own definition, PROVIDERS/NAME.ini, then the built-in one. */
+static int find_provider(struct daemon *d, const char *name, struct provider *ret,
+                         struct err_text *text)
+{
+    char path[sizeof(d->provider_dir) + NAME_MAX_LEN + 8];
+    struct buf bytes;
+    if (!name_is_valid(name))
+        return err_say(text, ERR_NOT_FOUND,
+                       "provider: expected a name or an issuer's https URL, found \"%.64s\"", name);
+    (void)snprintf(path, sizeof(path), "%s/%s.ini", d->provider_dir, name);
+    buf_init(&bytes, PROVIDER_FILE_MAX);
+    int err = file_read(path, true, PROVIDER_FILE_MAX, &bytes, text);
+    if (err == 0)
+        err = provider_parse(path, buf_text(&bytes), bytes.len, ret, text);
+    buf_release(&bytes);
+    if (err == 0 && strcmp(ret->name, name) != 0)
+        return err_say(text, ERR_INVALID, "%s: defines provider %s; rename the file or the section",
+                       path, ret->name);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    const struct provider *builtin = provider_builtin(name);
+    if (!builtin)
+        return err_say(text, ERR_NOT_FOUND,
+                       "there is no provider %s; put its definition into %s, or give the issuer's "
+                       "URL and --client-id",
+                       name, path);
+    *ret = *builtin;
+    return 0;
+}
+
+static bool is_url(const char *text)
+{
+    return strstr(text, "://") != NULL;
+}
+
+/* What the call says, checked. false: it has been answered. */
+static bool read_query(struct add *a, struct api_call *call)
+{
+    struct daemon *d = a->d;
+    const char *provider = api_query(call, "provider"), *policy = api_query(call, "policy");
+    const char *client = api_query(call, "client_id"), *source = api_query(call, "source");
+    struct err_text text = {""};
+    struct view v;
+
+    (void)str_copy(a->name, sizeof(a->name), api_name(call));
+    (void)snprintf(a->source, sizeof(a->source), "%.250s", source ? source : "stdin");
+    a->policy = POLICY_COUNT;
+    if (!provider) {
+        api_problem(call, "usage", 0, "provider: which provider is this login from?");
+        return false;
+    }
+    if (policy && policy_parse(policy, &a->policy) < 0) {
+        api_problem(call, "usage", 0, "policy: expected never, standby or always");
+        return false;
+    }
+    if (client && str_copy(a->client_id, sizeof(a->client_id), client) < 0) {
+        api_problem(call, "usage", 0, "client_id: at most %zu bytes", sizeof(a->client_id) - 1);
+        return false;
+    }
+    if (is_url(provider)) {
+        if (str_copy(a->issuer, sizeof(a->issuer), provider) < 0 || !url_is_allowed(provider)) {
+            api_problem(call, "provider-invalid", 0,
+                        "%.200s: an issuer must be https; plain http is for loopback only",
+                        provider);
+            return false;
+        }
+        if (!client) {
+            api_problem(call, "usage", 0, "client_id: needed with an issuer's URL");
+            return false;
+        }
+    } else {
+        int err = find_provider(d, provider, &a->provider, &text);
+        if (err < 0) {
+            api_problem(call, err == ERR_NOT_FOUND ? "provider-unknown" : "provider-invalid", 0,
+                        "%s", text.text);
+            return false;
+        }
+        if (client)
+            (void)str_copy(a->provider.client_id, sizeof(a->provider.client_id), client);
+        if (a->policy == POLICY_COUNT)
+            a->policy = a->provider.default_policy;
+    }
+    struct holding *before = holding_by_profile(d, a->name);
+    if (before && warden_view(d->warden, before->lineage, clock_now(), &v)) {
+        a->expected_subject = v.subject;
+        if (!policy)
+            a->policy = v.policy;
+    }
+    return true;
+}
+
+static bool is_being_added(struct daemon *d, const char *name)
+{
+    for (struct holding *h = d->holdings; h; h = h->next) {
+        if (!h->gone && strcmp(h->wanted_profile, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+void serve_add(void *ctx, struct api_call *call)
+{
+    struct daemon *d = ctx;
+    size_t len;
+    const void *body = api_body(call, &len);
+    const char *as_of = api_query(call, "as_of"), *code;
+    int64_t as_of_wall_ms = clock_now().wall_ms;
+    struct err_text text = {""};
+
+    if (as_of && wall_parse(as_of, &as_of_wall_ms) < 0) {
+        api_problem(call, "usage", 0, "as_of: expected a time like 2026-11-20T08:00:00Z");
+        return;
+    }
+    if (is_being_added(d, api_name(call))) {
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "%s is being added already",
+                    api_name(call));
+        return;
+    }
+    struct add *a = calloc(1, sizeof(*a));
+    struct waiting *wt = a ? waiting_new(d, call, OP_ADD, api_name(call), 0) : NULL;
+    if (!wt) {
+        free(a);
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too many callers wait; try again");
+        return;
+    }
+    a->d = d;
+    a->waiter = wt->id;
+    buf_init(&a->sealed, STORE_SEALED_MAX);
+    buf_init(&a->definition, STORE_SEALED_MAX);
+    if (!read_query(a, call)) {
+        *wt = (struct waiting){0};
+        add_free(a);
+    } else if (a->issuer[0]) {
+        begin_discovery(a, body, len, as_of_wall_ms);
+    } else if (!parse_pair(a, body, len, as_of_wall_ms, &code, &text)) {
+        add_problem(a, code, 0, text.text);
+    } else {
+        begin_capture(a);
+    }
+}

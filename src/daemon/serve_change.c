@@ -1,0 +1,434 @@
+/*
+ * The API's operations that go through the store: policy, rename, remove, history, events, backup.
+ * Each is one job; what is answered is durable.
+ */
+#include "daemon/daemon.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define HISTORY_DEFAULT 200
+#define HISTORY_MAX     5000
+#define EVENTS_DEFAULT  100
+#define EVENTS_MAX      5000
+
+struct order {
+    struct store_job job;
+    struct daemon *d;
+    struct waiting wt; /* a copy; `call` is looked up again when the job is done */
+    char name[NAME_MAX_LEN + 1], to[NAME_MAX_LEN + 1];
+    char path[1024];
+    enum policy policy;
+    int limit;
+    uint64_t after;
+    bool flag; /* overwrite; follow */
+    json_t *json;
+    struct err_text text;
+    int64_t bytes;
+};
+
+static struct order *order_new(struct daemon *d, struct api_call *call,
+                               int (*run)(struct store *, struct store_job *),
+                               void (*done)(struct store_job *, int))
+{
+    struct order *o = calloc(1, sizeof(*o));
+    struct waiting *wt = o ? waiting_new(d, call, api_operation(call), api_name(call), 0) : NULL;
+    if (!wt) {
+        free(o);
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
+        return NULL;
+    }
+    o->job.run = run;
+    o->job.done = done;
+    o->d = d;
+    o->wt = *wt;
+    (void)str_copy(o->name, sizeof(o->name), api_name(call));
+    return o;
+}
+
+/* The call, if its peer is still there. */
+static struct api_call *order_call(struct order *o)
+{
+    struct waiting *wt = waiting_find(o->d, o->wt.id);
+    struct api_call *call = wt ? wt->call : NULL;
+    if (wt)
+        *wt = (struct waiting){0};
+    return call;
+}
+
+static void order_free(struct order *o)
+{
+    json_decref(o->json);
+    free(o);
+}
+
+static void order_submit(struct order *o)
+{
+    if (store_queue_submit(o->d->store, &o->job) == 0)
+        return;
+    struct api_call *call = order_call(o);
+    if (call)
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
+    order_free(o);
+}
+
+static void store_problem(struct api_call *call, int err)
+{
+    api_problem(call, answer_name(ANSWER_STORE), 0,
+                err == ERR_FULL ? "the disk is full; nothing was changed"
+                                : "the store cannot be used; nothing was changed");
+}
+
+/* Policy. */
+static int policy_run(struct store *s, struct store_job *job)
+{
+    struct order *o = (struct order *)job;
+    return store_set_policy(s, o->name, o->policy);
+}
+
+static void policy_done(struct store_job *job, int err)
+{
+    struct order *o = (struct order *)job;
+    struct daemon *d = o->d;
+    struct api_call *call = order_call(o);
+    struct holding *h = holding_by_profile(d, o->name);
+    if (err == 0 && h) {
+        journal(d, h, "policy", "%s", policy_name(o->policy));
+        struct event ev = event_of(EV_POLICY, h->lineage);
+        ev.policy = o->policy;
+        drive(d, &ev);
+    }
+    if (call && err == 0)
+        api_reply(call, 200,
+                  json_pack("{s:o}", "done",
+                            json_sprintf("%s: policy %s", o->name, policy_name(o->policy))));
+    else if (call)
+        store_problem(call, err);
+    order_free(o);
+}
+
+void serve_policy(void *ctx, struct api_call *call)
+{
+    struct daemon *d = ctx;
+    const char *to = api_query(call, "to");
+    enum policy policy;
+    struct holding *h = holding_by_profile(d, api_name(call));
+    if (!h) {
+        unknown_profile(d, call);
+    } else if (!to || policy_parse(to, &policy) < 0) {
+        api_problem(call, "usage", 0, "to: expected never, standby or always");
+    } else {
+        struct order *o = order_new(d, call, policy_run, policy_done);
+        if (!o)
+            return;
+        o->policy = policy;
+        order_submit(o);
+    }
+}
+
+/* Rename: nothing sealed knows the name. */
+static int rename_run(struct store *s, struct store_job *job)
+{
+    struct order *o = (struct order *)job;
+    return store_rename(s, o->name, o->to);
+}
+
+static void rename_done(struct store_job *job, int err)
+{
+    struct order *o = (struct order *)job;
+    struct daemon *d = o->d;
+    struct api_call *call = order_call(o);
+    struct holding *h = holding_by_profile(d, o->name);
+    if (err == 0 && h) {
+        (void)str_copy(h->profile, sizeof(h->profile), o->to);
+        journal(d, h, "renamed", "was %s", o->name);
+    }
+    if (call && err == 0)
+        api_reply(call, 200,
+                  json_pack("{s:o}", "done", json_sprintf("%s is now called %s", o->name, o->to)));
+    else if (call && err == ERR_EXISTS)
+        api_problem(call, "profile-exists", 0, "there is a profile %s already", o->to);
+    else if (call)
+        store_problem(call, err);
+    order_free(o);
+}
+
+void serve_rename(void *ctx, struct api_call *call)
+{
+    struct daemon *d = ctx;
+    const char *to = api_query(call, "to");
+    if (!holding_by_profile(d, api_name(call))) {
+        unknown_profile(d, call);
+    } else if (!to || !name_is_valid(to)) {
+        api_problem(call, "name-invalid", 0,
+                    "to: expected a name of 1 to %d of A-Z a-z 0-9 . _ @ + - that does not begin "
+                    "with . or -",
+                    NAME_MAX_LEN);
+    } else if (holding_by_profile(d, to)) {
+        api_problem(call, "profile-exists", 0, "there is a profile %s already", to);
+    } else {
+        struct order *o = order_new(d, call, rename_run, rename_done);
+        if (!o)
+            return;
+        (void)str_copy(o->to, sizeof(o->to), to);
+        order_submit(o);
+    }
+}
+
+void serve_remove(void *ctx, struct api_call *call)
+{
+    struct daemon *d = ctx;
+    struct holding *h = holding_by_profile(d, api_name(call));
+    if (!h) {
+        unknown_profile(d, call);
+        return;
+    }
+    struct waiting *wt = waiting_new(d, call, OP_REMOVE, h->profile, h->lineage);
+    if (!wt) {
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too many callers wait; try again");
+        return;
+    }
+    struct event ev = event_of(EV_REMOVE, h->lineage);
+    ev.waiter = wt->id;
+    drive(d, &ev);
+}
+
+/* History: the ledger of every lineage the name ever had. */
+static json_t *ledger_json(const struct ledger_row *r)
+{
+    json_t *took = json_null();
+    if (r->is_spend && !r->is_open)
+        took = json_integer(r->closed_wall_ms - r->wall_ms);
+    const char *outcome = !r->is_spend ? NULL : r->is_open ? "open" : verdict_name(r->verdict);
+    return json_pack(
+        "{s:o, s:s, s:I, s:o, s:o, s:o, s:s?, s:s, s:o, s:s?, s:b, s:s, s:o, s:o}", "at",
+        time_json(r->wall_ms), "kind", r->is_spend ? "spend" : "pair", "generation",
+        (json_int_t)r->generation, "access_fingerprint", fp_json(r->access), "refresh_fingerprint",
+        fp_json(r->refresh), "parent_fingerprint", fp_json(r->parent), "origin",
+        r->is_spend ? NULL : origin_name(r->origin), "source", r->source, "expires_at",
+        time_json(r->expires_wall_ms), "outcome", outcome, "replay", r->replay, "detail", r->detail,
+        "closed_at", time_json(r->closed_wall_ms), "took_ms", took);
+}
+
+struct history {
+    struct store *s;
+    struct order *o;
+    json_t *entries;
+    struct ledger_row last_spend; /* of the newest lineage */
+    bool has_spend;
+    int lineages;
+};
+
+static int on_ledger(void *ctx, const struct ledger_row *row)
+{
+    struct history *y = ctx;
+    if (row->is_spend && y->lineages == 0) {
+        y->last_spend = *row;
+        y->has_spend = true;
+    }
+    return json_array_append_new(y->entries, ledger_json(row)) == 0 ? 0 : ERR_NOMEM;
+}
+
+static int on_past_lineage(void *ctx, uint64_t lineage)
+{
+    struct history *y = ctx;
+    char id[17];
+    (void)snprintf(id, sizeof(id), "%016llx", (unsigned long long)lineage);
+    y->entries = json_array();
+    int err = y->entries ? store_each_ledger(y->s, lineage, y->o->limit, on_ledger, y) : ERR_NOMEM;
+    y->lineages++;
+    json_t *list = json_object_get(y->o->json, "lineages");
+    (void)json_array_append_new(list,
+                                json_pack("{s:s, s:o}", "lineage", id, "entries", y->entries));
+    return err;
+}
+
+/* Who killed this token? Said in one sentence, from the last spend of the newest lineage. */
+static void add_verdict(struct history *y)
+{
+    char at[32], fp[FP_TEXT_SIZE];
+    json_t *said = NULL;
+    const struct ledger_row *r = &y->last_spend;
+    if (!y->has_spend) {
+        said = json_string("credwarden has not spent a refresh token of this login");
+    } else {
+        wall_format(r->wall_ms, at, sizeof(at));
+        fp_format_short(r->refresh, fp, sizeof(fp));
+        if (r->is_open)
+            said = json_sprintf("refresh token %s is being spent since %s", fp, at);
+        else if (r->verdict == VERDICT_REFUSED)
+            said = json_sprintf(
+                "refresh token %s was refused at %s (%s): credwarden had not spent it before, so "
+                "somebody else did, or the login was revoked or ran out",
+                fp, at, r->detail);
+        else if (r->verdict == VERDICT_DOUBT)
+            said = json_sprintf("the answer to the spend of %s at %s was lost (%s)", fp, at,
+                                r->detail);
+    }
+    (void)json_object_set_new(y->o->json, "verdict", said ? said : json_null());
+}
+
+static int history_run(struct store *s, struct store_job *job)
+{
+    struct order *o = (struct order *)job;
+    struct history y = {.s = s, .o = o};
+    o->json = json_pack("{s:s, s:[]}", "name", o->name, "lineages");
+    int err = o->json ? store_each_profile_lineage(s, o->name, on_past_lineage, &y) : ERR_NOMEM;
+    if (err == 0 && y.lineages == 0)
+        return ERR_NOT_FOUND;
+    if (err == 0)
+        add_verdict(&y);
+    return err;
+}
+
+static void history_done(struct store_job *job, int err)
+{
+    struct order *o = (struct order *)job;
+    struct api_call *call = order_call(o);
+    if (call && err == 0) {
+        api_reply(call, 200, o->json);
+        o->json = NULL;
+    } else if (call && err == ERR_NOT_FOUND) {
+        unknown_profile(o->d, call);
+    } else if (call) {
+        store_problem(call, err);
+    }
+    order_free(o);
+}
+
+static bool query_count(struct api_call *call, const char *key, int64_t fallback, int64_t max,
+                        int64_t *ret)
+{
+    const char *text = api_query(call, key);
+    *ret = fallback;
+    if (!text || str_to_i64(text, 0, max, ret) == 0)
+        return true;
+    api_problem(call, "usage", 0, "%s: expected a number from 0 to %lld", key, (long long)max);
+    return false;
+}
+
+void serve_history(void *ctx, struct api_call *call)
+{
+    int64_t limit;
+    if (!query_count(call, "limit", HISTORY_DEFAULT, HISTORY_MAX, &limit))
+        return;
+    struct order *o = order_new(ctx, call, history_run, history_done);
+    if (!o)
+        return;
+    o->limit = (int)limit;
+    order_submit(o);
+}
+
+/* Events: what is stored, then, when followed, what comes. */
+static int on_event(void *ctx, const struct event_row *row)
+{
+    return json_array_append_new(ctx, journal_json(row)) == 0 ? 0 : ERR_NOMEM;
+}
+
+static int events_run(struct store *s, struct store_job *job)
+{
+    struct order *o = (struct order *)job;
+    o->json = json_array();
+    return o->json ? store_each_event(s, o->after, o->limit, on_event, o->json) : ERR_NOMEM;
+}
+
+static void events_done(struct store_job *job, int err)
+{
+    struct order *o = (struct order *)job;
+    struct api_call *call = order_call(o);
+    size_t i;
+    json_t *event;
+    if (!call) {
+        order_free(o);
+        return;
+    }
+    if (err < 0) {
+        store_problem(call, err);
+        order_free(o);
+        return;
+    }
+    api_stream_begin(call);
+    json_array_foreach(o->json, i, event)
+    {
+        uint64_t id = (uint64_t)json_integer_value(json_object_get(event, "id"));
+        const char *kind = json_string_value(json_object_get(event, "kind"));
+        if (api_stream_send(call, id, kind, event) < 0)
+            break;
+    }
+    if (o->flag)
+        journal_stream_add(o->d, call);
+    else
+        api_stream_end(call);
+    order_free(o);
+}
+
+void serve_events(void *ctx, struct api_call *call)
+{
+    struct daemon *d = ctx;
+    int64_t limit, after;
+    bool follow = false;
+    const char *text = api_query(call, "follow");
+    if (text && str_to_bool(text, &follow) < 0) {
+        api_problem(call, "usage", 0, "follow: expected yes or no");
+        return;
+    }
+    if (!query_count(call, "limit", EVENTS_DEFAULT, EVENTS_MAX, &limit))
+        return;
+    int64_t newest = (int64_t)d->last_event_id;
+    if (!query_count(call, "after", newest > limit ? newest - limit : 0, INT64_MAX, &after))
+        return;
+    struct order *o = order_new(d, call, events_run, events_done);
+    if (!o)
+        return;
+    o->limit = (int)limit;
+    o->after = (uint64_t)after;
+    o->flag = follow;
+    order_submit(o);
+}
+
+/* Backup. */
+static int backup_run(struct store *s, struct store_job *job)
+{
+    struct order *o = (struct order *)job;
+    struct stat st;
+    int err = store_backup(s, o->path, o->flag, &o->text);
+    if (err == 0 && stat(o->path, &st) == 0)
+        o->bytes = st.st_size;
+    return err;
+}
+
+static void backup_done(struct store_job *job, int err)
+{
+    struct order *o = (struct order *)job;
+    struct api_call *call = order_call(o);
+    if (err == 0)
+        journal(o->d, NULL, "backup", "%.200s", o->path);
+    if (call && err == 0)
+        api_reply(call, 200,
+                  json_pack("{s:s, s:I}", "path", o->path, "bytes", (json_int_t)o->bytes));
+    else if (call)
+        api_problem(call, err == ERR_EXISTS ? "file-exists" : answer_name(ANSWER_STORE), 0, "%s",
+                    o->text.text[0] ? o->text.text : "the copy could not be written");
+    order_free(o);
+}
+
+void serve_backup(void *ctx, struct api_call *call)
+{
+    const char *path = api_query(call, "path"), *text = api_query(call, "overwrite");
+    bool overwrite = false;
+    if (!path || path[0] != '/' || strlen(path) >= sizeof(((struct order *)0)->path)) {
+        api_problem(call, "usage", 0, "path: expected an absolute path");
+        return;
+    }
+    if (text && str_to_bool(text, &overwrite) < 0) {
+        api_problem(call, "usage", 0, "overwrite: expected yes or no");
+        return;
+    }
+    struct order *o = order_new(ctx, call, backup_run, backup_done);
+    if (!o)
+        return;
+    (void)str_copy(o->path, sizeof(o->path), path);
+    o->flag = overwrite;
+    order_submit(o);
+}
