@@ -43,22 +43,33 @@ static int find_policy(const char *json, enum policy *ret)
     return policy_parse(word, ret);
 }
 
+static enum exit_code print_policy(const struct invocation *in, const struct reply *reply)
+{
+    enum policy policy = POLICY_NEVER;
+    if (find_policy(buf_text(&reply->body), &policy) != 0) {
+        return fail(EXIT_FAILED, "the daemon's answer names no policy");
+    }
+    (void)printf(in->json ? "{\"policy\":\"%s\"}\n" : "%s\n", policy_name(policy));
+    return EXIT_OK;
+}
+
 static enum exit_code show(const struct invocation *in)
 {
     struct request r = {.method = "GET", .path = "/v1/profiles/{name}", .name = in->args[0]};
     struct invocation as_json = *in;
     struct reply reply;
-    enum policy policy = POLICY_NEVER;
     as_json.json = true;
     enum exit_code code = ask(&as_json, &r, &reply);
+    if (code == EXIT_OK && reply.response.status >= 300 && !in->json) {
+        reply_release(&reply); /* what is wrong is for people: in their form */
+        code = ask(in, &r, &reply);
+    }
     if (code != EXIT_OK) {
         return code;
     }
     code = check_reply(in, &reply);
-    if (code == EXIT_OK && find_policy(buf_text(&reply.body), &policy) != 0) {
-        code = fail(EXIT_FAILED, "the daemon's answer names no policy");
-    } else if (code == EXIT_OK) {
-        (void)printf(in->json ? "{\"policy\":\"%s\"}\n" : "%s\n", policy_name(policy));
+    if (code == EXIT_OK) {
+        code = print_policy(in, &reply);
     }
     reply_release(&reply);
     return code;

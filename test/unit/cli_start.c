@@ -360,6 +360,58 @@ static void a_leftover_socket_is_no_daemon(void **state)
     assert_int_equal(run("daemon", "stop", NULL), EXIT_OK);
 }
 
+/* Listens as another user until the pipe is closed. */
+static _Noreturn void stranger(int ready_fd, int end_fd)
+{
+    char path[PATH_SIZE];
+    char byte = 'r';
+    CHECK(setuid(65534) == 0);
+    (void)alarm(LIFE_MAX_S);
+    (void)listen_there(path);
+    CHECK(write(ready_fd, &byte, 1) == 1);
+    _exit((int)read(end_fd, &byte, 1)); /* 0: nothing but the end */
+}
+
+static void a_socket_of_another_user_is_told_nothing(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        print_message("SKIPPED: only root can play another user\n");
+        skip();
+    }
+    char path[PATH_SIZE];
+    int ready[2];
+    int end[2];
+    char byte;
+    int status = -1;
+    static const char *const dirs[] = {"", "run", "run/credwarden"};
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        path_of(dirs[i], path);
+        assert_int_equal(chmod(path, 0777), 0);
+    }
+    assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(end, O_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)close(end[1]);
+        stranger(ready[1], end[0]);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    path_of("run/credwarden/api.sock", path);
+    int fd = -1;
+    struct err_text text;
+    assert_int_equal(client_connect(path, &fd, &text), ERR_INSECURE);
+    assert_int_equal(fd, -1);
+    assert_non_null(strstr(text.text, "another user (uid 65534)"));
+    assert_int_equal(run("list", NULL, NULL), EXIT_DAEMON);
+    (void)close(end[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    (void)close(end[0]);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+}
+
 static void nothing_is_started_against_the_users_will(void **state)
 {
     (void)state;
@@ -420,6 +472,7 @@ int main(int argc, char **argv)
         STORY(restart_waits_for_the_old_one_to_end),
         STORY(a_command_outlasts_a_daemon_on_its_way_out),
         STORY(a_leftover_socket_is_no_daemon),
+        STORY(a_socket_of_another_user_is_told_nothing),
         STORY(nothing_is_started_against_the_users_will),
         STORY(why_it_does_not_start_is_told),
         STORY(a_program_that_cannot_run_is_told),
