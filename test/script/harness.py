@@ -246,10 +246,15 @@ class Lab:
 
     def log(self, after=0, endpoint=None):
         """Event lines, oldest first; of one endpoint if it is named."""
-        answer = self.ask("GET", "/lab/log", after=after)
-        assert answer.status == 200, answer
-        lines = [json.loads(line) for line in answer.text.splitlines()]
-        return [line for line in lines if endpoint in (None, line["endpoint"])]
+        lines = []
+        while True:  # it answers with a page at a time
+            answer = self.ask("GET", "/lab/log", after=after)
+            assert answer.status == 200, answer
+            page = [json.loads(line) for line in answer.text.splitlines()]
+            if not page:
+                return [line for line in lines if endpoint in (None, line["endpoint"])]
+            lines += page
+            after = page[-1]["seq"]
 
     def families(self):
         return self.control("GET", "/lab/families")["families"]
