@@ -33,11 +33,11 @@
 #define API_IDLE_TIME_MS    30000 /* between requests; the longest idle goes first when full */
 #define API_WRITE_TIME_MS   10000 /* a peer that does not read is dropped */
 #define API_STREAMS_MAX     32
-#define API_STREAM_BACKLOG  (256 * 1024) /* a slow stream is dropped beyond this */
+#define API_STREAM_BACKLOG  (4 * 1024 * 1024) /* unread events; a stream beyond it is dropped */
 
 /* One operation = one line of the route table (api/routes.c) = one operationId in openapi.json.
  * Query values: min_ttl, timeout are durations (duration_parse); limit, after are decimal; as_of is
- * Unix milliseconds; follow, overwrite are yes/no (str_to_bool). The operation checks them. */
+ * RFC 3339; follow, overwrite are yes/no (str_to_bool). The operation checks them. */
 enum operation {
     OP_VERSION,  /* GET    /v1/version */
     OP_STATUS,   /* GET    /v1/status              daemon and all profiles */

@@ -14,9 +14,7 @@ static void render_version(struct text *t, const json_t *json)
     text_time(t, member_text(json, "started_at"));
     text_put(t, "\n");
     if (member_is_true(json, "binary_replaced")) {
-        text_put(
-            t,
-            "an upgrade is installed but not running yet: credwarden daemon stop, and the next command starts it\n");
+        text_put(t, "an upgrade is installed but not running yet: credwarden daemon restart\n");
     }
 }
 

@@ -11,9 +11,9 @@
 static const char *outcome_words(const char *outcome)
 {
     static const char *const words[][2] = {
-        {"in-doubt", "in doubt: the answer is lost"},
+        {"in-doubt", "in doubt"},
         {"unsent", "not sent"},
-        {"uncommitted", "failed, nothing was committed"},
+        {"uncommitted", "not committed"},
     };
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (strcmp(outcome, words[i][0]) == 0) {

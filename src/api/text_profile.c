@@ -252,7 +252,7 @@ static void daemon_lines(struct text *t, const json_t *daemon)
     } remarks[] = {
         {"stopping", true, "It is stopping."},
         {"binary_replaced", true,
-         "An upgrade is installed but not running yet: credwarden daemon stop, and the next command starts it"},
+         "An upgrade is installed but not running yet: credwarden daemon restart"},
         {"memory_locked", false,
          "Not all secret memory is locked against swapping: raise RLIMIT_MEMLOCK (ulimit -l)."},
         {"restored", true,
@@ -263,6 +263,16 @@ static void daemon_lines(struct text *t, const json_t *daemon)
         if (json_is_boolean(value) && json_is_true(value) == remarks[i].when) {
             text_putf(t, "%s\n", remarks[i].sentence);
         }
+    }
+}
+
+static void sandbox_line(struct text *t, const json_t *daemon)
+{
+    const char *sandbox = member_text(daemon, "sandbox");
+    if (sandbox != NULL && sandbox[0] != '\0') {
+        text_put(t, "The spender's sandbox: ");
+        text_clean(t, sandbox);
+        text_put(t, ".\n");
     }
 }
 
@@ -287,6 +297,7 @@ static void alarm_line(struct text *t, const json_t *alarm)
 void text_status(struct text *t, const json_t *json)
 {
     daemon_lines(t, json_object_get(json, "daemon"));
+    sandbox_line(t, json_object_get(json, "daemon"));
     text_put(t, "\n");
     text_profiles(t, json);
     const json_t *alarms = json_object_get(json, "alarms");

@@ -359,6 +359,31 @@ static void a_slow_reader_of_a_stream_is_dropped(void **state)
     world_free(w);
 }
 
+/* The past comes in one batch, written before the loop turns: a reader that reads gets it all. */
+static void the_past_comes_in_one_batch(void **state)
+{
+    (void)state;
+    enum { EVENTS = 5000 };
+    struct world *w = world_new();
+    struct peer p = peer_new(w);
+    peer_send(w, &p, GET("/v1/events?limit=5000"));
+    WAIT_UNTIL(w, w->n_open == 1);
+    char detail[480];
+    memset(detail, 'x', sizeof(detail) - 1);
+    detail[sizeof(detail) - 1] = '\0';
+    json_t *event = json_pack("{s:s}", "detail", detail);
+    for (uint64_t id = 1; id <= EVENTS; id++) {
+        assert_int_equal(api_stream_send(w->open[0], id, "noise", event), 0);
+    }
+    json_decref(event);
+    api_stream_end(w->open[--w->n_open]);
+    peer_wait_end(w, &p);
+    assert_has(peer_got(&p), "id: 5000\n");
+    assert_int_equal(memcmp(p.got.bytes + p.got.len - 4, "\"}\n\n", 4), 0);
+    peer_free(&p);
+    world_free(w);
+}
+
 static void a_reader_that_stopped_is_dropped_in_time(void **state)
 {
     (void)state;
@@ -502,6 +527,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_does_not_read_is_dropped),
         cmocka_unit_test(a_large_answer_arrives_whole),
         cmocka_unit_test(a_slow_reader_of_a_stream_is_dropped),
+        cmocka_unit_test(the_past_comes_in_one_batch),
         cmocka_unit_test(a_reader_that_stopped_is_dropped_in_time),
         cmocka_unit_test(streams_have_a_limit),
         cmocka_unit_test(the_socket_is_ours_alone),

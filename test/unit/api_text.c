@@ -205,26 +205,28 @@ static void status_tells_what_is_wrong(void **state)
     render(OP_STATUS, "Status",
            "{\"daemon\":{\"version\":\"0.1.0\",\"pid\":7,\"started_at\":\"2026-11-20T20:00:00Z\","
            "\"uptime_ms\":12240000,\"binary_replaced\":false,\"memory_locked\":true,"
-           "\"stopping\":false,\"restored\":false},\"profiles\":[" WORK "," HOME "],\"alarms\":[]}",
+           "\"stopping\":false,\"restored\":false,\"sandbox\":\"\"},\"profiles\":[" WORK "," HOME
+           "],\"alarms\":[]}",
            "credwardend 0.1.0, pid 7, up 3h 24m\n\n" TABLE);
-    render(OP_STATUS, "Status",
-           "{\"daemon\":{\"version\":\"0.1.0\",\"pid\":7,\"started_at\":\"2026-11-20T20:00:00Z\","
-           "\"uptime_ms\":60000,\"binary_replaced\":true,\"memory_locked\":false,"
-           "\"stopping\":true,\"restored\":true},\"profiles\":[],\"alarms\":["
-           "{\"profile\":\"work\",\"alarm\":\"dead\",\"since\":\"2026-11-20T22:59:00Z\","
-           "\"detail\":\"sign in again\"},{\"profile\":null,\"alarm\":\"store\","
-           "\"since\":\"2026-11-20T22:59:00Z\",\"detail\":\"\"}]}",
-           "credwardend 0.1.0, pid 7, up 1m\n"
-           "It is stopping.\n"
-           "An upgrade is installed but not running yet: credwarden daemon stop, and the next "
-           "command starts it\n"
-           "Not all secret memory is locked against swapping: raise RLIMIT_MEMLOCK (ulimit -l).\n"
-           "The store is a restored copy: every login was in doubt when it was opened.\n"
-           "\n"
-           "no profiles yet: credwarden add NAME --provider PROVIDER --from FILE\n"
-           "\n"
-           "alarm: work dead since 2026-11-20 22:59:00Z: sign in again\n"
-           "alarm: store since 2026-11-20 22:59:00Z\n");
+    render(
+        OP_STATUS, "Status",
+        "{\"daemon\":{\"version\":\"0.1.0\",\"pid\":7,\"started_at\":\"2026-11-20T20:00:00Z\","
+        "\"uptime_ms\":60000,\"binary_replaced\":true,\"memory_locked\":false,"
+        "\"stopping\":true,\"restored\":true,\"sandbox\":\"seccomp, Landlock 3\"},\"profiles\":[],\"alarms\":["
+        "{\"profile\":\"work\",\"alarm\":\"dead\",\"since\":\"2026-11-20T22:59:00Z\","
+        "\"detail\":\"sign in again\"},{\"profile\":null,\"alarm\":\"store\","
+        "\"since\":\"2026-11-20T22:59:00Z\",\"detail\":\"\"}]}",
+        "credwardend 0.1.0, pid 7, up 1m\n"
+        "It is stopping.\n"
+        "An upgrade is installed but not running yet: credwarden daemon restart\n"
+        "Not all secret memory is locked against swapping: raise RLIMIT_MEMLOCK (ulimit -l).\n"
+        "The store is a restored copy: every login was in doubt when it was opened.\n"
+        "The spender's sandbox: seccomp, Landlock 3.\n"
+        "\n"
+        "no profiles yet: credwarden add NAME --provider PROVIDER --from FILE\n"
+        "\n"
+        "alarm: work dead since 2026-11-20 22:59:00Z: sign in again\n"
+        "alarm: store since 2026-11-20 22:59:00Z\n");
 }
 
 static json_t *entry(const char *kind, const char *at, int generation, const char *refresh)
@@ -294,8 +296,7 @@ static void history_is_a_story(void **state)
         "credwardend [due], took 112ms\n"
         "2026-11-20 23:24:01Z  gen 2  2222222222  pair spent, obtained with 1111111111, lasts "
         "until 2026-11-21 07:24:01Z\n"
-        "2026-11-20 23:25:00Z  gen 2  2222222222  spent \xe2\x86\x92 in doubt: the answer is "
-        "lost by credwardend [renew], took 30s\n"
+        "2026-11-20 23:25:00Z  gen 2  2222222222  spent \xe2\x86\x92 in doubt by credwardend [renew], took 30s\n"
         "2026-11-20 23:26:00Z  gen 2  2222222222  presented once more \xe2\x86\x92 refused (400 "
         "invalid_grant) by credwardend [replay], took 95ms\n"
         "2026-11-20 23:27:00Z  gen 2  2222222222  spent \xe2\x86\x92 no answer yet by "
