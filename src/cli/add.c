@@ -1,5 +1,4 @@
 /* `credwarden add`: hand a login over. */
-#include "base/str.h"
 #include "base/time.h"
 #include "base/words.h"
 #include "cli/ask.h"

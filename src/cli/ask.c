@@ -1,7 +1,6 @@
 /* Asking, as ask.h has it. */
 #include "cli/ask.h"
 
-#include "base/check.h"
 #include "base/paths.h"
 #include "base/secret.h"
 #include "base/str.h"
@@ -313,7 +312,7 @@ enum exit_code check_reply(const struct invocation *in, struct reply *reply)
 
 enum exit_code ask_and_print(const struct invocation *in, struct request *r)
 {
-    struct reply reply;
+    struct reply reply = {.watch = -1};
     struct err_text text;
     enum exit_code code = ask(in, r, &reply);
     if (code != EXIT_OK) {

@@ -57,7 +57,7 @@ static enum exit_code show(const struct invocation *in)
 {
     struct request r = {.method = "GET", .path = "/v1/profiles/{name}", .name = in->args[0]};
     struct invocation as_json = *in;
-    struct reply reply;
+    struct reply reply = {.watch = -1};
     as_json.json = true;
     enum exit_code code = ask(&as_json, &r, &reply);
     if (code == EXIT_OK && reply.response.status >= 300 && !in->json) {

@@ -10,13 +10,10 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "base/str.h"
 #include "cli/client.h"
 
 #define DAEMON_NAME "credwardend"
 #define READY_FD    3
-
-extern char **environ;
 
 static bool is_program(const char *path)
 {

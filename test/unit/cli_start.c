@@ -30,8 +30,6 @@
 #define PATH_SIZE  128
 #define RACERS     8
 
-extern char **environ;
-
 /* ---- the daemon: runs in a process of its own ---- */
 
 static void in_home(const char *name, char *ret)
