@@ -26,6 +26,19 @@ static void the_server_names_the_subject_and_it_is_adopted(void **state)
     story_free(st);
 }
 
+static void a_renewal_right_after_the_add_is_a_renewal(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.has_identity = false;
+    tell(st, added(st, POLICY_ALWAYS, HOUR_MS));
+    tell(st, timer());
+    tell(st, (struct event){.kind = EV_ADOPTED});
+    expect(st, renew(st, 2), ""); /* what came from the file is not what was asked for */
+    expect(st, timer(), "lease");
+    story_free(st);
+}
+
 static void a_provider_that_cannot_be_asked_is_taken_at_its_word(void **state)
 {
     (void)state;
@@ -215,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_server_names_the_subject_and_it_is_adopted),
+        cmocka_unit_test(a_renewal_right_after_the_add_is_a_renewal),
         cmocka_unit_test(a_provider_that_cannot_be_asked_is_taken_at_its_word),
         cmocka_unit_test(another_subject_than_the_profiles_is_turned_away),
         cmocka_unit_test(an_expired_access_token_is_renewed_before_the_question),
