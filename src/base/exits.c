@@ -47,6 +47,7 @@ static const struct problem_kind kinds[] = {
     {"not-found", 404, EXIT_UNKNOWN, "There is nothing at this address"},
     {"method-not-allowed", 405, EXIT_FAILED, "The method is not allowed here"},
     {"http-malformed", 400, EXIT_FAILED, "The request is not valid HTTP"},
+    {"peer-refused", 403, EXIT_FAILED, "This socket serves another user"},
 
     /* Told by the command line alone. */
     {"daemon-unreachable", 503, EXIT_DAEMON, "The daemon cannot be reached or started"},

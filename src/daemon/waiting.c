@@ -90,7 +90,7 @@ static void answer_done(struct daemon *d, const struct waiting *wt, struct api_c
     char lineage[17];
     (void)snprintf(lineage, sizeof(lineage), "%016llx", (unsigned long long)h->lineage);
     api_reply(call, 200,
-              json_pack("{s:s, s:s, s:s*, s:s*, s:s, s:s, s:s*}", "name", h->profile, "lineage",
+              json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:s, s:s?}", "name", h->profile, "lineage",
                         lineage, "subject", h->subject[0] ? h->subject : NULL, "label",
                         h->label[0] ? h->label : NULL, "standing", standing_name(v.standing),
                         "policy", policy_name(v.policy), "note", note));
