@@ -85,8 +85,8 @@ static int build(struct store *s, const struct store_schema *schema, struct err_
 {
     char first[128];
     (void)snprintf(first, sizeof(first),
-                   "PRAGMA page_size = 4096; PRAGMA encoding = 'UTF-8'; PRAGMA application_id = %d",
-                   STORE_APPLICATION_ID);
+                   "PRAGMA page_size = %d; PRAGMA encoding = 'UTF-8'; PRAGMA application_id = %d",
+                   STORE_PAGE_SIZE, STORE_APPLICATION_ID);
     int err = store_connect(s, SQLITE_OPEN_READWRITE, text);
     if (err < 0) {
         return err;

@@ -62,7 +62,7 @@ struct store {
     struct mark mark;
     bool mark_is_valid; /* belongs to this store and is not ahead of it */
     bool mark_failed;   /* told once */
-    bool restored;
+    bool restored;      /* until accepted; durable too */
 
     int wal_frames;     /* in the log since it was last begun anew */
     off_t wal_reserved; /* bytes of the log that have blocks of their own, as far as we know */
@@ -152,6 +152,7 @@ bool wal_is_long(const struct store *s, int frames);
 
 /* Open (open.c, create.c, schema.c, copy.c) */
 #define STORE_APPLICATION_ID 0x43575344 /* in the file's header: ours and nobody else's */
+#define STORE_PAGE_SIZE      4096
 #define STORE_PATH_SIZE      4096
 int store_open_with(const char *path, const char *mark_path, int flags,
                     const struct store_schema *schema, struct store **ret, struct err_text *text);

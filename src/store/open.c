@@ -100,6 +100,10 @@ static int check_files(struct store *s, off_t *ret_log_size, struct err_text *te
     if (err == 0 && lstat(log_path, &log) == 0) {
         err = check_stat(log_path, &log, text);
     }
+    /* With a log, a crash may have stopped the file in mid-growth: the log has that page. */
+    if (err == 0 && log.st_size == 0 && st.st_size % STORE_PAGE_SIZE != 0) {
+        err = err_say(text, ERR_CORRUPT, "%s is cut short; put a backup in its place", s->path);
+    }
     if (err == 0) {
         s->dev = st.st_dev;
         s->ino = st.st_ino;
@@ -210,13 +214,14 @@ static int check_all(struct store *s, const struct store_schema *schema, struct 
 static int read_identity(struct store *s)
 {
     struct sql_rows r;
-    int err = sql_first(s, "SELECT uuid, spends, wipe_due FROM store", SQL_NO_ARGS, &r);
+    int err = sql_first(s, "SELECT uuid, spends, wipe_due, restored FROM store", SQL_NO_ARGS, &r);
     if (err < 0) {
         return err;
     }
     struct fp uuid = read_fp(&r); /* the same shape */
     s->spends = read_u64(&r);
     s->wipe_due = read_bool(&r);
+    s->restored = read_bool(&r);
     memcpy(s->uuid, uuid.bytes, STORE_UUID_LEN);
     err = r.err;
     sql_end(&r);

@@ -42,6 +42,14 @@ static int not_for_want_of_room(int err)
     return err == ERR_FULL ? 0 : err;
 }
 
+/* Remembered, or the copy would pass for the store once it has spent as often as the mark says. */
+static int set_restored(struct store *s, const void *args)
+{
+    (void)args;
+    int n = sql_run(s, "UPDATE store SET restored = 1", SQL_NO_ARGS);
+    return n < 0 ? n : 0;
+}
+
 int store_meet_mark(struct store *s, bool is_new, struct err_text *text)
 {
     enum mark_state state = MARK_ABSENT;
@@ -59,9 +67,12 @@ int store_meet_mark(struct store *s, bool is_new, struct err_text *text)
         return err;
     }
     const char *why = why_restored(s, &s->mark, state);
-    s->mark_is_valid = why == NULL;
-    s->restored = why != NULL;
-    err = s->restored ? not_for_want_of_room(log_event(s, "restored", why)) : 0;
+    if (why != NULL && !s->restored) {
+        err = not_for_want_of_room(store_write(s, set_restored, NULL));
+        err = err == 0 ? not_for_want_of_room(log_event(s, "restored", why)) : err;
+        s->restored = true;
+    }
+    s->mark_is_valid = !s->restored;
     return err < 0 ? sql_say(s, err, "written", text) : 0;
 }
 
@@ -93,7 +104,7 @@ static int go_on(struct store *s, const void *args)
                     "  AND p.refresh IS NOT NULL)",
                     SQL_ARGS(arg_i64(*now_wall_ms)));
     if (n >= 0) {
-        n = sql_run(s, "UPDATE store SET uuid = randomblob(16)", SQL_NO_ARGS);
+        n = sql_run(s, "UPDATE store SET uuid = randomblob(16), restored = 0", SQL_NO_ARGS);
     }
     return n < 0 ? n : 0;
 }

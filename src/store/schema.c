@@ -27,9 +27,10 @@ static const char version_1[] =
     "  one INTEGER PRIMARY KEY CHECK (one = 1),"
     "  uuid BLOB NOT NULL CHECK (length(uuid) = 16),"
     "  spends INTEGER NOT NULL CHECK (spends >= 0),"
-    "  wipe_due INTEGER NOT NULL CHECK (wipe_due IN (0, 1))"
+    "  wipe_due INTEGER NOT NULL CHECK (wipe_due IN (0, 1)),"
+    "  restored INTEGER NOT NULL CHECK (restored IN (0, 1))"
     ") STRICT;"
-    "INSERT INTO store VALUES (1, randomblob(16), 0, 0);"
+    "INSERT INTO store VALUES (1, randomblob(16), 0, 0, 0);"
 
     "CREATE TABLE meta ("
     "  key TEXT PRIMARY KEY CHECK (key <> ''),"

@@ -16,14 +16,12 @@
 #include "base/check.h"
 #include "sys/file.h"
 
-#define PAGE_SIZE   4096
-#define FRAME_SIZE  (PAGE_SIZE + 24)
+#define FRAME_SIZE  (STORE_PAGE_SIZE + 24)
 #define HEADER_SIZE 32
-#define PATH_SIZE   4096
 #define LONG_FRAMES 2048 /* 8 MiB: nobody has been idle for long */
 
 /* The pages a settlement may touch: the sealed bytes, and two for each b-tree and index. */
-#define SETTLE_FRAMES (STORE_SEALED_MAX / PAGE_SIZE + 24)
+#define SETTLE_FRAMES (STORE_SEALED_MAX / STORE_PAGE_SIZE + 24)
 #define INTENT_FRAMES 24
 
 bool wal_is_long(const struct store *s, int frames)
@@ -77,7 +75,7 @@ int wal_empty(struct store *s)
 /* Our own descriptor of the log: it has no locks that closing could drop. */
 static int wal_open(struct store *s)
 {
-    char path[PATH_SIZE];
+    char path[STORE_PATH_SIZE];
     if (s->wal_fd < 0) {
         (void)snprintf(path, sizeof(path), "%s-wal", s->path);
         s->wal_fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
