@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/exits.h"
+#include "issuer/json.h"
 #include "sys/file.h"
 #include "sys/process.h"
 
@@ -327,7 +328,7 @@ int main(int argc, char **argv)
         (void)fputs("credwardend: this process cannot be made safe for secrets\n", stderr);
         return EXIT_FAILED;
     }
-    json_set_alloc_funcs(secret_alloc, secret_free);
+    json_use_secret_memory();
 
     struct daemon *d = calloc(1, sizeof(*d));
     CHECK(d);
