@@ -93,8 +93,8 @@ struct sql_arg arg_fp(struct fp fp); /* none: NULL */
         sizeof((const struct sql_arg[]){__VA_ARGS__}) / sizeof(struct sql_arg)
 #define SQL_NO_ARGS NULL, 0
 
-/* SQLite's word → enum err. */
-int sql_err(struct store *s, int rc);
+/* SQLite's word → enum err; right after the call it is about, because errno says more. */
+int sql_err(int rc);
 
 /* One run of a statement that gives rows. After sql_start() came back with 0, sql_end() must
  * follow. */

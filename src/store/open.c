@@ -140,7 +140,7 @@ int store_connect(struct store *s, int flags, struct err_text *text)
     if (s->db == NULL) {
         return err_say(text, ERR_NOMEM, "no memory to open %s", s->path);
     }
-    int err = sql_err(s, rc);
+    int err = sql_err(rc);
     if (err == 0) {
         configure(s->db);
         err = sql_script(s, settings, NULL);

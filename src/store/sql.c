@@ -11,19 +11,19 @@
 
 /* Errors */
 
-/* SQLite tells ENOSPC apart from other failed writes, but not a quota or a file size limit. */
-static int err_of_io(struct store *s, int rc)
+/* SQLite tells ENOSPC apart from other failed writes, but not a quota or a file size limit: errno
+ * does (sqlite3_system_errno() is not set by a commit that fails). */
+static int err_of_io(int rc)
 {
     if (rc == SQLITE_IOERR_NOMEM) {
         return ERR_NOMEM;
     }
     bool is_write = rc == SQLITE_IOERR_WRITE || rc == SQLITE_IOERR_FSYNC ||
                     rc == SQLITE_IOERR_TRUNCATE || rc == SQLITE_IOERR_DIR_FSYNC;
-    int errnum = sqlite3_system_errno(s->db);
-    return is_write && err_from_errno(errnum) == ERR_FULL ? ERR_FULL : ERR_IO;
+    return is_write && err_from_errno(errno) == ERR_FULL ? ERR_FULL : ERR_IO;
 }
 
-int sql_err(struct store *s, int rc)
+int sql_err(int rc)
 {
     switch (rc & 0xff) {
     case SQLITE_OK:
@@ -53,7 +53,7 @@ int sql_err(struct store *s, int rc)
     case SQLITE_TOOBIG:
         return ERR_TOO_LARGE;
     case SQLITE_IOERR:
-        return err_of_io(s, rc);
+        return err_of_io(rc);
     default:
         return ERR_IO;
     }
@@ -133,7 +133,7 @@ static int prepared(struct store *s, const char *text, sqlite3_stmt **ret)
     if (c->text == NULL) {
         int rc = sqlite3_prepare_v3(s->db, text, -1, SQLITE_PREPARE_PERSISTENT, &c->st, NULL);
         if (rc != SQLITE_OK) {
-            return sql_err(s, rc);
+            return sql_err(rc);
         }
         c->text = text;
     }
@@ -163,7 +163,7 @@ int sql_start(struct store *s, const char *text, const struct sql_arg *args, siz
         int rc = bind(st, (int)i + 1, &args[i]);
         if (rc != SQLITE_OK) {
             (void)sqlite3_clear_bindings(st);
-            return sql_err(s, rc);
+            return sql_err(rc);
         }
     }
     *ret = (struct sql_rows){.s = s, .st = st};
@@ -172,9 +172,10 @@ int sql_start(struct store *s, const char *text, const struct sql_arg *args, siz
 
 int sql_next(struct sql_rows *r)
 {
+    errno = 0;
     int rc = sqlite3_step(r->st);
     r->next = 0;
-    return rc == SQLITE_ROW ? 1 : sql_err(r->s, rc);
+    return rc == SQLITE_ROW ? 1 : sql_err(rc);
 }
 
 void sql_end(struct sql_rows *r)
@@ -233,7 +234,8 @@ int sql_number(struct store *s, const char *text, const struct sql_arg *args, si
 
 int sql_script(struct store *s, const char *script, char **ret_message)
 {
-    return sql_err(s, sqlite3_exec(s->db, script, NULL, NULL, ret_message));
+    errno = 0;
+    return sql_err(sqlite3_exec(s->db, script, NULL, NULL, ret_message));
 }
 
 /* Columns */

@@ -55,7 +55,7 @@ static int checkpoint(struct store *s, int mode)
     if (frames >= 0) {
         s->wal_frames = done == frames ? 0 : frames;
     }
-    return sql_err(s, rc);
+    return sql_err(rc);
 }
 
 int wal_checkpoint(struct store *s)
