@@ -8,11 +8,9 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/exits.h"
@@ -90,7 +88,7 @@ static bool dir_is_ours(const char *dir, uint32_t uid)
 static int open_folders(struct daemon *d, struct err_text *text)
 {
     struct paths_world world = {
-        .lookup = getenv, .uid = (uint32_t)getuid(), .is_ours = dir_is_ours};
+        .lookup = getenv, .uid = (uint32_t)process_uid(), .is_ours = dir_is_ours};
     char path[PATHS_SIZE + 32];
     int err = paths_find(&world, &d->paths, text);
     if (err < 0)
@@ -294,9 +292,8 @@ static void report(struct daemon *d, const char *line)
 {
     if (d->ready_fd < 0)
         return;
-    ssize_t n = write(d->ready_fd, line, strlen(line));
-    if (n > 0)
-        (void)!write(d->ready_fd, "\n", 1);
+    if (fd_write(d->ready_fd, line, strlen(line)) == 0)
+        (void)fd_write(d->ready_fd, "\n", 1);
     fd_close(&d->ready_fd);
 }
 

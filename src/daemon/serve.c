@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/exits.h"
 #include "sys/process.h"
@@ -103,9 +102,9 @@ static void serve_version(void *ctx, struct api_call *call)
 {
     struct daemon *d = ctx;
     api_reply(call, 200,
-              json_pack("{s:s, s:i, s:o, s:b}", "version", CREDWARDEN_VERSION, "pid", (int)getpid(),
-                        "started_at", time_json(d->started_wall_ms), "binary_replaced",
-                        program_is_replaced()));
+              json_pack("{s:s, s:i, s:o, s:b}", "version", CREDWARDEN_VERSION, "pid",
+                        (int)uv_os_getpid(), "started_at", time_json(d->started_wall_ms),
+                        "binary_replaced", program_is_replaced()));
 }
 
 static json_t *open_alarms(struct daemon *d)
@@ -132,7 +131,7 @@ static void serve_status(void *ctx, struct api_call *call)
     struct daemon *d = ctx;
     json_t *daemon = json_pack(
         "{s:s, s:i, s:o, s:I, s:b, s:b, s:b, s:b, s:s}", "version", CREDWARDEN_VERSION, "pid",
-        (int)getpid(), "started_at", time_json(d->started_wall_ms), "uptime_ms",
+        (int)uv_os_getpid(), "started_at", time_json(d->started_wall_ms), "uptime_ms",
         (json_int_t)(clock_now().boot_ms - d->started_boot_ms), "binary_replaced",
         program_is_replaced(), "memory_locked", secret_is_locked(), "stopping", d->stopping,
         "restored", d->restored, "sandbox", spender_sandbox_text(d->spender));

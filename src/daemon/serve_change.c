@@ -6,7 +6,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+#include "sys/file.h"
 
 #define HISTORY_DEFAULT 200
 #define HISTORY_MAX     5000
@@ -391,10 +392,9 @@ void serve_events(void *ctx, struct api_call *call)
 static int backup_run(struct store *s, struct store_job *job)
 {
     struct order *o = (struct order *)job;
-    struct stat st;
     int err = store_backup(s, o->path, o->flag, &o->text);
-    if (err == 0 && stat(o->path, &st) == 0)
-        o->bytes = st.st_size;
+    if (err == 0)
+        (void)file_size(o->path, &o->bytes);
     return err;
 }
 

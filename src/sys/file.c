@@ -72,14 +72,14 @@ static ssize_t read_some(int fd, void *bytes, size_t len)
     return n;
 }
 
-/* All of it, or an error in errno. */
-static int write_all(int fd, const void *bytes, size_t len)
+/* errno says the same as the error, for the callers in this file that quote it. */
+int fd_write(int fd, const void *bytes, size_t len)
 {
     const uint8_t *p = bytes;
     while (len > 0) {
         ssize_t n = write(fd, p, len);
         if (n < 0 && errno != EINTR) {
-            return -1;
+            return err_from_errno(errno);
         }
         if (n > 0) {
             p += n;
@@ -419,7 +419,7 @@ static int temp_write(struct target *t, const void *bytes, size_t len)
     if (temp_open(t, &fd) != 0) {
         return -1;
     }
-    int r = write_all(fd, bytes, len);
+    int r = fd_write(fd, bytes, len);
     if (r == 0) {
         r = sync_fd(fd);
     }
@@ -522,4 +522,14 @@ int home_dir(char *ret, size_t size)
         return ERR_NOT_FOUND;
     }
     return strlen(entry.pw_dir) < size ? str_copy(ret, size, entry.pw_dir) : ERR_TOO_LARGE;
+}
+
+int file_size(const char *path, int64_t *ret_bytes)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        return err_from_errno(errno);
+    }
+    *ret_bytes = st.st_size;
+    return 0;
 }

@@ -40,6 +40,10 @@ int dir_sync(int dir_fd);
  * made 0600 if absent and never removed. */
 int lock_take(const char *path, int *ret_fd, struct err_text *text);
 void fd_close(int *fd); /* sets -1; -1 is fine */
+/* All of it, or an error; goes on after EINTR. */
+int fd_write(int fd, const void *bytes, size_t len);
+
+int file_size(const char *path, int64_t *ret_bytes); /* ERR_NOT_FOUND, ERR_DENIED */
 
 /* Our own account's home by the environment, then by the user database. */
 int home_dir(char *ret, size_t size);

@@ -69,6 +69,11 @@ int process_harden(void)
     return 0;
 }
 
+uid_t process_uid(void)
+{
+    return geteuid();
+}
+
 int peer_of(int fd, uid_t *ret_uid, pid_t *ret_pid)
 {
     struct ucred peer;

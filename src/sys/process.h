@@ -15,6 +15,8 @@
  * SIGXFSZ ignored, descriptors 0–2 open. First thing in every program that sees a secret. */
 int process_harden(void);
 
+uid_t process_uid(void); /* whose we are: the effective one */
+
 /* uid and pid of the process at the other end of a unix socket. */
 int peer_of(int fd, uid_t *ret_uid, pid_t *ret_pid);
 
