@@ -3,7 +3,8 @@
  * somebody may have spent since. The refresh token is presented exactly once more, as late as that
  * costs nothing:
  *
- *   - The provider forgives a reuse for a while (reuse_grace): soon, within it.
+ *   - The provider forgives a reuse for a while (reuse_grace): soon, within it. The while began
+ * with the presentation, not with the doubt; once it is over, the two below hold.
  *   - A spend would have killed the old access token, and the server can be asked: ask. Works:
  *     nothing was committed, go on as if nothing had been sent. Dead: it was; present now, there is
  *     nothing left to live on.
@@ -48,17 +49,27 @@ int64_t probe_due_boot_ms(const struct lineage *l)
     return at < old_access_ends(l) ? at : TIME_NEVER;
 }
 
-int64_t replay_due_boot_ms(const struct lineage *l)
+/* When to make use of the grace; TIME_NEVER: there is none, or it is over by the time we may. */
+static int64_t forgiven_from(const struct lineage *l, int64_t may_boot_ms, struct now now)
 {
-    int64_t from = may_spend_from(l);
-    if (from == TIME_NEVER || l->replayed)
+    int64_t grace = l->rules.reuse_grace_ms;
+    int64_t end = l->presented_boot_ms + grace;
+    if (!l->answer_lost || now.boot_ms >= end || may_boot_ms >= end)
         return TIME_NEVER;
-    int64_t at = l->doubt_since_boot_ms + settle_down_ms(l);
-    if (l->answer_lost && l->rules.reuse_grace_ms > 0)
-        at = l->doubt_since_boot_ms + min_of(GRACE_MOMENT_MS, l->rules.reuse_grace_ms / 4);
-    else
-        at = max_of(at, old_access_ends(l));
-    return max_of(max_of(at, from), l->not_before_boot_ms);
+    int64_t at = l->doubt_since_boot_ms + min_of(GRACE_MOMENT_MS, grace / 4);
+    return max_of(may_boot_ms, min_of(at, end - grace / 4));
+}
+
+int64_t replay_due_boot_ms(const struct lineage *l, struct now now)
+{
+    int64_t may = max_of(may_spend_from(l), l->not_before_boot_ms);
+    if (may == TIME_NEVER || l->replayed)
+        return TIME_NEVER;
+    int64_t forgiven = forgiven_from(l, may, now);
+    if (forgiven != TIME_NEVER)
+        return forgiven;
+    int64_t at = max_of(l->doubt_since_boot_ms + settle_down_ms(l), old_access_ends(l));
+    return max_of(at, may);
 }
 
 void begin_probe(struct step *s)

@@ -94,7 +94,7 @@ int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_dut
     case LS_DOUBT:
         if (!w->stopping) {
             sooner(probe_due_boot_ms(l), DUTY_PROBE, &at, &duty);
-            sooner(replay_due_boot_ms(l), DUTY_REPLAY, &at, &duty);
+            sooner(replay_due_boot_ms(l, w->now), DUTY_REPLAY, &at, &duty);
         }
         break;
     case LS_SETTLING:

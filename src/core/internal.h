@@ -74,7 +74,8 @@ struct lineage {
     int64_t held_until_boot_ms; /* a consumer holds the pair until then; 0: nobody */
 
     uint64_t intent;
-    bool replay; /* this spend is the one more presentation */
+    bool replay;               /* this spend is the one more presentation */
+    int64_t presented_boot_ms; /* of the last presentation: a grace counts from it */
     uint64_t fence;
     int64_t lease_until_boot_ms;
     struct pending pending;
@@ -176,13 +177,14 @@ void write_again(struct step *s);
 
 /* doubt.c */
 int64_t probe_due_boot_ms(const struct lineage *l); /* TIME_NEVER: no use or not allowed */
-int64_t replay_due_boot_ms(const struct lineage *l);
+int64_t replay_due_boot_ms(const struct lineage *l, struct now now);
 void begin_probe(struct step *s);
 void on_probed(struct step *s);
 
 /* load.c */
 struct lineage *slot_take(struct step *s, uint64_t id); /* a free one, zeroed; NULL: full */
 void on_loaded(struct step *s);
+bool is_old_copy(const struct lineage *l); /* of a restored store, and not yet resolved */
 
 /* add.c */
 void on_added(struct step *s);

@@ -26,6 +26,31 @@ static bool may_be_outdated(const struct loaded *from)
     return from->restored && from->rules.rotates && !fp_is_none(from->pair.refresh);
 }
 
+/* The alarm is stored, so it remembers this across restarts. */
+bool is_old_copy(const struct lineage *l)
+{
+    return l->alarms & (1u << ALARM_RESTORED);
+}
+
+static int64_t boot_ms_of(struct now now, int64_t wall_ms)
+{
+    int64_t ago = now.wall_ms - wall_ms;
+    return now.boot_ms - (ago > 0 ? ago : 0);
+}
+
+static void load_in_doubt(struct step *s, const struct loaded *from)
+{
+    struct lineage *l = s->l;
+    if (!l->rules.rotates) { /* the store does not tell it apart when it is restored */
+        become(s, LS_LIVE);
+        return;
+    }
+    l->answer_lost = !from->restored && !is_old_copy(l);
+    l->doubt_since_boot_ms = boot_ms_of(s->now, from->doubt_since_wall_ms);
+    l->presented_boot_ms = l->doubt_since_boot_ms; /* at the latest: no more is known */
+    become(s, l->replayed ? LS_DEAD : LS_DOUBT);
+}
+
 static void load_at_rest(struct step *s, const struct loaded *from)
 {
     struct lineage *l = s->l;
@@ -46,13 +71,9 @@ static void load_at_rest(struct step *s, const struct loaded *from)
             become(s, LS_LIVE);
         }
         break;
-    case STANDING_DOUBT: {
-        int64_t ago = s->now.wall_ms - from->doubt_since_wall_ms;
-        l->answer_lost = !from->restored;
-        l->doubt_since_boot_ms = s->now.boot_ms - (ago > 0 ? ago : 0);
-        become(s, l->replayed ? LS_DEAD : LS_DOUBT);
+    case STANDING_DOUBT:
+        load_in_doubt(s, from);
         break;
-    }
     case STANDING_DEAD:
         become(s, LS_DEAD);
         break;
@@ -89,11 +110,12 @@ void on_loaded(struct step *s)
         /* What became of it is asked of the spool: the answer comes as EV_ANSWER. */
         l->intent = from->intent;
         l->replay = from->intent_is_replay;
+        l->presented_boot_ms = boot_ms_of(s->now, from->intent_begun_wall_ms);
         become(s, LS_SPENDING);
     } else {
         load_at_rest(s, from);
     }
-    if (from->restored && l->state == LS_DOUBT)
+    if (may_be_outdated(from) && (l->state == LS_DOUBT || l->state == LS_SPENDING))
         alarm_raise(s, ALARM_RESTORED);
 }
 

@@ -97,6 +97,7 @@ void on_intent_durable(struct step *s)
         begin_closing(s, VERDICT_UNSENT, rest_standing(l));
         return;
     }
+    l->presented_boot_ms = s->now.boot_ms;
     struct effect *fx = emit(s, FX_SPEND);
     fx->intent = l->intent;
     fx->fence = l->fence;
@@ -217,7 +218,7 @@ void on_closed(struct step *s)
         answer_add(s, ANSWER_REJECTED);
     } else if (l->standing == STANDING_DOUBT && rest != LS_DOUBT) {
         back_off_clear(l);
-        l->answer_lost = true;
+        l->answer_lost = !is_old_copy(l);
         l->doubt_since_boot_ms = s->now.boot_ms;
         become(s, LS_DOUBT);
         answer_add(s, ANSWER_DOUBT);

@@ -98,7 +98,7 @@ static bool judge_in_doubt(const struct warden *w, const struct lineage *l, cons
 {
     int64_t next = w->now.boot_ms;
     if (l->state == LS_DOUBT)
-        next = min_of(probe_due_boot_ms(l), replay_due_boot_ms(l));
+        next = min_of(probe_due_boot_ms(l), replay_due_boot_ms(l, w->now));
     if (next <= wt->deadline_boot_ms && !w->stopping)
         return false;
     *ret = tell_later(ANSWER_DOUBT, next, w->now);

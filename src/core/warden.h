@@ -62,6 +62,7 @@ struct loaded {
     bool replayed;               /* the one more presentation has been used */
     uint64_t intent;             /* open intent: its answer is being recovered; 0: none */
     bool intent_is_replay;
+    int64_t intent_begun_wall_ms;
     bool restored;   /* the store is older than its high-water mark */
     uint32_t alarms; /* bit per enum alarm: raised and not cleared */
 };

@@ -70,6 +70,7 @@ static struct event loaded_event(const struct daemon *d, const struct holding *h
         .replayed = row->replayed,
         .intent = row->intent,
         .intent_is_replay = row->intent_is_replay,
+        .intent_begun_wall_ms = row->intent_begun_wall_ms,
         .restored = d->restored,
         .alarms = row->alarms,
     };

@@ -91,6 +91,66 @@ static void within_a_grace_it_is_presented_soon(void **state)
     story_free(st);
 }
 
+static void a_grace_counts_from_the_presentation(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.reuse_grace_ms = 30 * SECOND_MS;
+    expect(st, loaded(st, POLICY_ALWAYS, HOUR_MS), "");
+    later(st, 50 * MINUTE_MS);
+    tell(st, want(st, 90, 11 * MINUTE_MS));
+    tell(st, timer());
+    present(st, 1, false);
+    later(st, 29 * SECOND_MS); /* the answer was waited for nearly as long */
+    tell(st, answered(st, VERDICT_DOUBT));
+    tell(st, of_intent(st, EV_CLOSED));
+    assert_int_equal(until_due(st), 0);
+    expect(st, timer(), "lease");
+    present(st, 1, true);
+    story_free(st);
+}
+
+static void once_a_grace_is_over_the_old_access_token_is_lived_on(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.reuse_grace_ms = 30 * SECOND_MS;
+    lose_an_answer(st, 10 * MINUTE_MS);
+    later(st, 31 * SECOND_MS); /* asleep while it could have been used */
+    expect(st, timer(), "");
+    assert_int_equal(until_due(st), 10 * MINUTE_MS - 31 * SECOND_MS);
+    expect(st, timer(), "lease");
+    present(st, 1, true);
+    story_free(st);
+}
+
+/* The intent was open when the daemon died; nobody started another one for a while. */
+static void a_grace_that_ended_while_nothing_ran_is_over(void **state)
+{
+    (void)state;
+    for (int over = 0; over < 2; over++) {
+        struct story *st = story_new();
+        st->rules.reuse_grace_ms = 30 * SECOND_MS;
+        struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+        ev.loaded.intent = st->intent = 5;
+        ev.loaded.intent_begun_wall_ms = WALL0 - (over ? MINUTE_MS : SECOND_MS);
+        expect(st, ev, "");
+        tell(st, answered(st, VERDICT_DOUBT));
+        tell(st, of_intent(st, EV_CLOSED));
+        assert_int_equal(until_due(st), over ? HOUR_MS : 2 * SECOND_MS);
+        story_free(st);
+
+        st = story_new();
+        st->rules.reuse_grace_ms = 30 * SECOND_MS;
+        ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+        ev.loaded.standing = STANDING_DOUBT;
+        ev.loaded.doubt_since_wall_ms = WALL0 - (over ? MINUTE_MS : SECOND_MS);
+        tell(st, ev);
+        assert_int_equal(until_due(st), over ? HOUR_MS : SECOND_MS);
+        story_free(st);
+    }
+}
+
 static void a_token_that_is_not_single_use_is_simply_presented_again(void **state)
 {
     (void)state;
@@ -241,6 +301,59 @@ static void a_restored_copy_that_proves_current_is_live_again_without_a_spend(vo
     story_free(st);
 }
 
+/* A grace forgives the last spend only; an old copy may be many spends behind. */
+static void an_old_copy_is_not_presented_within_a_grace_not_even_after_a_restart(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.reuse_grace_ms = HOUR_MS;
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.restored = true;
+    tell(st, ev);
+    assert_int_equal(until_due(st), HOUR_MS);
+    story_free(st);
+
+    st = story_new();
+    ev.loaded.restored = false; /* accepted before the restart */
+    ev.loaded.standing = STANDING_DOUBT;
+    ev.loaded.doubt_since_wall_ms = WALL0;
+    ev.loaded.alarms = 1u << ALARM_DOUBT | 1u << ALARM_RESTORED;
+    expect(st, ev, "");
+    expect(st, want(st, 1, -1), "answer(1,token)");
+    assert_int_equal(until_due(st), HOUR_MS);
+    story_free(st);
+}
+
+static void an_old_copy_made_in_mid_spend_is_as_old_as_the_others(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.reuse_grace_ms = HOUR_MS;
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.restored = true;
+    ev.loaded.intent = st->intent = 5;
+    ev.loaded.intent_begun_wall_ms = WALL0 - SECOND_MS;
+    expect(st, ev, "alarm-raise(restored)");
+    tell(st, answered(st, VERDICT_DOUBT));
+    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
+    assert_int_equal(until_due(st), HOUR_MS);
+    story_free(st);
+}
+
+/* The store puts every live lineage of a restored copy in doubt; it does not know which are
+ * single use. */
+static void what_is_not_single_use_does_not_come_back_in_doubt(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.rotates = false;
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.standing = STANDING_DOUBT;
+    ev.loaded.alarms = 1u << ALARM_RESTORED;
+    expect(st, ev, "alarm-clear(restored)");
+    story_free(st);
+}
+
 static void policy_never_does_not_replay(void **state)
 {
     (void)state;
@@ -272,6 +385,9 @@ int main(void)
         cmocka_unit_test(lost_twice_it_is_not_presented_a_third_time),
         cmocka_unit_test(a_presentation_that_never_left_is_not_counted),
         cmocka_unit_test(within_a_grace_it_is_presented_soon),
+        cmocka_unit_test(a_grace_counts_from_the_presentation),
+        cmocka_unit_test(once_a_grace_is_over_the_old_access_token_is_lived_on),
+        cmocka_unit_test(a_grace_that_ended_while_nothing_ran_is_over),
         cmocka_unit_test(a_token_that_is_not_single_use_is_simply_presented_again),
         cmocka_unit_test(an_old_token_that_still_works_proves_that_nothing_was_committed),
         cmocka_unit_test(an_old_token_that_is_dead_leaves_the_one_more_presentation),
@@ -281,6 +397,9 @@ int main(void)
         cmocka_unit_test(a_crash_during_the_replay_does_not_give_another),
         cmocka_unit_test(a_restored_store_puts_everything_single_use_in_doubt),
         cmocka_unit_test(a_restored_copy_that_proves_current_is_live_again_without_a_spend),
+        cmocka_unit_test(an_old_copy_is_not_presented_within_a_grace_not_even_after_a_restart),
+        cmocka_unit_test(an_old_copy_made_in_mid_spend_is_as_old_as_the_others),
+        cmocka_unit_test(what_is_not_single_use_does_not_come_back_in_doubt),
         cmocka_unit_test(policy_never_does_not_replay),
         cmocka_unit_test(the_user_may_remove_what_is_in_doubt),
     };
