@@ -56,8 +56,7 @@ struct store {
     uint8_t uuid[STORE_UUID_LEN];
     uint64_t spends;      /* durable */
     uint64_t next_spends; /* of the transaction under way */
-    bool wipe_due;        /* durable: retired bytes may be left in the file */
-    bool next_wipe_due;   /* of the transaction under way */
+    bool wipe_due;        /* the log holds bytes that were retired */
 
     struct mark mark;
     bool mark_is_valid; /* belongs to this store and is not ahead of it */
@@ -140,8 +139,6 @@ int sql_say(struct store *s, int err, const char *doing, struct err_text *text);
 int store_write(struct store *s, int (*body)(struct store *s, const void *args), const void *args);
 /* In a body: one more intent or settlement for the high-water mark. */
 int store_count_spend(struct store *s);
-/* In a body: bytes were wiped; the file is to be rewritten. */
-int store_mark_wipe(struct store *s);
 
 /* The log (wal.c) */
 void wal_watch(struct store *s);

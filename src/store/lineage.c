@@ -326,13 +326,17 @@ static int retire(struct store *s, const void *args)
                     "  doubt_since = 0, wanted_profile = '' WHERE id = ?1",
                     SQL_ARGS(id, now, arg_text_cut(t->why, STORE_DETAIL_MAX)));
     }
-    return n < 0 ? n : store_mark_wipe(s);
+    return n < 0 ? n : 0;
 }
 
 int store_retire(struct store *s, uint64_t lineage, const char *why, int64_t now_wall_ms)
 {
     struct retirement t = {.lineage = lineage, .why = why, .now_wall_ms = now_wall_ms};
-    return store_write(s, retire, &t);
+    int err = store_write(s, retire, &t);
+    if (err == 0) {
+        s->wipe_due = true;
+    }
+    return err;
 }
 
 /* Single fields */

@@ -214,13 +214,12 @@ static int check_all(struct store *s, const struct store_schema *schema, struct 
 static int read_identity(struct store *s)
 {
     struct sql_rows r;
-    int err = sql_first(s, "SELECT uuid, spends, wipe_due, restored FROM store", SQL_NO_ARGS, &r);
+    int err = sql_first(s, "SELECT uuid, spends, restored FROM store", SQL_NO_ARGS, &r);
     if (err < 0) {
         return err;
     }
     struct fp uuid = read_fp(&r); /* the same shape */
     s->spends = read_u64(&r);
-    s->wipe_due = read_bool(&r);
     s->restored = read_bool(&r);
     memcpy(s->uuid, uuid.bytes, STORE_UUID_LEN);
     err = r.err;
@@ -242,7 +241,7 @@ static int begin_work(struct store *s, struct err_text *text)
     if (err == 0) {
         (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
         wal_watch(s);
-        (void)wal_empty(s); /* on a full disk it stays as long as it is */
+        s->wipe_due = wal_empty(s) < 0; /* on a full disk it stays as long as it is */
         err = read_identity(s);
     }
     return err < 0 ? sql_say(s, err, "opened", text) : 0;
@@ -327,33 +326,15 @@ void store_close(struct store *s)
     }
 }
 
-/* Tidying */
-
-static int clear_wipe_due(struct store *s, const void *args)
-{
-    (void)args;
-    s->next_wipe_due = false;
-    int n = sql_run(s, "UPDATE store SET wipe_due = 0", SQL_NO_ARGS);
-    return n < 0 ? n : 0;
-}
-
-/* Rewriting leaves behind the copies that SQLite made when it moved rows between pages; then the
- * log, with its older images of them, is emptied. */
-static int wipe(struct store *s)
-{
-    int err = sql_script(s, "VACUUM", NULL);
-    if (err == 0) {
-        err = wal_empty(s);
-    }
-    return err == 0 ? store_write(s, clear_wipe_due, NULL) : err;
-}
-
+/* What is deleted from the database is overwritten there (secure_delete); older images of it are in
+ * the log until that is emptied. */
 int store_tidy(struct store *s)
 {
     int mark_err = store_flush_mark(s);
     int err = 0;
     if (s->wipe_due) {
-        err = wipe(s);
+        err = wal_empty(s);
+        s->wipe_due = err < 0;
     } else if (wal_is_long(s, IDLE_FRAMES)) {
         err = wal_checkpoint(s);
     }

@@ -7,7 +7,7 @@
  *
  *   store            one row: who this store is, the count behind the high-water mark
  *   lineage          where each lineage stands; `generation` names its current pair
- *   sealed           token bytes, of current pairs only: the one table that is ever wiped
+ *   sealed           token bytes, of current pairs only: the one table whose rows are wiped
  *   pair, spend      the ledger: kept for good, fingerprints only
  *   profile          name → lineage; profile_lineage remembers what a name pointed at before
  *   alarm, event     for people; bounded
@@ -27,10 +27,9 @@ static const char version_1[] =
     "  one INTEGER PRIMARY KEY CHECK (one = 1),"
     "  uuid BLOB NOT NULL CHECK (length(uuid) = 16),"
     "  spends INTEGER NOT NULL CHECK (spends >= 0),"
-    "  wipe_due INTEGER NOT NULL CHECK (wipe_due IN (0, 1)),"
     "  restored INTEGER NOT NULL CHECK (restored IN (0, 1))"
     ") STRICT;"
-    "INSERT INTO store VALUES (1, randomblob(16), 0, 0, 0);"
+    "INSERT INTO store VALUES (1, randomblob(16), 0, 0);"
 
     "CREATE TABLE meta ("
     "  key TEXT PRIMARY KEY CHECK (key <> ''),"

@@ -333,7 +333,6 @@ READ_WORD(alarm)
 int store_write(struct store *s, int (*body)(struct store *s, const void *args), const void *args)
 {
     s->next_spends = s->spends;
-    s->next_wipe_due = s->wipe_due;
     int err = sql_run(s, "BEGIN IMMEDIATE", SQL_NO_ARGS);
     if (err < 0) {
         return err;
@@ -349,7 +348,6 @@ int store_write(struct store *s, int (*body)(struct store *s, const void *args),
         return err;
     }
     s->spends = s->next_spends;
-    s->wipe_due = s->next_wipe_due;
     return 0;
 }
 
@@ -360,15 +358,5 @@ int store_count_spend(struct store *s)
         return n;
     }
     s->next_spends++;
-    return 0;
-}
-
-int store_mark_wipe(struct store *s)
-{
-    int n = sql_run(s, "UPDATE store SET wipe_due = 1", SQL_NO_ARGS);
-    if (n < 0) {
-        return n;
-    }
-    s->next_wipe_due = true;
     return 0;
 }

@@ -15,12 +15,12 @@
  *
  * Texts that come from outside (source, detail, label, why) are cut at their maximum; NULL is "".
  *
- * Wiped bytes. The sealed bytes of the current pair are the only ones kept. A settlement overwrites
- * them; the spent ones may still be read in the write-ahead log until it is reused. A retirement
- * marks the file, and store_tidy() (or the next one, should it fail or never be reached) rewrites
- * it whole and empties the log: after that the bytes are in none of the store's files. What is
- * beyond the file's own bytes (blocks given back to the file system, snapshots, wear levelling,
- * backups made before) is not promised: there the seal protects, and losing the vault key ends it.
+ * Wiped bytes. The sealed bytes of the current pair are the only ones kept; a settlement replaces
+ * them, a retirement removes them, and what goes is overwritten in the database. Older images stay
+ * in the write-ahead log until it is reused; after a retirement the next store_tidy(), close or
+ * open empties it: from then on the bytes are in none of the store's files. What is beyond the
+ * files' own bytes (blocks given back to the file system, snapshots, wear levelling, backups made
+ * before) is not promised: there the seal protects, and destroying the vault key ends it.
  *
  * The file is locked for as long as it is open: a second process gets ERR_LOCKED, and other
  * programs read a backup instead.
@@ -73,9 +73,9 @@ bool store_is_restored(const struct store *s);
  * in its turn be noticed. Then the mark follows. Nothing happens when it is not restored. */
 int store_accept_restored(struct store *s, int64_t now_wall_ms);
 
-/* What needs no caller to wait for it: the mark, the log's checkpoint, the rewriting after a
- * retirement. The queue calls it when it is idle. What failed is tried again next time; the error
- * is for tests. Costs nothing when there is nothing to do. */
+/* What needs no caller to wait for it: the mark, the log's checkpoint, the emptying of the log
+ * after a retirement. The queue calls it when it is idle. What failed is tried again next time; the
+ * error is for tests. Costs nothing when there is nothing to do. */
 int store_tidy(struct store *s);
 
 /* Small named values (the sealed fingerprint key, …). */

@@ -612,6 +612,17 @@ static void another_stores_mark_and_a_damaged_one_mean_restored(void **state)
     image_release(&mark);
 }
 
+/* The value before, not one from long ago. */
+static void expect_mark_before(const struct bench *b, uint64_t spends)
+{
+    struct mark m = {.fd = -1};
+    enum mark_state found = MARK_ABSENT;
+    assert_int_equal(mark_load(b->mark_path, &m, &found, NULL), 0);
+    assert_int_equal(found, MARK_VALID);
+    assert_in_range(m.spends, spends - 2, spends); /* two a round */
+    mark_close(&m);
+}
+
 /* Each slot is written in turn: whichever is torn, the other tells. */
 static void a_torn_slot_leaves_the_one_before(void **state)
 {
@@ -628,6 +639,7 @@ static void a_torn_slot_leaves_the_one_before(void **state)
             for (size_t at = 0; at < 48; at += 5) {
                 mark.bytes[slot * 4096 + at] ^= 0x40;
                 image_write(b->mark_path, mark.bytes, mark.len);
+                expect_mark_before(b, 2 * g);
                 assert_int_equal(bench_open(b, 0), 0);
                 assert_false(store_is_restored(b->s));
                 bench_close(b);
