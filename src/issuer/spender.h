@@ -2,42 +2,52 @@
  * The daemon's end of the spender: starts it on demand, hands it questions, reports answers.
  *
  * The spender is a program of its own (issuer/spender/): it gets one SOCK_SEQPACKET socket as
- * descriptor 3, an environment of proxy, CA and locale variables only, and a sandbox. It exits when
- * idle for `idle_ms`, or, when the daemon is gone, once what it has in flight is done. Each question
- * is answered once; a spender that dies answers all of its open questions: a spend by what its
- * spool says (the caller reads it), others as unanswered.
+ * descriptor 3, an environment of proxy, CA and locale variables only, and a sandbox. It is sent
+ * away when it had nothing to do for `idle_ms`, by closing the socket: the one who asks is the one
+ * who ends, so no question meets a spender that is just leaving. When the daemon is gone, it exits
+ * once the spends it has in hand are done. Told to stop (SIGTERM), it takes no more questions; a
+ * new one takes its place.
+ *
+ * Each question is answered once, from the loop, never from within the call that asked. A spender
+ * that dies answers all of its open questions: a spend by what its spool says (the caller reads it:
+ * PREPARED when the question never reached the network), others as unanswered.
  */
 #ifndef ISSUER_SPENDER_H
 #define ISSUER_SPENDER_H
 
+#include <sys/types.h>
 #include <uv.h>
 
 #include "base/err.h"
 #include "issuer/provider.h"
 #include "issuer/reply.h"
+#include "issuer/wire.h"
 
-#define SPENDER_QUESTIONS_MAX 256 /* in flight; beyond: ERR_BUSY */
+#define SPENDER_QUESTIONS_MAX WIRE_QUESTIONS_MAX /* in flight; beyond: ERR_BUSY */
 
 struct spender;
 
 struct spender_options {
     const char *program;      /* path of credwarden-spender */
-    int64_t idle_ms;          /* exits after this long without a question */
+    int64_t idle_ms;          /* sent away after this long without a question */
     int64_t deadline_ms;      /* for a spend's answer */
     int64_t ask_deadline_ms;  /* for other answers */
-    const uint8_t *box_public;/* vault_box_public() */
-    int verbosity;
+    const uint8_t *box_public;/* vault_box_public(); copied */
+    int verbosity;            /* above 0: it tells its progress on standard error, no token */
 };
 
+/* Starts nothing yet. ERR_NOMEM, ERR_INVALID (a deadline out of the bounds of issuer/wire.h). */
 int spender_init(uv_loop_t *loop, const struct spender_options *o, struct spender **ret);
-/* Closes the socket; the process finishes what it has in flight on its own. NULL-tolerant. */
+/* Closes the socket; the process finishes what it has in flight on its own. No callback comes any
+ * more; the loop must run once more. Not from within a callback. NULL-tolerant. */
 void spender_free(struct spender *s);
 
 /* A spend. Takes over `spool_fd` (closed on every path). `secret` is the intent's. The answer is in
  * the spool, sealed; the callback only says that it is there to read, or that the process is gone
- * (also then: read the spool). Not called when this returns an error: nothing was sent. */
+ * (also then: read the spool). Not called when this returns an error: nothing was sent. ERR_BUSY,
+ * ERR_INVALID (the definition), ERR_TOO_LARGE, or why the program cannot be started. */
 struct spend_order {
-    uint64_t intent;
+    uint64_t intent;           /* handed back */
     const struct provider *provider;
     const struct secret *refresh;
     const char *scope;        /* as granted; "" the definition's */
@@ -47,12 +57,22 @@ struct spend_order {
 typedef void (*spend_done)(void *ctx, uint64_t intent);
 int spender_spend(struct spender *s, const struct spend_order *o, spend_done done, void *ctx);
 
-/* Identity, usage (access token), metadata (issuer URL, no token). `reply` is valid during the
+/* The last way out when the spool cannot be written (a failing disk): the sealed answer itself,
+ * valid during spend_done, NULL otherwise. It is durable nowhere until it is settled. */
+const uint8_t *spender_rescued(const struct spender *s, size_t *ret_len);
+
+/* Identity, usage (access token), metadata (no token; only provider->issuer is looked at). `reply` is valid during the
  * callback; an unanswered question has identity IDENTITY_UNANSWERED. */
 typedef void (*ask_done)(void *ctx, uint64_t id, const struct reply *reply);
 int spender_ask(struct spender *s, enum ask what, uint64_t id, const struct provider *provider,
                 const struct secret *access, ask_done done, void *ctx);
 
 int spender_in_flight(const struct spender *s);
+
+/* How the last spender that reported is shut in, for `status`: "seccomp, Landlock 6"; "" before. */
+const char *spender_sandbox_text(const struct spender *s);
+
+/* The process that takes questions now; 0: none. */
+pid_t spender_pid(const struct spender *s);
 
 #endif

@@ -3,16 +3,18 @@
  * the daemon. One file per intent, `<intent as 16 hex>.spool`, in a folder of mode 0700.
  *
  * Life of a file:
- *   1. the daemon creates it preallocated (room for the answer is reserved before the spend), takes
- *      flock(LOCK_EX) on it, syncs file and folder. Stage PREPARED.
+ *   1. the daemon creates it at its full size (room for the answer is reserved before the spend),
+ *      takes flock(LOCK_EX) on it, syncs file and folder. Stage PREPARED.
  *   2. it passes the descriptor to the spender and closes its own. The lock belongs to the open
  *      file, so it now lasts exactly as long as the spender has the spend in hand.
  *   3. the spender writes stage STARTED just before the first byte may leave the machine. Within
  *      the boot recorded in the header this needs no sync to be believed: only a power loss could
  *      undo it, and then the boot differs and the absence of STARTED proves nothing.
- *   4. it writes the sealed answer, then the header with its length and checksum, and syncs. Stage
- *      ANSWERED. Then it reports, and drops the lock.
+ *   4. it writes the sealed answer and the header with its length and checksum, and syncs. Stage
+ *      ANSWERED. Then it drops the lock, and reports.
  *   5. the daemon settles, and only when that has committed removes the file.
+ *
+ * A process that calls these ignores SIGXFSZ, or a file size limit kills it instead of ERR_FULL.
  */
 #ifndef ISSUER_SPOOL_H
 #define ISSUER_SPOOL_H
@@ -35,19 +37,26 @@ enum spool_stage {
     SPOOL_TORN      /* damaged: may have been sent */
 };
 
-/* ERR_FULL when the room cannot be reserved; ERR_EXISTS. `*ret_fd` holds the lock. Durable. */
+/* ERR_FULL when the room cannot be reserved; ERR_EXISTS. `*ret_fd` holds the lock. Durable; on
+ * failure no file is left. */
 int spool_create(int dir_fd, uint64_t intent, const char *boot_id, int *ret_fd);
 
-/* Spender's side, on the descriptor received. */
+/* Spender's side, on the descriptor received. ERR_CORRUPT: not a spool file.
+ * A spool starts once: ERR_CONFLICT when it is past PREPARED, and then nothing may be sent. */
 int spool_start(int fd);
-int spool_answer(int fd, const void *sealed, size_t len); /* durable on return */
+/* Durable on return. After a failure call it again with the same bytes: everything is rewritten,
+ * because a failed sync may have dropped what was not yet on disk. ERR_CONFLICT when another answer
+ * is there already; ERR_TOO_LARGE; ERR_INVALID when empty. */
+int spool_answer(int fd, const void *sealed, size_t len);
 
-/* Daemon's side. `ret_sealed` is appended to when ANSWERED. Negative: enum err. */
+/* Daemon's side. `ret_sealed` is appended to when ANSWERED. `*ret_same_boot` is meaningful for
+ * PREPARED and STARTED; a file whose creation was cut short was never handed on and is reported as
+ * PREPARED in the same boot, whatever boot it is from. Negative: enum err. */
 int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
                bool *ret_same_boot, struct buf *ret_sealed);
 int spool_remove(int dir_fd, uint64_t intent); /* durable; absent is fine */
 
-/* Intents that have a file, at most `max`. Returns how many. */
+/* Intents that have a file, at most `max`, in no order. Returns how many, or negative. */
 int spool_list(int dir_fd, uint64_t *ret_intents, int max);
 
 #endif

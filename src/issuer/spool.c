@@ -1,0 +1,338 @@
+/*
+ * The spool file: one block of header, then room for the sealed answer.
+ *
+ * Why zeros are written at creation instead of fallocate(): a block that is merely reserved must be
+ * marked as written when the answer comes, which makes the journal part of the answer's sync. Over
+ * blocks that hold zeros the answer is written in place; measured on ext4, that halves the time
+ * from answer to durable (0.06 ms against 0.11), and it costs 0.15 ms before the spend, where
+ * nothing is at stake yet. It also works where fallocate() does not.
+ *
+ * Why one sync is enough: header and answer carry checksums. Whatever subset of the two writes a
+ * power loss leaves behind, it is recognised as torn or as an older stage, and the sync had not
+ * returned. So their order on disk does not matter.
+ */
+#include "issuer/spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/str.h"
+#include "sys/file.h"
+
+/* Declared by hand: the header that does is <sys/file.h>, a name of our own as well. */
+int flock(int fd, int operation);
+
+#define HEADER_SIZE   4096 /* answers start on a block of their own */
+#define SPOOL_VERSION 1
+#define SUM_LEN       32
+#define BOOT_ID_ROOM  40
+#define NAME_SIZE     sizeof("0123456789abcdef.spool")
+#define NAME_SUFFIX   ".spool"
+
+static const char magic[8] = {'C', 'W', 'S', 'P', 'O', 'O', 'L', '\n'};
+
+/* In host order: a spool never leaves its machine. `sum` covers everything before it. */
+struct header {
+    char magic[8];
+    uint32_t version;
+    uint32_t stage;
+    uint64_t intent;
+    char boot_id[BOOT_ID_ROOM];
+    uint64_t answer_len;
+    uint8_t answer_sum[SUM_LEN];
+    uint8_t sum[SUM_LEN];
+};
+_Static_assert(sizeof(struct header) == 136, "no padding: it would be written and summed");
+_Static_assert(sizeof(struct header) <= HEADER_SIZE, "the header fits its block");
+
+static void checksum(const void *bytes, size_t len, uint8_t ret[SUM_LEN])
+{
+    CHECK(crypto_generichash(ret, SUM_LEN, bytes, len, NULL, 0) == 0);
+}
+
+static void header_seal(struct header *h)
+{
+    checksum(h, offsetof(struct header, sum), h->sum);
+}
+
+static bool header_is_valid(const struct header *h)
+{
+    uint8_t sum[SUM_LEN];
+    checksum(h, offsetof(struct header, sum), sum);
+    return memcmp(h->magic, magic, sizeof(magic)) == 0 && h->version == SPOOL_VERSION &&
+           memcmp(h->sum, sum, SUM_LEN) == 0 && h->boot_id[BOOT_ID_ROOM - 1] == '\0' &&
+           h->stage >= SPOOL_PREPARED && h->stage <= SPOOL_ANSWERED &&
+           h->answer_len <= SPOOL_ANSWER_MAX;
+}
+
+static int write_at(int fd, const void *bytes, size_t len, off_t at)
+{
+    const uint8_t *p = bytes;
+    while (len > 0) {
+        ssize_t n = pwrite(fd, p, len, at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_from_errno(errno);
+        p += n;
+        at += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* ERR_CORRUPT when the file ends early. */
+static int read_at(int fd, void *bytes, size_t len, off_t at)
+{
+    uint8_t *p = bytes;
+    while (len > 0) {
+        ssize_t n = pread(fd, p, len, at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_from_errno(errno);
+        if (n == 0)
+            return ERR_CORRUPT;
+        p += n;
+        at += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static void name_of(uint64_t intent, char ret[NAME_SIZE])
+{
+    snprintf(ret, NAME_SIZE, "%016" PRIx64 NAME_SUFFIX, intent);
+}
+
+/* The header goes first and the zeros after it: whatever interrupts this, a file of full size has
+ * its header (see short files in spool_read). */
+static int fill(int fd, const struct header *h)
+{
+    static const uint8_t zeros[16 * 1024];
+    uint8_t block[HEADER_SIZE] = {0};
+    memcpy(block, h, sizeof(*h));
+    int err = write_at(fd, block, sizeof(block), 0);
+    for (size_t at = sizeof(block); err == 0 && at < SPOOL_FILE_SIZE;) {
+        size_t left = SPOOL_FILE_SIZE - at;
+        size_t n = left < sizeof(zeros) ? left : sizeof(zeros);
+        err = write_at(fd, zeros, n, (off_t)at);
+        at += n;
+    }
+    return err;
+}
+
+int spool_create(int dir_fd, uint64_t intent, const char *boot_id, int *ret_fd)
+{
+    struct header h = {.version = SPOOL_VERSION, .stage = SPOOL_PREPARED, .intent = intent};
+    memcpy(h.magic, magic, sizeof(magic));
+    if (str_copy(h.boot_id, sizeof(h.boot_id), boot_id) < 0)
+        return ERR_INVALID;
+    header_seal(&h);
+
+    char name[NAME_SIZE];
+    name_of(intent, name);
+    int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_from_errno(errno);
+    int err = 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        err = err_from_errno(errno);
+        goto out;
+    }
+    err = fill(fd, &h);
+    if (err < 0)
+        goto out;
+    if (fsync(fd) < 0) {
+        err = err_from_errno(errno);
+        goto out;
+    }
+    err = dir_sync(dir_fd);
+out:
+    if (err < 0) {
+        (void)unlinkat(dir_fd, name, 0);
+        fd_close(&fd);
+        return err;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static int header_read(int fd, struct header *ret)
+{
+    int err = read_at(fd, ret, sizeof(*ret), 0);
+    if (err < 0)
+        return err;
+    return header_is_valid(ret) ? 0 : ERR_CORRUPT;
+}
+
+int spool_start(int fd)
+{
+    struct header h;
+    int err = header_read(fd, &h);
+    if (err < 0)
+        return err;
+    if (h.stage != SPOOL_PREPARED)
+        return ERR_CONFLICT;
+    h.stage = SPOOL_STARTED;
+    header_seal(&h);
+    return write_at(fd, &h, sizeof(h), 0);
+}
+
+int spool_answer(int fd, const void *sealed, size_t len)
+{
+    if (len == 0)
+        return ERR_INVALID;
+    if (len > SPOOL_ANSWER_MAX)
+        return ERR_TOO_LARGE;
+    struct header h;
+    int err = header_read(fd, &h);
+    if (err < 0)
+        return err;
+    uint8_t sum[SUM_LEN];
+    checksum(sealed, len, sum);
+    if (h.stage == SPOOL_ANSWERED && memcmp(h.answer_sum, sum, SUM_LEN) != 0)
+        return ERR_CONFLICT;
+
+    h.stage = SPOOL_ANSWERED;
+    h.answer_len = len;
+    memcpy(h.answer_sum, sum, SUM_LEN);
+    header_seal(&h);
+    /* The answer first: a kill between the two writes then leaves "started", not "torn". */
+    err = write_at(fd, sealed, len, HEADER_SIZE);
+    if (err == 0)
+        err = write_at(fd, &h, sizeof(h), 0);
+    if (err < 0)
+        return err;
+    return fdatasync(fd) < 0 ? err_from_errno(errno) : 0;
+}
+
+/* The answer of a valid header; ERR_CORRUPT when its bytes are not the ones summed. */
+static int answer_read(int fd, const struct header *h, struct buf *out)
+{
+    size_t len = (size_t)h->answer_len;
+    uint8_t *room = buf_reserve(out, len);
+    if (room == NULL)
+        return ERR_NOMEM;
+    int err = read_at(fd, room, len, HEADER_SIZE);
+    if (err < 0)
+        return err;
+    uint8_t sum[SUM_LEN];
+    checksum(room, len, sum);
+    if (memcmp(sum, h->answer_sum, SUM_LEN) != 0)
+        return ERR_CORRUPT;
+    buf_commit(out, len);
+    return 0;
+}
+
+static int read_locked(int fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
+                       bool *ret_same_boot, struct buf *ret_sealed)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return err_from_errno(errno);
+    /* spool_create() returns only after the full size is durable, and nothing ever shrinks it: a
+     * shorter file was never handed to anybody. */
+    if (S_ISREG(st.st_mode) && st.st_size < SPOOL_FILE_SIZE) {
+        *ret_stage = SPOOL_PREPARED;
+        *ret_same_boot = true;
+        return 0;
+    }
+    struct header h;
+    int err = header_read(fd, &h);
+    if (err == 0 && h.intent != intent)
+        err = ERR_CORRUPT;
+    if (err == 0 && h.stage == SPOOL_ANSWERED)
+        err = answer_read(fd, &h, ret_sealed);
+    if (err < 0 && err != ERR_CORRUPT)
+        return err;
+    *ret_stage = err == ERR_CORRUPT ? SPOOL_TORN : (enum spool_stage)h.stage;
+    *ret_same_boot = err == 0 && strcmp(h.boot_id, boot_id) == 0;
+    return 0;
+}
+
+int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
+               bool *ret_same_boot, struct buf *ret_sealed)
+{
+    char name[NAME_SIZE];
+    name_of(intent, name);
+    int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT) {
+        *ret_stage = SPOOL_ABSENT;
+        *ret_same_boot = false;
+        return 0;
+    }
+    if (fd < 0)
+        return err_from_errno(errno);
+    int err = 0;
+    if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
+        err = read_locked(fd, intent, boot_id, ret_stage, ret_same_boot, ret_sealed);
+    } else if (errno == EWOULDBLOCK) {
+        *ret_stage = SPOOL_LOCKED;
+        *ret_same_boot = true; /* a lock does not outlive its boot */
+    } else {
+        err = err_from_errno(errno);
+    }
+    fd_close(&fd);
+    return err;
+}
+
+int spool_remove(int dir_fd, uint64_t intent)
+{
+    char name[NAME_SIZE];
+    name_of(intent, name);
+    if (unlinkat(dir_fd, name, 0) < 0)
+        return errno == ENOENT ? 0 : err_from_errno(errno);
+    return dir_sync(dir_fd);
+}
+
+static bool name_parse(const char *name, uint64_t *ret)
+{
+    if (strlen(name) != NAME_SIZE - 1 || strcmp(name + 16, NAME_SUFFIX) != 0)
+        return false;
+    uint64_t intent = 0;
+    for (int i = 0; i < 16; i++) {
+        const char *digits = "0123456789abcdef";
+        const char *at = strchr(digits, name[i]);
+        if (at == NULL)
+            return false;
+        intent = intent << 4 | (uint64_t)(at - digits);
+    }
+    *ret = intent;
+    return true;
+}
+
+int spool_list(int dir_fd, uint64_t *ret_intents, int max)
+{
+    /* Its own open of the folder: a duplicate would share, and move, the caller's offset. */
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_from_errno(errno);
+    DIR *dir = fdopendir(fd);
+    if (dir == NULL) {
+        int err = err_from_errno(errno);
+        fd_close(&fd);
+        return err;
+    }
+    int n = 0;
+    int err = 0;
+    while (n < max) {
+        errno = 0;
+        struct dirent *e = readdir(dir);
+        if (e == NULL) {
+            err = errno != 0 ? err_from_errno(errno) : 0;
+            break;
+        }
+        if (name_parse(e->d_name, &ret_intents[n]))
+            n++;
+    }
+    closedir(dir);
+    return err < 0 ? err : n;
+}
