@@ -86,6 +86,7 @@ void on_probed(struct step *s)
     case IDENTITY_SCOPE:
         back_off_clear(l);
         l->answer_lost = false;
+        l->last_comfort_boot_ms = 0; /* nothing was spent for anybody */
         become(s, LS_LIVE);
         break;
     case IDENTITY_EXPIRED:

@@ -13,7 +13,7 @@ static void check_lineage(const struct lineage *l)
     CHECK(!is_static(l) || !in_flight(l));
 
     bool doubting = l->state == LS_DOUBT || l->state == LS_PROBING;
-    CHECK(!doubting || !l->replayed);
+    CHECK(!doubting || (l->standing == STANDING_DOUBT && !l->replayed));
     CHECK(!doubting || (l->alarms & (1u << ALARM_DOUBT)));
     CHECK(l->state != LS_DEAD || (l->alarms & (1u << ALARM_DEAD)));
     CHECK(l->state != LS_LIVE || !(l->alarms & (1u << ALARM_DEAD | 1u << ALARM_DOUBT)));

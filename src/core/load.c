@@ -42,6 +42,7 @@ static void load_in_doubt(struct step *s, const struct loaded *from)
 {
     struct lineage *l = s->l;
     if (!l->rules.rotates) { /* the store does not tell it apart when it is restored */
+        l->standing = STANDING_LIVE;
         become(s, LS_LIVE);
         return;
     }
@@ -65,6 +66,7 @@ static void load_at_rest(struct step *s, const struct loaded *from)
     case STANDING_LIVE:
     case STANDING_UNPROVEN:
         if (may_be_outdated(from)) {
+            l->standing = STANDING_DOUBT; /* as store_accept_restored() has it */
             l->doubt_since_boot_ms = s->now.boot_ms;
             become(s, LS_DOUBT);
         } else {
@@ -82,7 +84,7 @@ static void load_at_rest(struct step *s, const struct loaded *from)
         break;
     case STANDING_RETIRED:
     case STANDING_COUNT:
-        CHECK(!"a standing that is loaded");
+        CHECK(false && "a standing that is loaded");
     }
 }
 
@@ -103,7 +105,9 @@ void on_loaded(struct step *s)
     l->replayed = from->replayed;
     take_pair(s, &from->pair, from->expires_boot_ms);
     l->obtained_boot_ms = INT64_MIN / 2; /* long ago: no renewal is answered with it */
-    if (from->held_until_wall_ms > s->now.wall_ms)
+    if (from->held_until_wall_ms == TIME_NEVER)
+        l->held_until_boot_ms = TIME_NEVER;
+    else if (from->held_until_wall_ms > s->now.wall_ms)
         l->held_until_boot_ms = s->now.boot_ms + (from->held_until_wall_ms - s->now.wall_ms);
 
     if (from->intent != 0) {

@@ -223,6 +223,7 @@ void on_closed(struct step *s)
         become(s, LS_DOUBT);
         answer_add(s, ANSWER_DOUBT);
     } else {
+        l->last_comfort_boot_ms = 0; /* nothing was spent for anybody */
         back_off(s, l->pending.retry_after_ms,
                  l->pending.verdict == VERDICT_THROTTLED ? ANSWER_THROTTLED : ANSWER_UNREACHABLE);
         become(s, rest);
@@ -269,7 +270,7 @@ void write_failed(struct step *s)
     case LS_DEAD:
     case LS_QUARANTINED:
     case LS_COUNT:
-        CHECK(!"a state that writes");
+        CHECK(false && "a state that writes");
     }
     serve_waiters(s);
 }

@@ -140,7 +140,7 @@ void become(struct step *s, enum state next)
     case LS_RETIRING:
         break;
     case LS_COUNT:
-        CHECK(!"a state");
+        CHECK(false && "a state");
     }
 }
 
@@ -326,7 +326,7 @@ void warden_step(struct warden *w, const struct event *ev, struct effects *out)
         to_lineage(&s);
         break;
     case EV_COUNT:
-        CHECK(!"an event");
+        CHECK(false && "an event");
     }
 }
 

@@ -129,7 +129,7 @@ static void answer_problem(struct daemon *d, const struct waiting *wt, const str
     case ANSWER_TOKEN:
     case ANSWER_DONE:
     case ANSWER_COUNT:
-        CHECK(!"a problem");
+        CHECK(false && "a problem");
     case ANSWER_UNKNOWN:
         api_problem(call, code, 0, "there is no profile %s", name);
         return;

@@ -109,6 +109,31 @@ static void comfort_is_rationed_where_it_costs_others_their_token(void **state)
     story_free(st);
 }
 
+static void a_spend_that_changed_nothing_is_not_rationed(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.refresh_kills_access = true;
+    expect(st, loaded(st, POLICY_ALWAYS, HOUR_MS), "");
+    later(st, MINUTE_MS);
+    expect(st, renew(st, 1), "");
+    expect(st, timer(), "lease");
+    present(st, 1, false);
+    tell(st, answered(st, VERDICT_UNSENT));
+    expect(st, of_intent(st, EV_CLOSED), "unlease"); /* it waits for the next try */
+    until_due(st);
+    expect(st, timer(), "lease");
+    present(st, 1, false);
+    tell(st, answered(st, VERDICT_DOUBT));
+    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
+    until_due(st);
+    expect(st, timer(), "probe");
+    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0), "alarm-clear(in-doubt)");
+    expect(st, timer(), "lease");
+    present(st, 1, false);
+    story_free(st);
+}
+
 static void patience_ends_with_the_truth(void **state)
 {
     (void)state;
@@ -231,6 +256,7 @@ int main(void)
         cmocka_unit_test(a_wish_for_more_life_than_tokens_have_is_refused_not_spent_on),
         cmocka_unit_test(tokens_that_come_shorter_than_before_do_not_make_a_loop),
         cmocka_unit_test(comfort_is_rationed_where_it_costs_others_their_token),
+        cmocka_unit_test(a_spend_that_changed_nothing_is_not_rationed),
         cmocka_unit_test(patience_ends_with_the_truth),
         cmocka_unit_test(while_backing_off_nobody_waits_in_vain),
         cmocka_unit_test(a_caller_who_leaves_is_forgotten),
