@@ -103,6 +103,15 @@ static int go_on(struct store *s, const void *args)
                     "  WHERE p.lineage = lineage.id AND p.generation = lineage.generation"
                     "  AND p.refresh IS NOT NULL)",
                     SQL_ARGS(arg_i64(*now_wall_ms)));
+    /* In the same transaction, or a crash would leave a doubt that passes for a lost answer. */
+    if (n >= 0) {
+        n = sql_run(s,
+                    "INSERT INTO alarm (lineage, kind, raised, detail)"
+                    " SELECT l.id, 'restored', ?1, '' FROM lineage AS l"
+                    " WHERE l.standing = 'in-doubt' AND NOT EXISTS (SELECT 1 FROM alarm AS a"
+                    "  WHERE a.lineage = l.id AND a.kind = 'restored' AND a.cleared IS NULL)",
+                    SQL_ARGS(arg_i64(*now_wall_ms)));
+    }
     if (n >= 0) {
         n = sql_run(s, "UPDATE store SET uuid = randomblob(16), restored = 0", SQL_NO_ARGS);
     }

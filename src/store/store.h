@@ -69,8 +69,9 @@ void store_close(struct store *s); /* tidies, checkpoints. NULL-tolerant */
 bool store_is_restored(const struct store *s);
 
 /* The restored copy goes on as the store: in one transaction every live lineage that has a refresh
- * token is put in doubt, and the store gets a new identity, so that the one it was copied from will
- * in its turn be noticed. Then the mark follows. Nothing happens when it is not restored. */
+ * token is put in doubt, all that are in doubt get the alarm "restored", and the store gets a new
+ * identity, so that the one it was copied from will in its turn be noticed. Then the mark follows.
+ * Nothing happens when it is not restored. */
 int store_accept_restored(struct store *s, int64_t now_wall_ms);
 
 /* What needs no caller to wait for it: the mark, the log's checkpoint, the emptying of the log
@@ -190,9 +191,9 @@ struct intent {
 int store_intent(struct store *s, const struct intent *i);
 
 /* Settlement: one transaction that stores the new pair as current, closes the intent as granted,
- * wipes the sealed bytes of the pair before (its row and fingerprints stay), and raises the
- * high-water count. ERR_CONFLICT when the intent is not open, the fence is older, or the generation
- * is not the next. Settling an intent that is already closed with this same pair returns 0:
+ * wipes the sealed bytes of the pair before (its row and fingerprints stay), lets nobody hold the
+ * new one yet (held_until 0), and raises the high-water count. ERR_CONFLICT when the intent is not
+ * open, the fence is older, or the generation is not the next. Settling an intent that is already closed with this same pair returns 0:
  * recovery may repeat itself. An intent that was closed in doubt may still be settled while its
  * pair is the current one and no other intent is open: an answer that turns up late is not thrown
  * away. */

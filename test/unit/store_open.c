@@ -506,6 +506,7 @@ static void an_accepted_copy_is_in_doubt_and_then_the_store(void **state)
     assert_false(store_is_restored(b->s));
     row = row_of(b->s, 1);
     assert_int_equal(row.standing, STANDING_DOUBT);
+    assert_true(row.alarms & 1u << ALARM_RESTORED); /* no lost answer: what tells the two apart */
     lineage_row_release(&row);
     spend_once(b, 2);
     bench_reopen(b);
