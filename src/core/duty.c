@@ -82,7 +82,7 @@ int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_dut
 
     if (at_rest(l) && l->remove_wanted) {
         *ret_duty = DUTY_REMOVE;
-        return l->not_before_boot_ms;
+        return l->remove_from_boot_ms;
     }
     switch (l->state) {
     case LS_UNPROVEN:

@@ -93,6 +93,7 @@ struct lineage {
     int64_t add_deadline_boot_ms; /* TIME_NEVER: it is over, or there was none */
     uint64_t remove_waiter;
     bool remove_wanted;
+    int64_t remove_from_boot_ms; /* when to try again, after a write that failed */
 
     uint32_t n_waiters;
     uint32_t alarms;

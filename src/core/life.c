@@ -116,9 +116,14 @@ void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms)
 void hear_date(struct step *s)
 {
     struct lineage *l = s->l;
-    if (s->ev->server_wall_ms == 0 || !l->expiry_from_wall)
+    int64_t server_wall_ms = s->ev->server_wall_ms;
+    if (server_wall_ms == 0 || !l->expiry_from_wall)
         return;
-    l->expires_boot_ms = s->now.boot_ms + (l->pair.expires_wall_ms - s->ev->server_wall_ms);
+    /* A Date has whole seconds: the server's clock is anywhere in that one. Ours is believed when
+     * it is there too; else the end of that second, which errs on the safe side. */
+    int64_t into_ms = s->now.wall_ms - server_wall_ms;
+    server_wall_ms += into_ms >= 0 && into_ms < SECOND_MS ? into_ms : SECOND_MS - 1;
+    l->expires_boot_ms = s->now.boot_ms + (l->pair.expires_wall_ms - server_wall_ms);
     l->expiry_from_wall = false;
 }
 

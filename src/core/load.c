@@ -42,8 +42,8 @@ static void load_in_doubt(struct step *s, const struct loaded *from)
 {
     struct lineage *l = s->l;
     if (!l->rules.rotates) { /* the store does not tell it apart when it is restored */
-        l->standing = STANDING_LIVE;
-        become(s, LS_LIVE);
+        l->standing = l->unproven ? STANDING_UNPROVEN : STANDING_LIVE;
+        become(s, l->unproven ? LS_UNPROVEN : LS_LIVE);
         return;
     }
     l->answer_lost = !from->restored && !is_old_copy(l);
@@ -55,29 +55,27 @@ static void load_in_doubt(struct step *s, const struct loaded *from)
 static void load_at_rest(struct step *s, const struct loaded *from)
 {
     struct lineage *l = s->l;
-    if (l->unproven) {
-        if (l->generation == 1)
-            begin_retire(s);
-        else
-            become(s, LS_UNPROVEN);
-        return;
-    }
     switch (from->standing) {
     case STANDING_LIVE:
     case STANDING_UNPROVEN:
-        if (may_be_outdated(from)) {
+        if (l->unproven && l->generation == 1) {
+            begin_retire(s);
+        } else if (may_be_outdated(from)) {
             l->standing = STANDING_DOUBT; /* as store_accept_restored() has it */
             l->doubt_since_boot_ms = s->now.boot_ms;
             become(s, LS_DOUBT);
         } else {
-            become(s, LS_LIVE);
+            become(s, l->unproven ? LS_UNPROVEN : LS_LIVE);
         }
         break;
     case STANDING_DOUBT:
         load_in_doubt(s, from);
         break;
     case STANDING_DEAD:
-        become(s, LS_DEAD);
+        if (l->unproven)
+            begin_retire(s);
+        else
+            become(s, LS_DEAD);
         break;
     case STANDING_QUARANTINED:
         become(s, LS_QUARANTINED);
@@ -126,6 +124,7 @@ void on_loaded(struct step *s)
 void on_remove(struct step *s)
 {
     s->l->remove_wanted = true; /* carried out at rest: a spend in flight is settled first */
+    s->l->remove_from_boot_ms = 0;
     if (s->l->remove_waiter != 0)
         answer_waiter(s, s->ev->waiter, ANSWER_BUSY, 0, 0);
     else

@@ -209,13 +209,12 @@ void on_closed(struct step *s)
     alarm_clear(s, ALARM_STORE);
     l->standing = l->pending.standing;
     end_spend(s);
-    if (l->standing == STANDING_DEAD && l->unproven && l->generation == 1) {
+    if (l->standing == STANDING_DEAD && l->unproven) {
         answer_add(s, ANSWER_REJECTED); /* an `add` of a dead pair leaves nothing behind */
         begin_retire(s);
     } else if (l->standing == STANDING_DEAD) {
         back_off_clear(l);
         become(s, LS_DEAD);
-        answer_add(s, ANSWER_REJECTED);
     } else if (l->standing == STANDING_DOUBT && rest != LS_DOUBT) {
         back_off_clear(l);
         l->answer_lost = !is_old_copy(l);
@@ -253,6 +252,7 @@ void write_failed(struct step *s)
         become(s, l->rest);
         /* A person who asked is told and asks again; what we end on our own is tried again. */
         l->remove_wanted = l->remove_waiter == 0;
+        l->remove_from_boot_ms = l->not_before_boot_ms;
         answer_waiter(s, l->remove_waiter, ANSWER_STORE, 0, 0);
         l->remove_waiter = 0;
         break;

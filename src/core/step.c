@@ -123,12 +123,12 @@ void become(struct step *s, enum state next)
         alarm_clear(s, ALARM_RESTORED);
         alarm_raise(s, ALARM_SUBJECT);
         break;
+    case LS_UNPROVEN:
     case LS_LIVE:
         alarm_clear(s, ALARM_DOUBT);
         alarm_clear(s, ALARM_RESTORED);
         alarm_clear(s, ALARM_DEAD);
         break;
-    case LS_UNPROVEN:
     case LS_ASKING:
     case LS_ADOPTING:
     case LS_LEASING:

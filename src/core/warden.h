@@ -44,8 +44,9 @@ struct rules {
     int64_t spend_deadline_ms; /* the spender gives up on an answer after this long */
 };
 
-/* A lineage as the store has it. An UNPROVEN one of generation 1 is an `add` that a crash cut
- * short: it is retired, the user still has the file. */
+/* A lineage as the store has it. An unproven one of generation 1 is an `add` that a crash cut
+ * short: it is retired, the user still has the file; unless it was presented and is in doubt, for
+ * then the file is of no use any more and we go on. */
 struct loaded {
     struct rules rules;
     enum policy policy;

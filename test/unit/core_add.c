@@ -187,6 +187,65 @@ static void an_add_cut_short_by_a_crash_leaves_nothing(void **state)
     story_free(st);
 }
 
+/* As stored when the daemon ended in the middle of an `add`. */
+static struct event loaded_unproven(struct story *st, enum standing standing, uint64_t generation)
+{
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.unproven = true;
+    ev.loaded.standing = standing;
+    ev.loaded.generation = generation;
+    ev.loaded.subject = (struct fp){{0}};
+    ev.loaded.doubt_since_wall_ms = standing == STANDING_DOUBT ? st->now.wall_ms : 0;
+    return ev;
+}
+
+static void an_add_that_is_in_doubt_is_not_given_up_by_a_restart(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    /* The file's token may be spent: nobody else can do anything with it any more. */
+    expect(st, loaded_unproven(st, STANDING_DOUBT, 1), "alarm-raise(in-doubt)");
+    assert_int_equal(until_due(st), HOUR_MS);
+    expect(st, timer(), "lease");
+    present(st, 1, true);
+    expect(st, granted(st, 2, HOUR_MS), "settle(g2,unproven,spent)");
+    expect(st, of_intent(st, EV_SETTLED), "unlease alarm-clear(in-doubt)");
+    expect(st, timer(), "ask-identity");
+    story_free(st);
+}
+
+static void an_add_from_an_old_copy_is_in_doubt(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded_unproven(st, STANDING_UNPROVEN, 2);
+    ev.loaded.restored = true;
+    expect(st, ev, "alarm-raise(in-doubt) alarm-raise(restored)");
+    story_free(st);
+}
+
+static void an_add_that_turned_out_dead_frees_its_name(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded_unproven(st, STANDING_UNPROVEN, 2));
+    tell(st, timer());
+    tell(st, named(EV_IDENTITY, IDENTITY_EXPIRED, 0));
+    until_due(st);
+    expect(st, timer(), "lease");
+    present(st, 2, false);
+    expect(st, answered(st, VERDICT_REFUSED), "close-intent(refused,dead)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease retire");
+    story_free(st);
+
+    st = story_new(); /* the crash came first */
+    expect(st, loaded_unproven(st, STANDING_DEAD, 2), "retire");
+    expect(st, store_failed(), "alarm-raise(store)");
+    until_due(st);
+    expect(st, timer(), "retire");
+    story_free(st);
+}
+
 static void standby_does_not_spend_what_the_file_still_serves(void **state)
 {
     (void)state;
@@ -238,6 +297,9 @@ int main(void)
         cmocka_unit_test(a_server_that_does_not_answer_is_asked_again_then_the_add_gives_up),
         cmocka_unit_test(a_full_disk_at_the_adoption_is_told_and_overcome),
         cmocka_unit_test(an_add_cut_short_by_a_crash_leaves_nothing),
+        cmocka_unit_test(an_add_that_is_in_doubt_is_not_given_up_by_a_restart),
+        cmocka_unit_test(an_add_from_an_old_copy_is_in_doubt),
+        cmocka_unit_test(an_add_that_turned_out_dead_frees_its_name),
         cmocka_unit_test(standby_does_not_spend_what_the_file_still_serves),
         cmocka_unit_test(stopping_tells_the_add),
         cmocka_unit_test(a_full_house_is_said),

@@ -284,7 +284,23 @@ static void expiry_from_another_boot_is_corrected_by_the_servers_date(void **sta
     heard.server_wall_ms = WALL0 + 30 * MINUTE_MS;
     tell(st, heard);
     assert_true(warden_view(st->w, A, st->now, &v));
-    assert_int_equal(v.left_ms, 30 * MINUTE_MS);
+    assert_int_equal(v.left_ms, 30 * MINUTE_MS - 999); /* a Date is anywhere in its second */
+    story_free(st);
+}
+
+static void a_date_of_whole_seconds_does_not_lengthen_a_life(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct view v;
+    st->now.wall_ms = WALL0 + 700;
+    tell(st, loaded(st, POLICY_NEVER, MINUTE_MS));
+    later(st, 100);
+    struct event heard = named(EV_IDENTITY, IDENTITY_NAMED, 0);
+    heard.server_wall_ms = WALL0;
+    tell(st, heard);
+    assert_true(warden_view(st->w, A, st->now, &v));
+    assert_int_equal(v.left_ms, MINUTE_MS - 100);
     story_free(st);
 }
 
@@ -342,6 +358,40 @@ static void removal_waits_for_the_spend_in_flight(void **state)
     story_free(st);
 }
 
+static void removal_does_not_wait_for_a_back_off(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    until_due(st);
+    tell(st, timer());
+    present(st, 1, false);
+    struct event later_please = answered(st, VERDICT_THROTTLED);
+    later_please.retry_after_ms = HOUR_MS;
+    tell(st, later_please);
+    tell(st, of_intent(st, EV_CLOSED));
+    expect(st, (struct event){.kind = EV_REMOVE, .waiter = 5}, "");
+    assert_int_equal(until_due(st), 0);
+    expect(st, timer(), "retire");
+    expect(st, store_failed(), "alarm-raise(store) answer(5,store-failed)");
+    expect(st, (struct event){.kind = EV_REMOVE, .waiter = 6}, "");
+    assert_int_equal(until_due(st), 0); /* asked anew, tried anew */
+    expect(st, timer(), "retire");
+    expect(st, (struct event){.kind = EV_RETIRED}, "alarm-clear(store) answer(6,done)");
+    story_free(st);
+}
+
+static void what_we_end_ourselves_is_tried_again_until_it_is_durable(void **state)
+{
+    (void)state;
+    struct story *st = a_live_one(POLICY_ALWAYS, HOUR_MS);
+    expect(st, (struct event){.kind = EV_REMOVE}, "");
+    expect(st, timer(), "retire");
+    expect(st, store_failed(), "alarm-raise(store)");
+    assert_true(until_due(st) > 0);
+    expect(st, timer(), "retire");
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,9 +413,12 @@ int main(void)
         cmocka_unit_test(another_subject_in_the_answer_is_stored_and_never_used),
         cmocka_unit_test(a_clock_jump_alone_never_spends),
         cmocka_unit_test(expiry_from_another_boot_is_corrected_by_the_servers_date),
+        cmocka_unit_test(a_date_of_whole_seconds_does_not_lengthen_a_life),
         cmocka_unit_test(stopping_finishes_what_is_in_flight_and_begins_nothing),
         cmocka_unit_test(a_recovered_answer_is_settled_as_recovered),
         cmocka_unit_test(removal_waits_for_the_spend_in_flight),
+        cmocka_unit_test(removal_does_not_wait_for_a_back_off),
+        cmocka_unit_test(what_we_end_ourselves_is_tried_again_until_it_is_durable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
