@@ -38,7 +38,7 @@
 #define LEASE_MS            (10 * MINUTE_MS)
 #define WANT_TIMEOUT_MS     (60 * SECOND_MS) /* a caller's patience unless it says otherwise */
 #define WANT_TIMEOUT_MAX_MS (10 * MINUTE_MS)
-#define ADD_TIMEOUT_MS      (60 * SECOND_MS)
+#define ADD_TIMEOUT_MS      (15 * SECOND_MS)
 #define LOG_FILE_MAX        (1024 * 1024) /* then it becomes .old, and a new one begins */
 
 /* What is held for one lineage besides the core's view of it. */

@@ -13,6 +13,8 @@
 #include "issuer/import.h"
 #include "sys/file.h"
 
+#define PROVIDERS_LOOKED_AT 64 /* for "did you mean" */
+
 struct add {
     struct store_job job;
     struct daemon *d;
@@ -267,6 +269,40 @@ static void begin_discovery(struct add *a, const void *bytes, size_t len, int64_
     }
 }
 
+/* A name that is one slip away from `name`, among the user's definitions and the built-in ones. */
+static void say_unknown_provider(struct daemon *d, const char *name, const char *path,
+                                 struct err_text *text)
+{
+    char own[PROVIDERS_LOOKED_AT][NAME_MAX_LEN + 1];
+    const char *names[2 * PROVIDERS_LOOKED_AT];
+    const struct provider *builtin;
+    size_t n = 0;
+    uv_fs_t dir;
+    uv_dirent_t entry;
+    int found = uv_fs_scandir(&d->loop, &dir, d->provider_dir, 0, NULL);
+    while (found >= 0 && n < PROVIDERS_LOOKED_AT && uv_fs_scandir_next(&dir, &entry) == 0) {
+        size_t len = strlen(entry.name), end = strlen(".ini");
+        if (len <= end || len - end > NAME_MAX_LEN || strcmp(entry.name + len - end, ".ini") != 0)
+            continue;
+        memcpy(own[n], entry.name, len - end);
+        own[n][len - end] = '\0';
+        names[n] = own[n];
+        n++;
+    }
+    uv_fs_req_cleanup(&dir);
+    for (unsigned i = 0; i < PROVIDERS_LOOKED_AT && (builtin = provider_builtin_at(i)); i++)
+        names[n++] = builtin->name;
+    const char *near = str_nearest(name, names, n);
+    if (near)
+        err_fill(text, "there is no provider %s; did you mean %s?", name, near);
+    else
+        err_fill(
+            text,
+            "there is no provider %s; put its definition into %s, or give the issuer's URL and "
+            "--client-id",
+            name, path);
+}
+
 /* The user's own definition, PROVIDERS/NAME.ini, then the built-in one. */
 static int find_provider(struct daemon *d, const char *name, struct provider *ret,
                          struct err_text *text)
@@ -288,11 +324,10 @@ static int find_provider(struct daemon *d, const char *name, struct provider *re
     if (err != ERR_NOT_FOUND)
         return err;
     const struct provider *builtin = provider_builtin(name);
-    if (!builtin)
-        return err_say(text, ERR_NOT_FOUND,
-                       "there is no provider %s; put its definition into %s, or give the issuer's "
-                       "URL and --client-id",
-                       name, path);
+    if (!builtin) {
+        say_unknown_provider(d, name, path, text);
+        return ERR_NOT_FOUND;
+    }
     *ret = *builtin;
     return 0;
 }
