@@ -249,12 +249,19 @@ static int take_packet(struct child *c, const uint8_t *bytes, size_t len)
 static void child_read(struct child *c, int max)
 {
     struct spender *s = c->owner;
+    bool was_reset = false;
     for (int i = 0; i < max && !c->is_deaf; i++) {
         int fd = -1;
         int n = packet_recv(c->fd, s->packet, PACKET_MAX, &fd);
         fd_close(&fd); /* none is ever due from there */
         if (n == ERR_AGAIN)
             break;
+        /* A peer that closed without reading all it was sent is reported once, and before what it
+         * had said: that is read next. */
+        if (n == ERR_CLOSED && !was_reset) {
+            was_reset = true;
+            continue;
+        }
         if (n > 0) {
             int err = take_packet(c, s->packet, (size_t)n);
             secret_wipe(s->packet, (size_t)n);

@@ -195,7 +195,8 @@ static void what_waits_for_room_goes_to_the_next_one(void **state)
     memset(token, 'r', sizeof(token));
     assert_int_equal(secret_set(&f->refresh, token, sizeof(token)), 0);
     use_server(f, answer_with, GRANT);
-    uint64_t first = begin_spend(f);
+    uint64_t first = f->next_intent;
+    assert_int_equal(spend(f), VERDICT_GRANTED); /* so that it is there to be told */
     pid_t pid = spender_pid(f->spender);
     assert_int_equal(kill(pid, SIGSTOP), 0);
     for (int i = 1; i < N; i++)
@@ -270,15 +271,21 @@ static void a_program_that_is_not_there(void **state)
     assert_int_equal(stage_of(f, 1, NULL), SPOOL_PREPARED);
 }
 
+/* Whether that is noticed before the question is sent or after: it was not sent. */
 static void a_program_that_ends_at_once(void **state)
 {
     struct fixture *f = *state;
     spender_free(f->spender);
     f->options.program = "/bin/false";
     start_spender(f);
-    uint64_t intent = begin_spend(f);
-    wait_for_all(f);
-    assert_int_equal(stage_of(f, intent, NULL), SPOOL_PREPARED);
+    for (uint64_t intent = 1; intent <= 10; intent++) {
+        int fd = -1;
+        assert_int_equal(spool_create(f->dir, intent, BOOT, &fd), 0);
+        int err = try_spend(f, fd, intent);
+        assert_true(err == 0 || err == ERR_CLOSED);
+        wait_for_all(f);
+        assert_int_equal(stage_of(f, intent, NULL), SPOOL_PREPARED);
+    }
 }
 
 static void a_program_that_speaks_nonsense(void **state)
@@ -379,6 +386,9 @@ static void without_a_daemon_it_waits_for_the_disk(void **state)
     assert_int_equal(prlimit(pid, RLIMIT_FSIZE, &wide, NULL), 0);
     assert_int_equal(settled_stage(f, intent), SPOOL_ANSWERED);
     assert_int_equal(verdict_of(f, intent), VERDICT_GRANTED);
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 int main(void)

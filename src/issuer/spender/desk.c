@@ -152,6 +152,7 @@ static void report_later(struct desk *d, struct task *t, const struct wire_answe
 static void report_spend(struct desk *d, struct task *t)
 {
     fd_close(&t->spool_fd);
+    t->is_rescue = false;
     report_later(d, t, &(struct wire_answer){.id = t->q.id, .ask = ASK_SPEND});
 }
 
@@ -422,11 +423,18 @@ static int take_packet(struct desk *d, size_t len, int spool_fd)
 
 static void take_questions(struct desk *d)
 {
+    bool was_reset = false;
     while (!d->is_closed) {
         int spool_fd = -1;
         int n = packet_recv(d->o->socket_fd, d->packet, PACKET_MAX, &spool_fd);
         if (n == ERR_AGAIN)
             return;
+        /* A daemon that died with something of ours unread is reported once, and before the
+         * questions it had still asked: they are read next. */
+        if (n == ERR_CLOSED && !was_reset) {
+            was_reset = true;
+            continue;
+        }
         if (n > 0) {
             int err = take_packet(d, (size_t)n, spool_fd);
             secret_wipe(d->packet, (size_t)n);
