@@ -19,15 +19,13 @@
 #include <inttypes.h>
 #include <sodium.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/str.h"
 #include "sys/file.h"
-
-/* Declared by hand: the header that does is <sys/file.h>, a name of our own as well. */
-int flock(int fd, int operation);
 
 #define HEADER_SIZE   4096 /* answers start on a block of their own */
 #define SPOOL_VERSION 1

@@ -53,9 +53,9 @@ int wire_hello_decode(const void *bytes, size_t len, struct wire_hello *ret);
 struct wire_question {
     uint64_t id; /* never 0; the answer echoes it */
     enum ask ask;
-    int64_t deadline_ms; /* from receipt; 1 … WIRE_DEADLINE_MAX_MS */
+    int64_t deadline_ms;             /* from receipt; 1 … WIRE_DEADLINE_MAX_MS */
     const struct provider *provider; /* of metadata, only `issuer` travels */
-    struct secret token; /* what is presented; none for metadata */
+    struct secret token;             /* what is presented; none for metadata */
     /* Spends only. */
     char scope[SCOPE_MAX];
     uint8_t secret[INTENT_SECRET_LEN];
