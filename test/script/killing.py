@@ -1,0 +1,301 @@
+"""Kills at random moments around a spend, and the proof that nothing was lost.
+
+A round: several profiles of one daemon are asked for a longer life than their tokens have left, each
+at its own moment, so that the one kill that ends the round meets each spend at another point. Then
+it is looked up where the kill met them: in what it left behind (store, spool) and in the lab's log.
+Then somebody asks for a token, which starts the next daemon, and all that the lab granted must be
+held by credwarden.
+"""
+
+import collections
+import hashlib
+import os
+import random
+import select
+import shutil
+import signal
+import sqlite3
+import struct
+import time
+
+import harness
+from runner import wait_until
+
+BATCH = 4  # profiles that are under way at a kill
+LAB_MS = 100  # the answer takes this long, half of it before the lab's commit
+
+# Where a kill met a spend, in the order of its life.
+BEFORE = "before the intent"
+ROOM = "room for the answer made, no intent yet"
+INTENT = "intent durable, nothing sent"
+ASKED = "in flight, the server has not committed"
+COMMITTED = "in flight, the server has committed"
+ANSWERED = "answer in the spool, not settled"
+SETTLED = "settled, spool file still there"
+AFTER = "after the settlement"
+PLACES = (BEFORE, ROOM, INTENT, ASKED, COMMITTED, ANSWERED, SETTLED, AFTER)
+
+SPOOL_MAGIC = b"CWSPOOL\n"
+SPOOL_HEAD = struct.Struct("<8sIIQ")  # magic, version, stage, intent: as src/issuer/spool.c has it
+PREPARED, STARTED, SPOOL_ANSWERED = 2, 3, 4
+
+
+def short_id(token):
+    """As the lab's log names a token."""
+    return hashlib.sha256(token.encode()).hexdigest()[:10]
+
+
+def seed_of_run():
+    seed = int(os.environ.get("CW_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+    print(f"# seed {seed} (CW_KILL_SEED={seed} repeats the moments)")
+    return seed
+
+
+# ---- what a dead daemon left behind ----
+
+def read_spool(world):
+    """{intent: (stage, when it was last written)} of the files in the spool."""
+    found = {}
+    for path in (world.state / "credwarden" / "spool").glob("*.spool"):
+        try:
+            with open(path, "rb") as file:
+                head = file.read(SPOOL_HEAD.size)
+                written = os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:
+            continue
+        magic, _, stage, intent = SPOOL_HEAD.unpack(head.ljust(SPOOL_HEAD.size, b"\0"))
+        found[int(path.stem, 16)] = (stage if magic == SPOOL_MAGIC else PREPARED, written)
+        assert magic != SPOOL_MAGIC or intent == int(path.stem, 16)
+    return found
+
+
+def read_store(world):
+    """({profile: generation}, {profile: open intent}, intents that are closed), read from a copy:
+    the store itself is left exactly as the kill left it."""
+    folder = world.folder / "look"
+    folder.mkdir(exist_ok=True)
+    for suffix in ("", "-wal"):
+        source = world.share / "credwarden" / f"store.db{suffix}"
+        if source.exists():
+            shutil.copyfile(source, folder / f"store.db{suffix}")
+    connection = sqlite3.connect(folder / "store.db")
+    try:
+        lineages = connection.execute(
+            "SELECT profile.name, lineage.generation, lineage.id"
+            " FROM profile JOIN lineage ON lineage.id = profile.lineage").fetchall()
+        spends = connection.execute("SELECT intent, lineage, verdict IS NULL FROM spend").fetchall()
+    finally:
+        connection.close()
+        shutil.rmtree(folder)
+    name_of = {lineage: name for name, _, lineage in lineages}
+    return ({name: generation for name, generation, _ in lineages},
+            {name_of[lineage]: intent & (1 << 64) - 1
+             for intent, lineage, is_open in spends if is_open},
+            {intent & (1 << 64) - 1 for intent, _, is_open in spends if not is_open})
+
+
+class Ask:
+    """A wish on its way: which profile, asked when, answered when."""
+
+    def __init__(self, connection, name, wish_ms):
+        self.connection, self.name = connection, name
+        self.asked, self.took, self.answer = time.monotonic(), None, None
+        connection.request("GET", f"/v1/profiles/{name}/token?min_ttl={wish_ms}ms")
+
+    def fileno(self):
+        return self.connection.sock.fileno()
+
+    def read(self):
+        self.took = time.monotonic() - self.asked
+        response = self.connection.getresponse()
+        self.answer = harness.Answer(response.status, response.headers, response.read())
+
+
+class Story:
+    """One world, one lab, so many families; rounds of kills; what is true at the end."""
+
+    def __init__(self, world, seed, families=2 * BATCH, kills_access=False, both=False,
+                 **provider):
+        self.world, self.rng, self.both = world, random.Random(seed), both
+        self.places, self.answered, self.kills = collections.Counter(), 0, 0
+        self.answer_s = 0.2  # from asking to the answer: what is aimed at; learned
+        self.seen_seq = 0
+        options = {"grace": provider.pop("lab_grace")} if "lab_grace" in provider else {}
+        self.lab = world.start_lab(access_life="10m", kills_access=kills_access, max_seconds=3600,
+                                   **options)
+        world.write_provider("lab", **self.lab.provider_keys(refresh_kills_access=kills_access,
+                                                             **provider))
+        self.families = {}
+        for i in range(families):
+            login = self.lab.login(f"user{i}")
+            world.add(f"p{i}", "lab", login)
+            self.families[f"p{i}"] = login["family"]
+        self.lab.config(delay_before_ms=LAB_MS // 2, delay_after_ms=LAB_MS - LAB_MS // 2)
+        self.names = sorted(self.families)
+
+    # ---- one round ----
+
+    def draw_age(self):
+        """How long before the kill a spend is asked for: anywhere, but often at the two moments
+        that pass so quickly: the intent, and the answer's way to the disk."""
+        kind = self.rng.random()
+        if kind < 0.45:
+            return self.rng.uniform(-0.005, self.answer_s * 1.25)
+        if kind < 0.6:
+            return self.rng.uniform(0, 0.008)
+        return max(0.0, self.answer_s + self.rng.uniform(-0.012, 0.008))
+
+    def ask_and_kill(self, profiles):
+        """Returns the asks, and when (wall time) the daemon was killed."""
+        batch = self.rng.sample(self.names, BATCH)
+        ages = sorted(((self.draw_age(), name) for name in batch), reverse=True)
+        connections = {name: self.world.connection() for name in batch}
+        for connection in connections.values():
+            connection.connect()
+        pid = self.world.daemon_pid()
+        time.sleep(0.003)  # so that no token lives as long any more as it did when we looked
+        asks, end = [], time.monotonic() + ages[0][0]
+        while True:
+            now = time.monotonic()
+            while ages and now >= end - ages[0][0]:
+                name = ages.pop(0)[1]
+                asks.append(Ask(connections[name], name, profiles[name]["left_ms"]))
+            if now >= end:
+                break
+            open_asks = [ask for ask in asks if ask.took is None]
+            pause = max(0.0, min(end, end - ages[0][0] if ages else end) - time.monotonic())
+            for ask in select.select(open_asks, [], [], pause)[0]:
+                ask.read()
+        victims = [pid]
+        if self.both:
+            victims += [child for child in harness.descendants() if name_of_process(child) ==
+                        "credwarden-spen"]
+        killed = time.time()
+        for victim in victims:
+            harness.send_signal(victim, signal.SIGKILL)
+        wait_until(lambda: not any(harness.is_running(victim) for victim in victims), pause=0.001)
+        for connection in connections.values():
+            connection.close()
+        for ask in asks:
+            if ask.took is not None:
+                self.answer_s += 0.2 * (ask.took - self.answer_s)
+        return asks, killed
+
+    def locate(self, profiles, asks, killed):
+        """Where the kill met each spend that had been asked for."""
+        spool = read_spool(self.world)
+        generations, opened, closed = read_store(self.world)
+        lines = self.lab.log(after=self.seen_seq, endpoint="token")
+        self.seen_seq = max([self.seen_seq, *(line["seq"] for line in lines)])
+        committed = {line["family"] for line in lines
+                     if line["committed"] and line["wall_ms"] <= killed * 1000}
+        met = {}
+        for ask in asks:
+            name = ask.name
+            if generations[name] > profiles[name]["generation"]:
+                met[name] = AFTER
+            elif name not in opened:
+                met[name] = BEFORE
+            else:
+                assert opened[name] in spool, f"{name}: an intent is open, its spool file is gone"
+                stage, written = spool[opened[name]]
+                if stage == PREPARED:
+                    met[name] = INTENT
+                elif stage == SPOOL_ANSWERED and written <= killed:
+                    met[name] = ANSWERED
+                else:
+                    met[name] = COMMITTED if self.families[name] in committed else ASKED
+        self.places.update(met.values())
+        # These two moments leave a file without an open intent, which says no more whose it was.
+        for place, owner, count in (
+                (ROOM, BEFORE, len(spool.keys() - set(opened.values()) - closed)),
+                (SETTLED, AFTER, len(spool.keys() & closed))):
+            self.places[place] += count
+            self.places[owner] -= count
+        return met
+
+    def current(self):
+        answer = self.world.api("GET", "/v1/profiles")
+        assert answer.status == 200, answer
+        return {profile["name"]: profile for profile in answer.json["profiles"]}
+
+    def holds_everything(self):
+        """The profiles, when credwarden holds what the lab issued last to each, and all is quiet."""
+        issued = {family["family"]: family for family in self.lab.families()}
+        profiles = self.current()
+        for name, family in self.families.items():
+            profile = profiles[name]
+            if profile["state"] != "live" or profile["generation"] != issued[family]["generation"]:
+                return None
+        return profiles if self.lab.stats()["endpoints"]["token"]["open"] == 0 else None
+
+    def recover(self, asks, met, timeout=10):
+        """Whoever asks next gets a token that works; nothing that was granted is lost."""
+        first = True
+        for ask in asks:
+            if first:
+                access = self.world.cw("token", ask.name).stdout.strip()
+            else:
+                answer = self.world.api("GET", f"/v1/profiles/{ask.name}/token")
+                assert answer.status == 200, (met[ask.name], answer)
+                access = answer.json["access_token"]
+            first = False
+            assert self.lab.use(access).status == 200, f"refused after a kill {met[ask.name]}"
+        try:
+            profiles = wait_until(self.holds_everything, timeout, "what the lab granted")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the kill was {met}") from None
+        for ask in asks:
+            if ask.answer is not None:
+                self.answered += 1
+                assert ask.answer.status == 200, ask.answer
+                told, now = ask.answer.json["generation"], profiles[ask.name]["generation"]
+                assert told <= now, f"{ask.name} was told of {told}, and now there is {now}"
+        return profiles
+
+    def round(self, profiles):
+        asks, killed = self.ask_and_kill(profiles)
+        met = self.locate(profiles, asks, killed)
+        self.kills += 1
+        return self.recover(asks, met)
+
+    def run(self, kills):
+        for name in self.names:  # from now on every pair is one that credwarden obtained
+            self.world.cw("renew", name)
+        self.world.kill_daemon()
+        self.world.cw("token", self.names[0])
+        profiles = wait_until(self.holds_everything)
+        for _ in range(kills):
+            profiles = self.round(profiles)
+
+    # ---- the end ----
+
+    def assert_nothing_lost(self):
+        """Every family alive, no refresh token presented twice, and each can be spent again."""
+        for name, family in self.families.items():
+            wait_until(lambda name=name: self.world.api(
+                "POST", f"/v1/profiles/{name}/renew").status == 200, what=f"a renewal of {name}")
+            state = self.lab.family(family)
+            assert state["alive"] and state["reuses"] == 0 and state["graced"] == 0, state
+            assert state["spends"] == state["generation"] - 1, state
+        presented = [line["presented"] for line in self.lab.log(endpoint="token")]
+        assert len(presented) == len(set(presented)), "a refresh token was presented twice"
+        return len(presented)
+
+    def tell(self, out=print):
+        out(f"# {self.kills} kills met {sum(self.places.values())} spends:")
+        for place in PLACES:
+            out(f"# {self.places[place]:6}  {place}")
+
+    def assert_met(self, *places):
+        missing = [place for place in places if self.places[place] <= 0]
+        assert not missing, f"no kill came {missing}"
+
+
+def name_of_process(pid):
+    """The kernel's name of a process: the first 15 bytes of its program's."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+            return file.read().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
