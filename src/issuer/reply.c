@@ -338,7 +338,9 @@ static void read_body(const struct provider *p, const struct http_outcome *o, st
 {
     struct json_fault fault;
     json_t *root = json_read_object(o->body != NULL ? o->body : "", o->body_len, &fault);
-    if (root == NULL && !o->complete) {
+    if (root == NULL && o->status >= 300 && o->status <= 399) {
+        reply_detail(r, "a redirect, which is not followed");
+    } else if (root == NULL && !o->complete) {
         reply_detail_because(r, "the answer was cut", o->failure);
     } else if (root == NULL) {
         reply_detail_because(r, "not an answer in JSON", fault.what);

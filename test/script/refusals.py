@@ -25,7 +25,7 @@ def assert_problem(answer, status, code, *texts):
     """The same of an answer of the API."""
     assert answer.status == status, answer
     assert answer.headers["Content-Type"] == "application/problem+json", answer
-    assert answer.json["status"] == status and answer.json["type"].endswith(f"/{code}"), answer
+    assert answer.json["status"] == status and answer.json["code"] == code, answer
     for text in texts:
         assert text in answer.json["detail"], f"{text!r} is not said by {answer}"
     assert not TOKEN.search(answer.text), "a token is told"

@@ -254,7 +254,7 @@ static const struct {
     /* everything else */
     {"", 400, "{\"error\":\"server_error\"}", VERDICT_DOUBT, "400 server_error"},
     {"", 404, "Not Found", VERDICT_DOUBT, NULL},
-    {"", 307, "", VERDICT_DOUBT, NULL},
+    {"", 307, "", VERDICT_DOUBT, "307 a redirect, which is not followed"},
     {"", 408, "", VERDICT_DOUBT, NULL},
     {"", 500, "", VERDICT_DOUBT, NULL},
     {"", 502, "<html>Bad gateway</html>", VERDICT_DOUBT,
