@@ -33,6 +33,23 @@ void on_added(struct step *s)
     become(s, LS_UNPROVEN); /* the timer is due at once and goes on from here */
 }
 
+/* Somebody else's than was expected, and spent to find that out, so that it exists here alone. Now
+ * its owner asks for it under a name of its own: whose it is is asked anew. */
+void on_claimed(struct step *s)
+{
+    struct lineage *l = s->l;
+    l->policy = s->ev->added.policy;
+    l->standing = STANDING_UNPROVEN;
+    l->unproven = true;
+    l->subject = (struct fp){{0}};
+    l->expected_subject = s->ev->added.expected_subject;
+    l->add_waiter = s->ev->waiter;
+    l->add_deadline_boot_ms = s->ev->added.deadline_boot_ms;
+    back_off_clear(l);
+    alarm_clear(s, ALARM_SUBJECT);
+    become(s, LS_UNPROVEN);
+}
+
 void answer_add(struct step *s, enum answer answer)
 {
     answer_waiter(s, s->l->add_waiter, answer, 0, 0);

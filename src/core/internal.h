@@ -189,6 +189,7 @@ bool is_old_copy(const struct lineage *l); /* of a restored store, and not yet r
 
 /* add.c */
 void on_added(struct step *s);
+void on_claimed(struct step *s);
 void begin_ask(struct step *s);
 void on_identity(struct step *s);
 void begin_adopt(struct step *s, struct fp subject, enum standing standing);

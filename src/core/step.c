@@ -89,7 +89,7 @@ static const struct {
     [LS_DOUBT] = {"doubt", TO(LS_PROBING) | TO(LS_LEASING) | TO(LS_RETIRING)},
     [LS_PROBING] = {"probing", TO(LS_DOUBT) | TO(LS_LIVE) | TO(LS_RETIRING)},
     [LS_DEAD] = {"dead", TO(LS_RETIRING)},
-    [LS_QUARANTINED] = {"quarantined", TO(LS_RETIRING)},
+    [LS_QUARANTINED] = {"quarantined", TO(LS_UNPROVEN) | TO(LS_RETIRING)},
     [LS_RETIRING] = {"retiring", TO(LS_FREE) | TO(LS_UNPROVEN) | TO(LS_LIVE) | TO(LS_DOUBT) |
                                      TO(LS_DEAD) | TO(LS_QUARANTINED)},
 };
@@ -170,6 +170,7 @@ static const struct {
     [EV_TIMER] = {"timer", NULL, 0},
     [EV_LOADED] = {"loaded", NULL, 0},
     [EV_ADDED] = {"added", NULL, 0},
+    [EV_CLAIMED] = {"claimed", on_claimed, IN(LS_QUARANTINED)},
     [EV_IDENTITY] = {"identity", on_identity, IN(LS_ASKING)},
     [EV_ADOPTED] = {"adopted", on_adopted, IN(LS_ADOPTING)},
     [EV_LEASED] = {"leased", on_leased, IN(LS_LEASING)},
@@ -228,6 +229,7 @@ static bool is_about_us(const struct step *s)
     case EV_TIMER:
     case EV_LOADED:
     case EV_ADDED:
+    case EV_CLAIMED:
     case EV_IDENTITY:
     case EV_ADOPTED:
     case EV_LEASED:
@@ -309,6 +311,7 @@ void warden_step(struct warden *w, const struct event *ev, struct effects *out)
     case EV_STOP:
         w->stopping = true; /* waiters are answered by the timer, which is due at once */
         break;
+    case EV_CLAIMED:
     case EV_IDENTITY:
     case EV_ADOPTED:
     case EV_LEASED:

@@ -72,6 +72,8 @@ enum event_kind {
     EV_TIMER,          /* warden_deadline() has come */
     EV_LOADED,         /* at start: a lineage from the store */
     EV_ADDED,          /* a pair from outside is captured (sealed, durable) as a new lineage */
+    EV_CLAIMED,        /* a quarantined lineage is an `add` again: durable. As EV_ADDED, without
+                          rules and pair */
     EV_IDENTITY,       /* answer to FX_ASK_IDENTITY */
     EV_ADOPTED,        /* answer to FX_ADOPT: durable */
     EV_LEASED,         /* answer to FX_LEASE: fence, lease_until; or refused (fence 0) */
@@ -99,7 +101,7 @@ struct event {
     uint64_t intent;        /* INTENT_DURABLE, ANSWER, SETTLED, CLOSED: echo of the effect's */
     int64_t server_wall_ms; /* the server's Date; 0: not heard. ANSWER, IDENTITY, PROBED */
     int64_t retry_after_ms; /* ANSWER, IDENTITY, PROBED: Retry-After; 0: none */
-    uint64_t waiter;        /* WANT, UNWANT, ADDED, REMOVE; 0: nobody waits */
+    uint64_t waiter;        /* WANT, UNWANT, ADDED, CLAIMED, REMOVE; 0: nobody waits */
     union {
         struct loaded loaded; /* LOADED */
         struct {
@@ -110,7 +112,7 @@ struct event {
             bool held_elsewhere;        /* another program has this file too: held until the
                                            access token's end */
             int64_t deadline_boot_ms;   /* the caller's patience */
-        } added;
+        } added; /* ADDED, CLAIMED */
         struct {
             enum identity what;
             struct fp subject; /* NAMED */

@@ -287,6 +287,32 @@ int store_adopt(struct store *s, uint64_t lineage, enum standing standing, struc
     return store_write(s, adopt, &a);
 }
 
+/* Claim */
+
+struct claim {
+    uint64_t lineage;
+    const char *profile;
+    enum policy policy;
+};
+
+static int claim(struct store *s, const void *args)
+{
+    const struct claim *c = args;
+    int n = sql_run(
+        s,
+        "UPDATE lineage SET standing = 'unproven', wanted_profile = ?2,"
+        "  wanted_policy = ?3 WHERE id = ?1 AND standing = 'quarantined'"
+        "  AND id NOT IN (SELECT lineage FROM profile)",
+        SQL_ARGS(arg_u64(c->lineage), arg_text(c->profile), arg_text(policy_name(c->policy))));
+    return n < 0 ? n : n == 0 ? ERR_CONFLICT : 0;
+}
+
+int store_claim(struct store *s, uint64_t lineage, const char *profile, enum policy policy)
+{
+    struct claim c = {.lineage = lineage, .profile = profile, .policy = policy};
+    return name_is_valid(profile) ? store_write(s, claim, &c) : ERR_INVALID;
+}
+
 /* Retirement */
 
 struct retirement {

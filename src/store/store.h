@@ -172,6 +172,10 @@ int store_adopt(struct store *s, uint64_t lineage, enum standing standing, struc
                 const char *subject_text, const char *label, const char *profile,
                 enum policy policy, int64_t now_wall_ms);
 
+/* A quarantined lineage that no profile points at becomes an `add` again, whose `profile` shall point
+ * at it once it is adopted. ERR_CONFLICT: it is not like that. */
+int store_claim(struct store *s, uint64_t lineage, const char *profile, enum policy policy);
+
 /* Intent: about to spend. ERR_CONFLICT when `fence` is not above the stored one, when another
  * intent of the lineage is open, or when `presented` is not the current pair's refresh token.
  * ERR_EXISTS: the id is taken. Room in the log for the settlement is reserved on the disk (where

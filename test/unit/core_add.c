@@ -246,6 +246,33 @@ static void an_add_that_turned_out_dead_frees_its_name(void **state)
     story_free(st);
 }
 
+static void what_was_set_aside_can_be_claimed(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.standing = STANDING_QUARANTINED;
+    ev.loaded.subject = fp_of(98);
+    ev.loaded.generation = 2;
+    expect(st, ev, "alarm-raise(subject)");
+    struct event claim = added(st, POLICY_STANDBY, 0);
+    claim.kind = EV_CLAIMED;
+    claim.added.expected_subject = fp_of(97); /* not this one either */
+    expect(st, claim, "alarm-clear(subject)");
+    expect(st, timer(), "ask-identity");
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 98), "adopt(quarantined,s98)");
+    expect(st, (struct event){.kind = EV_ADOPTED},
+           "alarm-raise(subject) answer(1,subject-differs)");
+    claim.added.expected_subject = (struct fp){{0}};
+    expect(st, claim, "alarm-clear(subject)");
+    expect(st, claim, ""); /* once */
+    expect(st, timer(), "ask-identity");
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 98), "adopt(live,s98)");
+    expect(st, (struct event){.kind = EV_ADOPTED}, "answer(1,done)");
+    expect(st, claim, ""); /* a live lineage is nobody's to claim */
+    story_free(st);
+}
+
 static void standby_does_not_spend_what_the_file_still_serves(void **state)
 {
     (void)state;
@@ -300,6 +327,7 @@ int main(void)
         cmocka_unit_test(an_add_that_is_in_doubt_is_not_given_up_by_a_restart),
         cmocka_unit_test(an_add_from_an_old_copy_is_in_doubt),
         cmocka_unit_test(an_add_that_turned_out_dead_frees_its_name),
+        cmocka_unit_test(what_was_set_aside_can_be_claimed),
         cmocka_unit_test(standby_does_not_spend_what_the_file_still_serves),
         cmocka_unit_test(stopping_tells_the_add),
         cmocka_unit_test(a_full_house_is_said),

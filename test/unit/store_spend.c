@@ -114,6 +114,48 @@ static void a_settlement_replaces_the_pair_and_closes_the_intent(void **state)
     lineage_row_release(&row);
 }
 
+static void nobody_holds_a_pair_that_was_just_settled(void **state)
+{
+    struct bench *b = *state;
+    assert_int_equal(put_live(b->s, 1, "work"), 0);
+    assert_int_equal(store_set_held(b->s, 1, NOW_MS + HOUR_MS), 0);
+    assert_int_equal(put_intent(b->s, 1, 1), 0);
+    assert_int_equal(put_settlement(b->s, 1, 1), 0);
+    struct lineage_row row = row_of(b->s, 1);
+    assert_int_equal(row.generation, 2);
+    assert_int_equal(row.held_until_wall_ms, 0);
+    lineage_row_release(&row);
+}
+
+static void only_what_is_set_aside_and_nobodys_can_be_claimed(void **state)
+{
+    struct bench *b = *state;
+    assert_int_equal(put_lineage(b->s, 1), 0);
+    assert_int_equal(store_claim(b->s, 1, "home", POLICY_ALWAYS), ERR_CONFLICT); /* an `add` */
+    assert_int_equal(store_adopt(b->s, 1, STANDING_QUARANTINED, fp_of(1, 9), "bob", "", NULL,
+                                 POLICY_NEVER, NOW_MS),
+                     0);
+    assert_int_equal(store_claim(b->s, 1, "no name", POLICY_ALWAYS), ERR_INVALID);
+    assert_int_equal(store_claim(b->s, 1, "home", POLICY_ALWAYS), 0);
+    assert_int_equal(store_claim(b->s, 1, "other", POLICY_ALWAYS), ERR_CONFLICT);
+    bench_reopen(b);
+    struct lineage_row row = row_of(b->s, 1);
+    assert_int_equal(row.standing, STANDING_UNPROVEN);
+    assert_string_equal(row.wanted_profile, "home");
+    assert_int_equal(row.wanted_policy, POLICY_ALWAYS);
+    lineage_row_release(&row);
+
+    /* A profile's own, set aside because an answer named another subject: it has its owner. */
+    assert_int_equal(put_live(b->s, 2, "work"), 0);
+    assert_int_equal(put_intent(b->s, 2, 1), 0);
+    char sealed[SEALED_LEN];
+    sealed_of(2, 2, sealed);
+    struct settlement m = settlement_of(2, 1, sealed);
+    m.standing = STANDING_QUARANTINED;
+    assert_int_equal(store_settle(b->s, &m), 0);
+    assert_int_equal(store_claim(b->s, 2, "home", POLICY_ALWAYS), ERR_CONFLICT);
+}
+
 static void settling_again_with_the_same_pair_is_fine(void **state)
 {
     struct bench *b = *state;
@@ -487,6 +529,8 @@ int main(void)
         STORY(an_open_intent_is_there_after_a_restart),
         STORY(an_intent_must_agree_with_what_is_stored),
         STORY(a_settlement_replaces_the_pair_and_closes_the_intent),
+        STORY(nobody_holds_a_pair_that_was_just_settled),
+        STORY(only_what_is_set_aside_and_nobodys_can_be_claimed),
         STORY(settling_again_with_the_same_pair_is_fine),
         STORY(a_settlement_must_agree_with_what_is_stored),
         STORY(a_late_answer_ends_a_doubt),
