@@ -213,7 +213,7 @@ class Lab:
 
     def ask(self, method, path, body=None, headers=None, **query):
         query = {key: value for key, value in query.items() if value is not None}
-        tail = "?" + urllib.parse.urlencode(query) if query else ""
+        tail = "?" + urllib.parse.urlencode(query, quote_via=urllib.parse.quote) if query else ""
         return ask_url(self.url + path + tail, method, body, headers)
 
     def control(self, method, path, body=None, **query):
