@@ -35,6 +35,8 @@ static void step(struct daemon *d, const struct event *ev)
 
 void drive(struct daemon *d, const struct event *ev)
 {
+    if (!d->store)
+        return; /* on the way out: nothing can be made durable any more, so nothing is begun */
     CHECK(d->queue_len < EVENTS_QUEUE_MAX); /* each event answers an effect or a bounded call */
     struct event *slot = &d->queue[(d->queue_at + d->queue_len++) % EVENTS_QUEUE_MAX];
     *slot = *ev;

@@ -131,8 +131,12 @@ static int open_vault(struct daemon *d, struct store *s, struct err_text *text)
     }
     if (err == 0)
         err = vault_open(path, &d->vault, text);
-    if (err == 0 && have == 0)
-        err = vault_fp_key_open(d->vault, sealed.bytes, sealed.len, text);
+    if (err == 0 && have == 0) {
+        struct err_text why = {""};
+        err = vault_fp_key_open(d->vault, sealed.bytes, sealed.len, &why);
+        if (err < 0)
+            (void)err_say(text, err, "%s: %s", path, why.text);
+    }
     if (err == 0 && have == ERR_NOT_FOUND) {
         err = vault_fp_key_make(d->vault, made);
         if (err == 0)
@@ -167,6 +171,15 @@ static int open_state(struct daemon *d, struct store **ret, struct err_text *tex
     return 0;
 }
 
+static struct spender_options spender_times(const struct config *c)
+{
+    return (struct spender_options){
+        .idle_ms = c->spender_idle_ms,
+        .deadline_ms = c->spend_deadline_ms,
+        .ask_deadline_ms = c->ask_deadline_ms,
+    };
+}
+
 static int start_parts(struct daemon *d, struct store *s, struct err_text *text)
 {
     char program[1024];
@@ -181,14 +194,9 @@ static int start_parts(struct daemon *d, struct store *s, struct err_text *text)
         err = program_path("credwarden-spender", program, sizeof(program));
     if (err < 0)
         return err_say(text, err, "credwarden-spender was not found beside credwardend");
-    struct spender_options spender = {
-        .program = program,
-        .idle_ms = d->config.spender_idle_ms,
-        .deadline_ms = d->config.spend_deadline_ms,
-        .ask_deadline_ms = d->config.ask_deadline_ms,
-        .box_public = vault_box_public(d->vault),
-        .verbosity = 0,
-    };
+    struct spender_options spender = spender_times(&d->config);
+    spender.program = program;
+    spender.box_public = vault_box_public(d->vault);
     err = spender_init(&d->loop, &spender, &d->spender);
     if (err < 0)
         return err_say(text, err, "the spender could not be prepared: %s", err_name(err));
@@ -232,7 +240,9 @@ int daemon_reload(struct daemon *d, struct err_text *text)
         return err;
     }
     d->config = read;
-    log_close(d); /* a log that was moved away begins anew */
+    struct spender_options times = spender_times(&read);
+    (void)spender_set_times(d->spender, &times); /* their bounds are the configuration's */
+    log_close(d);                                /* a log that was moved away begins anew */
     (void)log_open(d, NULL);
     journal(d, NULL, "reloaded", "configuration read");
     return 0;
@@ -268,11 +278,12 @@ static void close_all(struct daemon *d)
     uv_close((uv_handle_t *)&d->stop_timer, NULL);
     for (size_t i = 0; i < ARRAY_LEN(d->signals); i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
-    api_free(d->api);
-    spender_free(d->spender);
+    /* First the store: what its last jobs report may still be answered, and may still spend. */
     if (d->store)
         store_queue_stop(d->store);
     d->store = NULL;
+    api_free(d->api);
+    spender_free(d->spender);
     drive_free(d);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&d->loop);

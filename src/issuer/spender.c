@@ -510,10 +510,15 @@ static bool deadline_is_valid(int64_t ms)
     return ms >= 1 && ms <= WIRE_DEADLINE_MAX_MS;
 }
 
+static bool times_are_valid(const struct spender_options *o)
+{
+    return deadline_is_valid(o->deadline_ms) && deadline_is_valid(o->ask_deadline_ms) &&
+           o->idle_ms >= 0;
+}
+
 int spender_init(uv_loop_t *loop, const struct spender_options *o, struct spender **ret)
 {
-    if (!deadline_is_valid(o->deadline_ms) || !deadline_is_valid(o->ask_deadline_ms) ||
-        o->idle_ms < 0)
+    if (!times_are_valid(o))
         return ERR_INVALID;
     struct spender *s = calloc(1, sizeof(*s));
     if (s == NULL)
@@ -532,6 +537,17 @@ int spender_init(uv_loop_t *loop, const struct spender_options *o, struct spende
     s->idle.data = s;
     memcpy(s->box_public, o->box_public, sizeof(s->box_public));
     *ret = s;
+    return 0;
+}
+
+int spender_set_times(struct spender *s, const struct spender_options *o)
+{
+    if (!times_are_valid(o))
+        return ERR_INVALID;
+    s->o.idle_ms = o->idle_ms;
+    s->o.deadline_ms = o->deadline_ms;
+    s->o.ask_deadline_ms = o->ask_deadline_ms;
+    arm_idle(s);
     return 0;
 }
 

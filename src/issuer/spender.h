@@ -28,16 +28,19 @@
 struct spender;
 
 struct spender_options {
-    const char *program;      /* path of credwarden-spender */
-    int64_t idle_ms;          /* sent away after this long without a question */
-    int64_t deadline_ms;      /* for a spend's answer */
-    int64_t ask_deadline_ms;  /* for other answers */
-    const uint8_t *box_public;/* vault_box_public(); copied */
-    int verbosity;            /* above 0: it tells its progress on standard error, no token */
+    const char *program;       /* path of credwarden-spender */
+    int64_t idle_ms;           /* sent away after this long without a question */
+    int64_t deadline_ms;       /* for a spend's answer */
+    int64_t ask_deadline_ms;   /* for other answers */
+    const uint8_t *box_public; /* vault_box_public(); copied */
+    int verbosity;             /* above 0: it tells its progress on standard error, no token */
 };
 
 /* Starts nothing yet. ERR_NOMEM, ERR_INVALID (a deadline out of the bounds of issuer/wire.h). */
 int spender_init(uv_loop_t *loop, const struct spender_options *o, struct spender **ret);
+/* Other times from now on; nothing else in `o` is looked at. What was asked before keeps its
+ * deadline. ERR_INVALID, as above: they stay as they were. */
+int spender_set_times(struct spender *s, const struct spender_options *o);
 /* Closes the socket; the process finishes what it has in flight on its own. No callback comes any
  * more; the loop must run once more. Not from within a callback. NULL-tolerant. */
 void spender_free(struct spender *s);
@@ -47,11 +50,11 @@ void spender_free(struct spender *s);
  * (also then: read the spool). Not called when this returns an error: nothing was sent. ERR_BUSY,
  * ERR_INVALID (the definition), ERR_TOO_LARGE, or why the program cannot be started. */
 struct spend_order {
-    uint64_t intent;           /* handed back */
+    uint64_t intent; /* handed back */
     const struct provider *provider;
     const struct secret *refresh;
-    const char *scope;        /* as granted; "" the definition's */
-    const uint8_t *secret;    /* 32 bytes */
+    const char *scope;     /* as granted; "" the definition's */
+    const uint8_t *secret; /* 32 bytes */
     int spool_fd;
 };
 typedef void (*spend_done)(void *ctx, uint64_t intent);
@@ -61,8 +64,8 @@ int spender_spend(struct spender *s, const struct spend_order *o, spend_done don
  * valid during spend_done, NULL otherwise. It is durable nowhere until it is settled. */
 const uint8_t *spender_rescued(const struct spender *s, size_t *ret_len);
 
-/* Identity, usage (access token), metadata (no token; only provider->issuer is looked at). `reply` is valid during the
- * callback; an unanswered question has identity IDENTITY_UNANSWERED. */
+/* Identity, usage (access token), metadata (no token; only provider->issuer is looked at). `reply`
+ * is valid during the callback; an unanswered question has identity IDENTITY_UNANSWERED. */
 typedef void (*ask_done)(void *ctx, uint64_t id, const struct reply *reply);
 int spender_ask(struct spender *s, enum ask what, uint64_t id, const struct provider *provider,
                 const struct secret *access, ask_done done, void *ctx);

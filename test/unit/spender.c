@@ -215,6 +215,20 @@ static void an_answer_beyond_the_deadline_is_doubt(void **state)
     assert_int_equal(f->server->requests, 1);
 }
 
+static void times_that_change_count_from_the_next_question_on(void **state)
+{
+    struct fixture *f = *state;
+    struct spender_options times = f->options;
+    times.deadline_ms = 0;
+    assert_int_equal(spender_set_times(f->spender, &times), ERR_INVALID);
+    times.deadline_ms = 200;
+    assert_int_equal(spender_set_times(f->spender, &times), 0);
+    use_server(f, answer_late, GRANT);
+    int64_t before = clock_now().boot_ms;
+    assert_int_equal(spend(f), VERDICT_DOUBT);
+    assert_true(clock_now().boot_ms - before < 4000);
+}
+
 static void a_slow_server_delays_nobody_else(void **state)
 {
     struct fixture *f = *state;
@@ -313,6 +327,7 @@ int main(void)
         TEST(throttled_until),
         TEST(throttled_until_a_date_of_the_server_s_own_clock),
         TEST(an_answer_beyond_the_deadline_is_doubt),
+        TEST(times_that_change_count_from_the_next_question_on),
         TEST(a_slow_server_delays_nobody_else),
         TEST(the_server_is_asked_who_it_is),
         TEST(an_identity_nobody_answers),
