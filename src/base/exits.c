@@ -39,6 +39,7 @@ static const struct problem_kind kinds[] = {
     {"input-too-large", 413, EXIT_INPUT, "The input is too large"},
     {"provider-unknown", 404, EXIT_UNKNOWN, "There is no such provider"},
     {"provider-invalid", 422, EXIT_INPUT, "The provider definition is not valid"},
+    {"profiles-full", 409, EXIT_POLICY, "There are as many profiles as the configuration allows"},
     {"profile-exists", 409, EXIT_FAILED, "There is a profile of that name already"},
     {"file-exists", 409, EXIT_FAILED, "There is a file of that name already"},
     {"locked", 423, EXIT_FAILED, "The vault is locked"},

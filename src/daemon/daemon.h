@@ -48,6 +48,7 @@ struct holding {
     int jobs;                              /* store jobs and questions under way */
     char profile[NAME_MAX_LEN + 1];        /* the name that points here; "" none (yet) */
     char wanted_profile[NAME_MAX_LEN + 1]; /* UNPROVEN: the name that shall point here */
+    char renaming_to[NAME_MAX_LEN + 1];    /* on its way to disk; "" none */
     enum policy wanted_policy;
     int64_t created_wall_ms;
     struct provider provider;        /* pinned */
@@ -64,7 +65,10 @@ struct holding {
     bool recovering;
     struct reply answer; /* in hand from EV_ANSWER to EV_SETTLED */
     char spend_detail[REPLY_DETAIL_MAX];
-    int64_t alarm_since_wall_ms[ALARM_COUNT];
+    struct {
+        int64_t since_wall_ms;
+        char detail[REPLY_DETAIL_MAX];
+    } alarms[ALARM_COUNT]; /* what a person is told of the raised ones; the bits are the core's */
     char asked_subject[REPLY_SUBJECT_MAX]; /* from identity to adoption */
     char asked_label[REPLY_SUBJECT_MAX];
     char source[STORE_DETAIL_MAX];
@@ -78,6 +82,7 @@ struct waiting {
     enum operation operation;
     char name[NAME_MAX_LEN + 1];
     uint64_t lineage;
+    int64_t ttl_min_ms, deadline_boot_ms; /* TOKEN, RENEW: as in EV_WANT */
 };
 
 struct daemon {
@@ -148,6 +153,9 @@ void recover_start(struct daemon *d); /* feeds the core, and begins to wait for 
 struct holding *holding_new(struct daemon *d, uint64_t lineage);
 struct holding *holding_find(struct daemon *d, uint64_t lineage);
 struct holding *holding_by_profile(struct daemon *d, const char *name);
+struct holding *holding_by_wanted_profile(struct daemon *d, const char *name);
+/* An `add` or a rename that is under way will give this name away: it is not free for another. */
+bool holding_claims(struct daemon *d, const char *name);
 struct holding *holding_by_intent(struct daemon *d, uint64_t intent);
 void holding_drop(struct daemon *d, struct holding *h); /* freed once its jobs are done */
 void holding_job_done(struct daemon *d, struct holding *h);
@@ -162,6 +170,7 @@ struct waiting *waiting_new(struct daemon *d, struct api_call *call, enum operat
                             const char *name, uint64_t lineage); /* NULL: full */
 struct waiting *waiting_find(struct daemon *d, uint64_t id);
 void waiting_gone(struct daemon *d, const struct api_call *call);
+void waiting_want(struct daemon *d, const struct waiting *wt); /* TOKEN, RENEW: ask the core */
 void waiting_answer(struct daemon *d, const struct effect *fx);
 void waiting_stop(struct daemon *d); /* whoever still waits is told that we stop */
 

@@ -41,6 +41,24 @@ struct holding *holding_by_profile(struct daemon *d, const char *name)
     return NULL;
 }
 
+struct holding *holding_by_wanted_profile(struct daemon *d, const char *name)
+{
+    for (struct holding *h = d->holdings; h; h = h->next) {
+        if (!h->gone && strcmp(h->wanted_profile, name) == 0)
+            return h;
+    }
+    return NULL;
+}
+
+bool holding_claims(struct daemon *d, const char *name)
+{
+    for (const struct holding *h = d->holdings; h; h = h->next) {
+        if (!h->gone && (strcmp(h->wanted_profile, name) == 0 || strcmp(h->renaming_to, name) == 0))
+            return true;
+    }
+    return false;
+}
+
 struct holding *holding_by_intent(struct daemon *d, uint64_t intent)
 {
     for (struct holding *h = d->holdings; h; h = h->next) {

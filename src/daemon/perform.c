@@ -413,7 +413,12 @@ static void retire_done(struct store_job *job, int err)
     struct task *t = (struct task *)job;
     struct daemon *d = t->d;
     struct holding *h = t->h;
-    if (err < 0) {
+    struct view v;
+    if (err < 0 && !warden_view(d->warden, h->lineage, clock_now(), &v)) {
+        /* The core had no room for it and never knew it. The next start retires it. */
+        log_line(d, LOG_ERROR, "retirement: the store failed: %s", err_name(err));
+        holding_drop(d, h);
+    } else if (err < 0) {
         store_failed(d, h->lineage, "retirement", err);
     } else {
         if (h->profile[0])
@@ -452,18 +457,38 @@ static void alarm_done(struct store_job *job, int err)
     task_free(t);
 }
 
+/* What the last answer said, where that is why. */
+static const char *cause_of_alarm(const struct holding *h, enum alarm alarm)
+{
+    switch (alarm) {
+    case ALARM_DOUBT:
+    case ALARM_DEAD:
+    case ALARM_SUBJECT:
+    case ALARM_UNREACHABLE:
+        return h->spend_detail;
+    case ALARM_EXPIRING:
+    case ALARM_STORE:
+    case ALARM_RESTORED:
+    case ALARM_COUNT:
+        break;
+    }
+    return "";
+}
+
 static void perform_alarm(struct daemon *d, struct holding *h, const struct effect *fx)
 {
     bool raised = fx->kind == FX_ALARM_RAISE;
-    h->alarm_since_wall_ms[fx->alarm] = raised ? clock_now().wall_ms : 0;
+    const char *why = raised ? cause_of_alarm(h, fx->alarm) : "";
+    h->alarms[fx->alarm].since_wall_ms = raised ? clock_now().wall_ms : 0;
+    (void)str_copy(h->alarms[fx->alarm].detail, sizeof(h->alarms[fx->alarm].detail), why);
     journal(d, h, raised ? "alarm-raised" : "alarm-cleared", "%s%s%s", alarm_name(fx->alarm),
-            raised && h->spend_detail[0] ? ": " : "", raised ? h->spend_detail : "");
+            why[0] ? ": " : "", why);
     struct task *t = task_new(d, h, alarm_run, alarm_done);
     if (!t)
         return;
     t->alarm = fx->alarm;
     t->raised = raised;
-    (void)str_copy(t->detail, sizeof(t->detail), h->spend_detail);
+    (void)str_copy(t->detail, sizeof(t->detail), why);
     if (store_queue_submit(d->store, &t->job) < 0)
         task_free(t);
 }

@@ -110,6 +110,18 @@ static int on_profile(void *ctx, const struct profile_row *row)
     return 0;
 }
 
+static int on_alarm(void *ctx, const struct alarm_row *row)
+{
+    struct load *ld = ctx;
+    struct holding *h = holding_find(ld->d, row->lineage);
+    if (h) {
+        h->alarms[row->alarm].since_wall_ms = row->raised_wall_ms;
+        (void)str_copy(h->alarms[row->alarm].detail, sizeof(h->alarms[row->alarm].detail),
+                       row->detail);
+    }
+    return 0;
+}
+
 /* A new pair for a profile that exists must be its subject's. */
 static void expect_subjects(struct load *ld)
 {
@@ -137,6 +149,8 @@ int recover_load(struct daemon *d, struct store *s, struct err_text *text)
     int err = store_each_lineage(s, false, on_lineage, &ld);
     if (err == 0)
         err = store_each_profile(s, on_profile, &ld);
+    if (err == 0)
+        err = store_each_alarm(s, false, on_alarm, &ld);
     if (err == 0) {
         expect_subjects(&ld);
         d->limits = (struct warden_limits){

@@ -119,8 +119,8 @@ static json_t *open_alarms(struct daemon *d)
                 (void)json_array_append_new(list,
                                             json_pack("{s:s, s:s, s:o, s:s}", "profile", h->profile,
                                                       "alarm", alarm_name((enum alarm)i), "since",
-                                                      time_json(h->alarm_since_wall_ms[i]),
-                                                      "detail", h->spend_detail));
+                                                      time_json(h->alarms[i].since_wall_ms),
+                                                      "detail", h->alarms[i].detail));
         }
     }
     return list;
@@ -207,12 +207,9 @@ static void want(struct daemon *d, struct api_call *call, bool renew)
         api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too many callers wait; try again");
         return;
     }
-    struct event ev = event_of(EV_WANT, h->lineage);
-    ev.waiter = wt->id;
-    ev.want.ttl_min_ms = ttl_min_ms;
-    ev.want.deadline_boot_ms = clock_now().boot_ms + timeout_ms;
-    ev.want.renew = renew;
-    drive(d, &ev);
+    wt->ttl_min_ms = ttl_min_ms;
+    wt->deadline_boot_ms = clock_now().boot_ms + timeout_ms;
+    waiting_want(d, wt);
 }
 
 static void serve_token(void *ctx, struct api_call *call)

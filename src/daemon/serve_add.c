@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "issuer/import.h"
 #include "sys/file.h"
 
@@ -18,24 +19,24 @@
 struct add {
     struct store_job job;
     struct daemon *d;
-    struct holding *h; /* once the lineage has an id */
+    struct holding *h; /* from the start: it claims the name. This is one of its jobs */
     uint64_t waiter;
     struct provider provider;
     struct import import;
     char name[NAME_MAX_LEN + 1];
     char issuer[URL_MAX], client_id[256];
     char source[STORE_DETAIL_MAX];
-    enum policy policy;
     struct fp expected_subject;
     struct pair pair;
     struct buf sealed, definition;
     struct capture capture;
     struct sighting sighting;
-    bool sighted;
+    bool sighted, claimed;
 };
 
 static void add_free(struct add *a)
 {
+    holding_job_done(a->d, a->h);
     import_clear(&a->import);
     buf_release(&a->sealed);
     buf_release(&a->definition);
@@ -52,12 +53,20 @@ static struct api_call *call_of(struct add *a)
     return call;
 }
 
+/* It comes to nothing: the name is free again. */
+static void add_drop(struct add *a)
+{
+    (void)call_of(a);
+    holding_drop(a->d, a->h);
+    add_free(a);
+}
+
 static void add_problem(struct add *a, const char *code, int64_t retry_after_ms, const char *detail)
 {
     struct api_call *call = call_of(a);
     if (call)
         api_problem(call, code, retry_after_ms, "%s", detail);
-    add_free(a);
+    add_drop(a);
 }
 
 /* Held already? Then a second profile would spend behind the first one's back. Known as spent? Then
@@ -69,7 +78,10 @@ static int capture_run(struct store *s, struct store_job *job)
     int err = store_find_fp(s, fp, &a->sighting);
     if (err == 0 && (a->sighting.is_current || a->sighting.spent)) {
         a->sighted = true;
-        return ERR_EXISTS;
+        /* Unless it is set aside and nobody's: then it is what this name shall have. */
+        err = store_claim(s, a->sighting.lineage, a->name, a->h->wanted_policy);
+        a->claimed = err == 0;
+        return err == ERR_CONFLICT ? ERR_EXISTS : err;
     }
     if (err < 0 && err != ERR_NOT_FOUND)
         return err;
@@ -95,17 +107,52 @@ static void say_known(struct add *a)
     add_problem(a, answer_name(ANSWER_DUPLICATE), 0, detail);
 }
 
+/* A file is a program's own copy; what was piped in is taken to be ours alone. */
+static bool is_held_elsewhere(const struct add *a)
+{
+    return strcmp(a->source, "stdin") != 0;
+}
+
+static int64_t held_until(const struct add *a)
+{
+    if (!is_held_elsewhere(a))
+        return 0;
+    return a->pair.expires_wall_ms == 0 ? TIME_NEVER
+                                        : a->pair.expires_wall_ms + a->provider.skew_ms;
+}
+
 static void captured(struct add *a)
 {
     struct daemon *d = a->d;
     struct event ev = event_of(EV_ADDED, a->h->lineage);
     ev.waiter = waiting_find(d, a->waiter) ? a->waiter : 0;
     ev.added.rules = rules_of(d, &a->provider);
-    ev.added.policy = a->policy;
+    ev.added.policy = a->h->wanted_policy; /* it may have been changed meanwhile */
     ev.added.pair = a->pair;
     ev.added.expected_subject = a->expected_subject;
-    ev.added.held_elsewhere = strcmp(a->source, "stdin") != 0;
+    ev.added.held_elsewhere = is_held_elsewhere(a);
     ev.added.deadline_boot_ms = clock_now().boot_ms + ADD_TIMEOUT_MS;
+    drive(d, &ev);
+    add_free(a);
+}
+
+/* The lineage that was set aside takes the place of the one that was about to be. */
+static void claimed(struct add *a)
+{
+    struct daemon *d = a->d;
+    struct holding *h = holding_find(d, a->sighting.lineage);
+    struct waiting *wt = waiting_find(d, a->waiter);
+    CHECK(h); /* the store's quarantined lineages are all held */
+    (void)str_copy(h->wanted_profile, sizeof(h->wanted_profile), a->name);
+    h->wanted_policy = a->h->wanted_policy;
+    if (wt)
+        wt->lineage = h->lineage;
+    struct event ev = event_of(EV_CLAIMED, h->lineage);
+    ev.waiter = wt ? wt->id : 0;
+    ev.added.policy = h->wanted_policy;
+    ev.added.expected_subject = a->expected_subject;
+    ev.added.deadline_boot_ms = clock_now().boot_ms + ADD_TIMEOUT_MS;
+    holding_drop(d, a->h);
     add_free(a);
     drive(d, &ev);
 }
@@ -113,17 +160,11 @@ static void captured(struct add *a)
 static void capture_done(struct store_job *job, int err)
 {
     struct add *a = (struct add *)job;
-    struct daemon *d = a->d;
-    struct holding *h = a->h;
-    if (err == 0) {
+    if (err == 0 && a->claimed)
+        claimed(a);
+    else if (err == 0)
         captured(a);
-        holding_job_done(d, h);
-        return;
-    }
-    holding_drop(d, h);
-    holding_job_done(d, h);
-    a->h = NULL;
-    if (a->sighted)
+    else if (err == ERR_EXISTS && a->sighted)
         say_known(a);
     else
         add_problem(a, answer_name(ANSWER_STORE), 0,
@@ -150,8 +191,6 @@ static int fill_capture(struct add *a)
     if (err < 0)
         return err;
     h->provider = a->provider;
-    h->wanted_policy = a->policy;
-    (void)str_copy(h->wanted_profile, sizeof(h->wanted_profile), a->name);
     (void)str_copy(h->source, sizeof(h->source), a->source);
     a->capture = (struct capture){
         .lineage = h->lineage,
@@ -163,9 +202,10 @@ static int fill_capture(struct add *a)
         .origin = ORIGIN_ADDED,
         .source = a->source,
         .profile = a->name,
-        .policy = a->policy,
+        .policy = h->wanted_policy,
         .sealed = a->sealed.bytes,
         .sealed_len = a->sealed.len,
+        .held_until_wall_ms = held_until(a),
         .now_wall_ms = clock_now().wall_ms,
     };
     return 0;
@@ -183,25 +223,14 @@ static uint64_t new_lineage_id(void)
 /* The provider is known and the pair parsed: store it. */
 static void begin_capture(struct add *a)
 {
-    struct daemon *d = a->d;
-    struct waiting *wt = waiting_find(d, a->waiter);
-    a->h = holding_new(d, new_lineage_id());
-    int err = a->h ? fill_capture(a) : ERR_NOMEM;
+    int err = fill_capture(a);
     if (err == 0) {
-        if (wt)
-            wt->lineage = a->h->lineage;
         a->job.run = capture_run;
         a->job.done = capture_done;
-        a->h->jobs++;
-        err = store_queue_submit(d->store, &a->job);
-        if (err == 0)
-            return;
-        a->h->jobs--;
+        err = store_queue_submit(a->d->store, &a->job);
     }
-    if (a->h)
-        holding_drop(d, a->h);
-    a->h = NULL;
-    add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
+    if (err < 0)
+        add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
 }
 
 static bool parse_pair(struct add *a, const void *bytes, size_t len, int64_t as_of_wall_ms,
@@ -236,8 +265,8 @@ static void discovered(void *ctx, uint64_t id, const struct reply *reply)
     } else if (!parse_pair(a, y->body.bytes, y->body.len, y->as_of_wall_ms, &code, &text)) {
         add_problem(a, code, 0, text.text);
     } else {
-        if (a->policy == POLICY_COUNT)
-            a->policy = a->provider.default_policy;
+        if (a->h->wanted_policy == POLICY_COUNT)
+            a->h->wanted_policy = a->provider.default_policy;
         begin_capture(a);
     }
     buf_release(&y->body);
@@ -348,12 +377,12 @@ static bool read_query(struct add *a, struct api_call *call)
 
     (void)str_copy(a->name, sizeof(a->name), api_name(call));
     (void)snprintf(a->source, sizeof(a->source), "%.250s", source ? source : "stdin");
-    a->policy = POLICY_COUNT;
+    a->h->wanted_policy = POLICY_COUNT; /* not said yet */
     if (!provider) {
         api_problem(call, "usage", 0, "provider: which provider is this login from?");
         return false;
     }
-    if (policy && policy_parse(policy, &a->policy) < 0) {
+    if (policy && policy_parse(policy, &a->h->wanted_policy) < 0) {
         api_problem(call, "usage", 0, "policy: expected never, standby or always");
         return false;
     }
@@ -381,25 +410,49 @@ static bool read_query(struct add *a, struct api_call *call)
         }
         if (client)
             (void)str_copy(a->provider.client_id, sizeof(a->provider.client_id), client);
-        if (a->policy == POLICY_COUNT)
-            a->policy = a->provider.default_policy;
+        if (a->h->wanted_policy == POLICY_COUNT)
+            a->h->wanted_policy = a->provider.default_policy;
     }
     struct holding *before = holding_by_profile(d, a->name);
     if (before && warden_view(d->warden, before->lineage, clock_now(), &v)) {
         a->expected_subject = v.subject;
         if (!policy)
-            a->policy = v.policy;
+            a->h->wanted_policy = v.policy;
     }
     return true;
 }
 
-static bool is_being_added(struct daemon *d, const char *name)
+/* Profiles there are, and those that are about to be. */
+static int64_t profiles_count(const struct daemon *d)
 {
-    for (struct holding *h = d->holdings; h; h = h->next) {
-        if (!h->gone && strcmp(h->wanted_profile, name) == 0)
-            return true;
+    int64_t n = 0;
+    for (const struct holding *h = d->holdings; h; h = h->next)
+        n += !h->gone && (h->profile[0] || h->wanted_profile[0]);
+    return n;
+}
+
+/* NULL: it has been answered. */
+static struct add *add_new(struct daemon *d, struct api_call *call)
+{
+    struct add *a = calloc(1, sizeof(*a));
+    struct waiting *wt = a ? waiting_new(d, call, OP_ADD, api_name(call), 0) : NULL;
+    struct holding *h = wt ? holding_new(d, new_lineage_id()) : NULL;
+    if (!h) {
+        if (wt)
+            *wt = (struct waiting){0};
+        free(a);
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too many callers wait; try again");
+        return NULL;
     }
-    return false;
+    a->d = d;
+    a->h = h;
+    a->waiter = wt->id;
+    wt->lineage = h->lineage;
+    h->jobs++;
+    (void)str_copy(h->wanted_profile, sizeof(h->wanted_profile), api_name(call));
+    buf_init(&a->sealed, STORE_SEALED_MAX);
+    buf_init(&a->definition, STORE_SEALED_MAX);
+    return a;
 }
 
 void serve_add(void *ctx, struct api_call *call)
@@ -415,30 +468,26 @@ void serve_add(void *ctx, struct api_call *call)
         api_problem(call, "usage", 0, "as_of: expected a time like 2026-11-20T08:00:00Z");
         return;
     }
-    if (is_being_added(d, api_name(call))) {
-        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "%s is being added already",
-                    api_name(call));
+    if (holding_claims(d, api_name(call))) {
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS,
+                    "%s is just being added or renamed; try again", api_name(call));
         return;
     }
-    struct add *a = calloc(1, sizeof(*a));
-    struct waiting *wt = a ? waiting_new(d, call, OP_ADD, api_name(call), 0) : NULL;
-    if (!wt) {
-        free(a);
-        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too many callers wait; try again");
+    if (!holding_by_profile(d, api_name(call)) && profiles_count(d) >= d->config.profiles_max) {
+        api_problem(call, "profiles-full", 0,
+                    "there are %lld profiles, as many as profiles_max in %s allows",
+                    (long long)profiles_count(d), d->config_path);
         return;
     }
-    a->d = d;
-    a->waiter = wt->id;
-    buf_init(&a->sealed, STORE_SEALED_MAX);
-    buf_init(&a->definition, STORE_SEALED_MAX);
-    if (!read_query(a, call)) {
-        *wt = (struct waiting){0};
-        add_free(a);
-    } else if (a->issuer[0]) {
+    struct add *a = add_new(d, call);
+    if (!a)
+        return;
+    if (!read_query(a, call))
+        add_drop(a);
+    else if (a->issuer[0])
         begin_discovery(a, body, len, as_of_wall_ms);
-    } else if (!parse_pair(a, body, len, as_of_wall_ms, &code, &text)) {
+    else if (!parse_pair(a, body, len, as_of_wall_ms, &code, &text))
         add_problem(a, code, 0, text.text);
-    } else {
+    else
         begin_capture(a);
-    }
 }

@@ -23,7 +23,9 @@ struct order {
     enum policy policy;
     int limit;
     uint64_t after;
-    bool flag; /* overwrite; follow */
+    bool flag;     /* overwrite; follow */
+    bool all;      /* events: page by page up to the newest */
+    bool is_begun; /* events: a page has been sent */
     json_t *json;
     struct err_text text;
     int64_t bytes;
@@ -64,21 +66,22 @@ static void order_free(struct order *o)
     free(o);
 }
 
+/* What could not be queued is done at once, with the reason: each `done` is the one way out. */
 static void order_submit(struct order *o)
 {
-    if (store_queue_submit(o->d->store, &o->job) == 0)
-        return;
-    struct api_call *call = order_call(o);
-    if (call)
-        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
-    order_free(o);
+    int err = store_queue_submit(o->d->store, &o->job);
+    if (err < 0)
+        o->job.done(&o->job, err);
 }
 
 static void store_problem(struct api_call *call, int err)
 {
-    api_problem(call, answer_name(ANSWER_STORE), 0,
-                err == ERR_FULL ? "the disk is full; nothing was changed"
-                                : "the store cannot be used; nothing was changed");
+    if (err == ERR_BUSY || err == ERR_CLOSED)
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
+    else
+        api_problem(call, answer_name(ANSWER_STORE), 0,
+                    err == ERR_FULL ? "the disk is full; nothing was changed"
+                                    : "the store cannot be used; nothing was changed");
 }
 
 /* Policy. */
@@ -88,18 +91,32 @@ static int policy_run(struct store *s, struct store_job *job)
     return store_set_policy(s, o->name, o->policy);
 }
 
+static bool is_or_will_be(const struct holding *h, const char *name)
+{
+    return !h->gone && (strcmp(h->profile, name) == 0 || strcmp(h->wanted_profile, name) == 0);
+}
+
+static void take_policy(struct daemon *d, const struct order *o)
+{
+    for (struct holding *h = d->holdings; h; h = h->next) {
+        if (!is_or_will_be(h, o->name))
+            continue;
+        struct event ev = event_of(EV_POLICY, h->lineage);
+        ev.policy = o->policy;
+        drive(d, &ev);
+    }
+}
+
 static void policy_done(struct store_job *job, int err)
 {
     struct order *o = (struct order *)job;
     struct daemon *d = o->d;
     struct api_call *call = order_call(o);
     struct holding *h = holding_by_profile(d, o->name);
-    if (err == 0 && h) {
+    if (err == 0 && h)
         journal(d, h, "policy", "%s", policy_name(o->policy));
-        struct event ev = event_of(EV_POLICY, h->lineage);
-        ev.policy = o->policy;
-        drive(d, &ev);
-    }
+    if (err == 0)
+        take_policy(d, o);
     if (call && err == 0)
         api_reply(call, 200,
                   json_pack("{s:o}", "done",
@@ -124,6 +141,12 @@ void serve_policy(void *ctx, struct api_call *call)
         if (!o)
             return;
         o->policy = policy;
+        /* A new login that is about to become the profile must not bring the old policy back. Said
+         * before the job, for its adoption may be stored right behind it. */
+        for (h = d->holdings; h; h = h->next) {
+            if (is_or_will_be(h, o->name))
+                h->wanted_policy = policy;
+        }
         order_submit(o);
     }
 }
@@ -141,6 +164,8 @@ static void rename_done(struct store_job *job, int err)
     struct daemon *d = o->d;
     struct api_call *call = order_call(o);
     struct holding *h = holding_by_profile(d, o->name);
+    if (h)
+        h->renaming_to[0] = '\0';
     if (err == 0 && h) {
         (void)str_copy(h->profile, sizeof(h->profile), o->to);
         journal(d, h, "renamed", "was %s", o->name);
@@ -159,7 +184,8 @@ void serve_rename(void *ctx, struct api_call *call)
 {
     struct daemon *d = ctx;
     const char *to = api_query(call, "to");
-    if (!holding_by_profile(d, api_name(call))) {
+    struct holding *h = holding_by_profile(d, api_name(call));
+    if (!h) {
         unknown_profile(d, call);
     } else if (!to || !name_is_valid(to)) {
         api_problem(call, "name-invalid", 0,
@@ -168,11 +194,16 @@ void serve_rename(void *ctx, struct api_call *call)
                     NAME_MAX_LEN);
     } else if (holding_by_profile(d, to)) {
         api_problem(call, "profile-exists", 0, "there is a profile %s already", to);
+    } else if (h->renaming_to[0] || holding_claims(d, to)) {
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS,
+                    "%s is just being added or renamed; try again",
+                    h->renaming_to[0] ? h->profile : to);
     } else {
         struct order *o = order_new(d, call, rename_run, rename_done);
         if (!o)
             return;
         (void)str_copy(o->to, sizeof(o->to), to);
+        (void)str_copy(h->renaming_to, sizeof(h->renaming_to), to);
         order_submit(o);
     }
 }
@@ -181,11 +212,14 @@ void serve_remove(void *ctx, struct api_call *call)
 {
     struct daemon *d = ctx;
     struct holding *h = holding_by_profile(d, api_name(call));
-    if (!h) {
+    struct view v;
+    if (!h) /* an `add` that cannot come to an end is given up like this */
+        h = holding_by_wanted_profile(d, api_name(call));
+    if (!h || !warden_view(d->warden, h->lineage, clock_now(), &v)) {
         unknown_profile(d, call);
         return;
     }
-    struct waiting *wt = waiting_new(d, call, OP_REMOVE, h->profile, h->lineage);
+    struct waiting *wt = waiting_new(d, call, OP_REMOVE, api_name(call), h->lineage);
     if (!wt) {
         api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too many callers wait; try again");
         return;
@@ -258,6 +292,11 @@ static void add_verdict(struct history *y)
         fp_format_short(r->refresh, fp, sizeof(fp));
         if (r->is_open)
             said = json_sprintf("refresh token %s is being spent since %s", fp, at);
+        else if (r->verdict == VERDICT_REFUSED && r->replay)
+            said = json_sprintf(
+                "refresh token %s was refused at %s (%s) when it was presented once more: the "
+                "answer to its first spend was lost, and the server seems to have committed that",
+                fp, at, r->detail);
         else if (r->verdict == VERDICT_REFUSED)
             said = json_sprintf(
                 "refresh token %s was refused at %s (%s): credwarden had not spent it before, so "
@@ -334,32 +373,49 @@ static int events_run(struct store *s, struct store_job *job)
     return o->json ? store_each_event(s, o->after, o->limit, on_event, o->json) : ERR_NOMEM;
 }
 
+/* false: the peer is gone or too slow. */
+static bool send_page(struct order *o, struct api_call *call)
+{
+    size_t i;
+    json_t *event;
+    if (!o->is_begun)
+        api_stream_begin(call);
+    o->is_begun = true;
+    json_array_foreach(o->json, i, event)
+    {
+        const char *kind = json_string_value(json_object_get(event, "kind"));
+        o->after = (uint64_t)json_integer_value(json_object_get(event, "id"));
+        if (api_stream_send(call, o->after, kind, event) < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool has_more(const struct order *o)
+{
+    return o->all && json_array_size(o->json) == (size_t)o->limit;
+}
+
+/* The call keeps its place among those that wait until the last page: its peer may leave. Nothing
+ * is missed in between: events are stored and delivered in one order. */
 static void events_done(struct store_job *job, int err)
 {
     struct order *o = (struct order *)job;
-    struct api_call *call = order_call(o);
-    size_t i;
-    json_t *event;
-    if (!call) {
-        order_free(o);
+    struct waiting *wt = waiting_find(o->d, o->wt.id);
+    struct api_call *call = wt ? wt->call : NULL;
+    bool is_heard = call && err == 0 && send_page(o, call);
+    if (is_heard && has_more(o)) {
+        json_decref(o->json);
+        o->json = NULL;
+        order_submit(o);
         return;
     }
-    if (err < 0) {
+    (void)order_call(o);
+    if (call && err < 0 && !o->is_begun)
         store_problem(call, err);
-        order_free(o);
-        return;
-    }
-    api_stream_begin(call);
-    json_array_foreach(o->json, i, event)
-    {
-        uint64_t id = (uint64_t)json_integer_value(json_object_get(event, "id"));
-        const char *kind = json_string_value(json_object_get(event, "kind"));
-        if (api_stream_send(call, id, kind, event) < 0)
-            break;
-    }
-    if (o->flag)
+    else if (is_heard && o->flag)
         journal_stream_add(o->d, call);
-    else
+    else if (call)
         api_stream_end(call);
     order_free(o);
 }
@@ -382,6 +438,7 @@ void serve_events(void *ctx, struct api_call *call)
     struct order *o = order_new(d, call, events_run, events_done);
     if (!o)
         return;
+    o->all = api_query(call, "after") && !api_query(call, "limit");
     o->limit = (int)limit;
     o->after = (uint64_t)after;
     o->flag = follow;
@@ -407,9 +464,11 @@ static void backup_done(struct store_job *job, int err)
     if (call && err == 0)
         api_reply(call, 200,
                   json_pack("{s:s, s:I}", "path", o->path, "bytes", (json_int_t)o->bytes));
-    else if (call)
+    else if (call && o->text.text[0])
         api_problem(call, err == ERR_EXISTS ? "file-exists" : answer_name(ANSWER_STORE), 0, "%s",
-                    o->text.text[0] ? o->text.text : "the copy could not be written");
+                    o->text.text);
+    else if (call)
+        store_problem(call, err);
     order_free(o);
 }
 

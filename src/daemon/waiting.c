@@ -81,19 +81,20 @@ static void answer_done(struct daemon *d, const struct waiting *wt, struct api_c
         api_problem(call, "internal", 0, "the profile %s went away", wt->name);
         return;
     }
-    const char *note = NULL;
+    char lineage[17], note[256] = "";
     if (h->subject[0] == '\0')
-        note = "the provider cannot say whose login this is";
-    else if (v.policy == POLICY_NEVER && v.pair.expires_wall_ms != 0)
-        note = "policy never: the refresh token is not spent here; `credwarden policy NAME always` "
-               "lets credwarden keep the login alive";
-    char lineage[17];
+        (void)snprintf(note, sizeof(note), "the provider cannot say whose login this is");
+    else if (v.policy == POLICY_NEVER && !fp_is_none(v.pair.refresh))
+        (void)snprintf(note, sizeof(note),
+                       "policy never: the refresh token is not spent here; `credwarden policy %s "
+                       "always` lets credwarden keep the login alive",
+                       h->profile);
     (void)snprintf(lineage, sizeof(lineage), "%016llx", (unsigned long long)h->lineage);
     api_reply(call, 200,
               json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:s, s:s?}", "name", h->profile, "lineage",
                         lineage, "subject", h->subject[0] ? h->subject : NULL, "label",
                         h->label[0] ? h->label : NULL, "standing", standing_name(v.standing),
-                        "policy", policy_name(v.policy), "note", note));
+                        "policy", policy_name(v.policy), "note", note[0] ? note : NULL));
 }
 
 static void answer_too_long(const struct effect *fx, const char *name, struct api_call *call)
@@ -211,11 +212,35 @@ static void answer_problem(struct daemon *d, const struct waiting *wt, const str
     }
 }
 
+void waiting_want(struct daemon *d, const struct waiting *wt)
+{
+    struct event ev = event_of(EV_WANT, wt->lineage);
+    ev.waiter = wt->id;
+    ev.want.ttl_min_ms = wt->ttl_min_ms;
+    ev.want.deadline_boot_ms = wt->deadline_boot_ms;
+    ev.want.renew = wt->operation == OP_RENEW;
+    drive(d, &ev);
+}
+
+/* The lineage ended while its caller waited, because a new login took the profile over: what was
+ * asked for is a token of the profile, not of the lineage. */
+static bool ask_successor(struct daemon *d, struct waiting *wt)
+{
+    struct holding *h = holding_by_profile(d, wt->name);
+    if ((wt->operation != OP_TOKEN && wt->operation != OP_RENEW) || !h || h->lineage == wt->lineage)
+        return false;
+    wt->lineage = h->lineage;
+    waiting_want(d, wt);
+    return true;
+}
+
 void waiting_answer(struct daemon *d, const struct effect *fx)
 {
     struct waiting *slot = waiting_find(d, fx->waiter);
     if (!slot)
         return; /* its peer left */
+    if (fx->answer == ANSWER_UNKNOWN && ask_successor(d, slot))
+        return;
     struct waiting wt = *slot;
     *slot = (struct waiting){0};
     if (!wt.call)
