@@ -5,13 +5,11 @@
 #include "store/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/check.h"
-#include "sys/file.h"
+#include "sys/io.h"
+#include "sys/process.h"
 
 #define BUSY_MS     250 /* a killed process's lock may outlive it for a moment */
 #define IDLE_FRAMES 256 /* 1 MiB of log is worth a checkpoint when nobody waits */
@@ -41,38 +39,34 @@ int store_path_join(char ret[STORE_PATH_SIZE], const char *path, const char *suf
 /* The files, before SQLite sees them. All descriptors are closed again first: closing one later
  * would drop SQLite's locks (POSIX). */
 
-static int check_stat(const char *path, const struct stat *st, struct err_text *text)
+static int check_facts(const char *path, const struct file_facts *facts, struct err_text *text)
 {
-    if (!S_ISREG(st->st_mode)) {
-        return err_say(text, S_ISLNK(st->st_mode) ? ERR_INSECURE : ERR_CORRUPT,
-                       "%s is not a regular file, where a store was expected", path);
+    if (facts->kind != FILE_REGULAR) {
+        bool is_link = facts->kind == FILE_LINK;
+        return err_say(text, is_link ? ERR_INSECURE : ERR_CORRUPT,
+                       "%s is %s, where a store itself was expected; move it away", path,
+                       is_link ? "a symbolic link" : "not a regular file");
     }
-    if (st->st_uid != geteuid()) {
-        return err_say(text, ERR_INSECURE, "%s belongs to uid %u, not to uid %u", path, st->st_uid,
-                       geteuid());
+    if (facts->owner != process_uid()) {
+        return err_say(text, ERR_INSECURE, "%s belongs to uid %u, not to uid %u", path,
+                       facts->owner, process_uid());
     }
-    if ((st->st_mode & 07777) != 0600 && chmod(path, 0600) != 0) {
-        return err_say(text, err_from_errno(errno), "cannot make %s private: %s", path,
-                       strerror(errno));
-    }
-    return 0;
+    int err = facts->mode == 0600 ? 0 : path_make_private(path);
+    return err < 0 ? err_say(text, err, "cannot make %s private: %s", path, strerror(errno)) : 0;
 }
 
 static int check_content(const char *path, struct err_text *text)
 {
     char head[MAGIC_LEN] = "";
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return err_say(text, err_from_errno(errno), "cannot open %s: %s", path, strerror(errno));
+    int fd = -1;
+    int err = path_open(PATH_CWD, path, OPEN_READ, &fd);
+    if (err < 0) {
+        return err_say(text, err, "cannot open %s: %s", path, strerror(errno));
     }
-    ssize_t n = 0;
-    do {
-        n = read(fd, head, sizeof(head));
-    } while (n < 0 && errno == EINTR);
-    int errnum = errno;
+    ssize_t n = fd_read_at(fd, head, sizeof(head), 0);
     fd_close(&fd);
     if (n < 0) {
-        return err_say(text, err_from_errno(errnum), "cannot read %s: %s", path, strerror(errnum));
+        return err_say(text, (int)n, "cannot read %s: %s", path, strerror(errno));
     }
     if (n != MAGIC_LEN || memcmp(head, MAGIC, MAGIC_LEN) != 0) {
         return err_say(text, ERR_CORRUPT, "%s is %s; put a backup in its place, or move it away",
@@ -84,30 +78,31 @@ static int check_content(const char *path, struct err_text *text)
 static int check_files(struct store *s, off_t *ret_log_size, struct err_text *text)
 {
     char log_path[STORE_PATH_SIZE];
-    struct stat st;
-    struct stat log = {0};
+    struct file_facts file;
+    struct file_facts log = {0};
     int err = store_path_join(log_path, s->path, "-wal", text);
     if (err < 0) {
         return err;
     }
-    if (lstat(s->path, &st) != 0) {
-        return err_say(text, err_from_errno(errno), "cannot open %s: %s", s->path, strerror(errno));
+    err = path_look(PATH_CWD, s->path, false, &file);
+    if (err < 0) {
+        return err_say(text, err, "cannot open %s: %s", s->path, strerror(errno));
     }
-    err = check_stat(s->path, &st, text);
+    err = check_facts(s->path, &file, text);
     if (err == 0) {
         err = check_content(s->path, text);
     }
-    if (err == 0 && lstat(log_path, &log) == 0) {
-        err = check_stat(log_path, &log, text);
+    if (err == 0 && path_look(PATH_CWD, log_path, false, &log) == 0) {
+        err = check_facts(log_path, &log, text);
     }
     /* With a log, a crash may have stopped the file in mid-growth: the log has that page. */
-    if (err == 0 && log.st_size == 0 && st.st_size % STORE_PAGE_SIZE != 0) {
+    if (err == 0 && log.size == 0 && file.size % STORE_PAGE_SIZE != 0) {
         err = err_say(text, ERR_CORRUPT, "%s is cut short; put a backup in its place", s->path);
     }
     if (err == 0) {
-        s->dev = st.st_dev;
-        s->ino = st.st_ino;
-        *ret_log_size = log.st_size;
+        s->dev = file.dev;
+        s->ino = file.ino;
+        *ret_log_size = log.size;
     }
     return err;
 }

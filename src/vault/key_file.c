@@ -59,7 +59,11 @@ int vault_key_read(const char *path, uint8_t ret[VAULT_KEY_LEN], struct err_text
     struct buf line;
     buf_init_secret(&line, FILE_MAX);
     int err = file_read_private(path, FILE_MAX, &line, text);
-    if (err == ERR_TOO_LARGE || err == ERR_INVALID) {
+    if (err == ERR_NOT_FOUND) {
+        (void)err_say(text, err,
+                      "%s is not there; put it back, for without it the stored pairs stay sealed",
+                      path);
+    } else if (err == ERR_TOO_LARGE || err == ERR_INVALID) {
         err = ERR_CORRUPT; /* the text says what it is instead */
     } else if (err == 0) {
         err = parse(&line, ret);

@@ -133,7 +133,7 @@ static void a_symbolic_link_is_refused(void **state)
     path_beside(b, "other", other);
     assert_int_equal(rename(b->path, other), 0);
     assert_int_equal(symlink(other, b->path), 0);
-    expect_refused(b, ERR_INSECURE, "regular");
+    expect_refused(b, ERR_INSECURE, "symbolic link");
 }
 
 static void another_users_file_is_refused(void **state)
