@@ -16,6 +16,7 @@ import harness
 import killing
 import runner
 from harness import World
+from killing import spenders
 from runner import wait_until
 
 KILLS = int(os.environ.get("CW_KILLS", "200"))
@@ -64,11 +65,6 @@ class Renewal(threading.Thread):
     def status(self):
         self.join(40)
         return self.answer.status if self.answer else None
-
-
-def spenders():
-    return [pid for pid in harness.descendants()
-            if killing.name_of_process(pid) == "credwarden-spen"]
 
 
 def kill_spenders():

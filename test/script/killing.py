@@ -21,7 +21,7 @@ import time
 import harness
 from runner import wait_until
 
-BATCH = 4  # profiles that are under way at a kill
+BATCH = 4
 LAB_MS = 100  # the answer takes this long, half of it before the lab's commit
 
 # Where a kill met a spend, in the order of its life.
@@ -49,6 +49,19 @@ def seed_of_run():
     seed = int(os.environ.get("CW_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
     print(f"# seed {seed} (CW_KILL_SEED={seed} repeats the moments)")
     return seed
+
+
+def name_of_process(pid):
+    """The kernel's name of a process: the first 15 bytes of its program's."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+            return file.read().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def spenders():
+    return [pid for pid in harness.descendants() if name_of_process(pid) == "credwarden-spen"]
 
 
 # ---- what a dead daemon left behind ----
@@ -112,11 +125,11 @@ class Ask:
 
 
 class Story:
-    """One world, one lab, so many families; rounds of kills; what is true at the end."""
+    """One world, one lab, so many families; rounds of kills; what is true at the end. `batch`
+    spends are under way at a kill; `both`: the spender dies in the same instant as the daemon."""
 
-    def __init__(self, world, seed, families=2 * BATCH, kills_access=False, both=False,
-                 **provider):
-        self.world, self.rng, self.both = world, random.Random(seed), both
+    def __init__(self, world, seed, batch=BATCH, both=False, kills_access=False, **provider):
+        self.world, self.rng, self.batch, self.both = world, random.Random(seed), batch, both
         self.places, self.answered, self.kills = collections.Counter(), 0, 0
         self.answer_s = 0.2  # from asking to the answer: what is aimed at; learned
         self.seen_seq = 0
@@ -126,7 +139,7 @@ class Story:
         world.write_provider("lab", **self.lab.provider_keys(refresh_kills_access=kills_access,
                                                              **provider))
         self.families = {}
-        for i in range(families):
+        for i in range(2 * batch):
             login = self.lab.login(f"user{i}")
             world.add(f"p{i}", "lab", login)
             self.families[f"p{i}"] = login["family"]
@@ -147,7 +160,7 @@ class Story:
 
     def ask_and_kill(self, profiles):
         """Returns the asks, and when (wall time) the daemon was killed."""
-        batch = self.rng.sample(self.names, BATCH)
+        batch = self.rng.sample(self.names, self.batch)
         ages = sorted(((self.draw_age(), name) for name in batch), reverse=True)
         connections = {name: self.world.connection() for name in batch}
         for connection in connections.values():
@@ -166,20 +179,20 @@ class Story:
             pause = max(0.0, min(end, end - ages[0][0] if ages else end) - time.monotonic())
             for ask in select.select(open_asks, [], [], pause)[0]:
                 ask.read()
-        victims = [pid]
-        if self.both:
-            victims += [child for child in harness.descendants() if name_of_process(child) ==
-                        "credwarden-spen"]
+        victims = [pid, *(spenders() if self.both else [])]
         killed = time.time()
         for victim in victims:
             harness.send_signal(victim, signal.SIGKILL)
         wait_until(lambda: not any(harness.is_running(victim) for victim in victims), pause=0.001)
         for connection in connections.values():
             connection.close()
+        self.learn(asks)
+        return asks, killed
+
+    def learn(self, asks):
         for ask in asks:
             if ask.took is not None:
                 self.answer_s += 0.2 * (ask.took - self.answer_s)
-        return asks, killed
 
     def locate(self, profiles, asks, killed):
         """Where the kill met each spend that had been asked for."""
@@ -201,7 +214,7 @@ class Story:
                 stage, written = spool[opened[name]]
                 if stage == PREPARED:
                     met[name] = INTENT
-                elif stage == SPOOL_ANSWERED and written <= killed:
+                elif stage == SPOOL_ANSWERED and (self.both or written <= killed):
                     met[name] = ANSWERED
                 else:
                     met[name] = COMMITTED if self.families[name] in committed else ASKED
@@ -248,10 +261,17 @@ class Story:
         for ask in asks:
             if ask.answer is not None:
                 self.answered += 1
-                assert ask.answer.status == 200, ask.answer
-                told, now = ask.answer.json["generation"], profiles[ask.name]["generation"]
-                assert told <= now, f"{ask.name} was told of {told}, and now there is {now}"
+                self.check_answer(ask, profiles[ask.name]["generation"])
         return profiles
+
+    def check_answer(self, ask, generation):
+        """What somebody was told before the kill still holds."""
+        if ask.answer.status == 422:  # it was spent, and the new pair is already older than wished
+            assert ask.answer.json["code"] == "wish-too-long", ask.answer
+            return
+        assert ask.answer.status == 200, ask.answer
+        told = ask.answer.json["generation"]
+        assert told <= generation, f"{ask.name} was told of {told}, now there is {generation}"
 
     def round(self, profiles):
         asks, killed = self.ask_and_kill(profiles)
@@ -290,12 +310,3 @@ class Story:
     def assert_met(self, *places):
         missing = [place for place in places if self.places[place] <= 0]
         assert not missing, f"no kill came {missing}"
-
-
-def name_of_process(pid):
-    """The kernel's name of a process: the first 15 bytes of its program's."""
-    try:
-        with open(f"/proc/{pid}/comm", encoding="ascii") as file:
-            return file.read().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
