@@ -4,11 +4,10 @@
 #include "api/conn.h"
 
 #include <errno.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "base/check.h"
+#include "base/paths.h"
+#include "sys/io.h"
 #include "sys/process.h"
 
 #define BACKLOG 128
@@ -132,40 +131,39 @@ static void on_connection(uv_stream_t *server, int status)
 
 static int remove_leftover(const char *path, struct err_text *text)
 {
-    struct stat st;
-    if (lstat(path, &st) < 0) {
-        return errno == ENOENT
-                   ? 0
-                   : err_say(text, err_from_errno(errno), "%s: %s", path, strerror(errno));
+    struct file_facts facts;
+    int err = path_look(PATH_CWD, path, false, &facts);
+    if (err < 0) {
+        return errno == ENOENT ? 0 : err_say(text, err, "%s: %s", path, strerror(errno));
     }
-    if (!S_ISSOCK(st.st_mode)) {
+    if (facts.kind != FILE_SOCKET) {
         return err_say(text, ERR_EXISTS,
                        "%s: something that is not a socket is in the way; remove it", path);
     }
-    if (unlink(path) < 0) {
-        return err_say(text, err_from_errno(errno), "%s: the old socket cannot be removed: %s",
-                       path, strerror(errno));
+    err = path_remove(PATH_CWD, path);
+    if (err < 0) {
+        return err_say(text, err, "%s: the old socket cannot be removed: %s", path,
+                       strerror(errno));
     }
     return 0;
 }
 
 static int open_socket(struct api *a, const char *path, struct err_text *text)
 {
-    size_t max = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1;
-    if (strlen(path) > max) { /* libuv would cut it */
+    if (strlen(path) > PATHS_SOCKET_LEN) { /* libuv would cut it */
         return err_say(text, ERR_TOO_LARGE,
-                       "%s: a socket's path has at most %zu bytes, this one has %zu; set "
+                       "%s: a socket's path has at most %d bytes, this one has %zu; set "
                        "XDG_RUNTIME_DIR to a shorter one",
-                       path, max, strlen(path));
+                       path, PATHS_SOCKET_LEN, strlen(path));
     }
     int err = remove_leftover(path, text);
     if (err < 0) {
         return err;
     }
-    mode_t before = umask(077); /* never open to others, not even between bind and chmod */
+    mode_t before = process_umask(077); /* never open to others, not even between bind and chmod */
     int uv_err = uv_pipe_bind(&a->server, path);
-    (void)umask(before);
-    if (uv_err == 0 && chmod(path, 0600) < 0) {
+    (void)process_umask(before);
+    if (uv_err == 0 && path_make_private(path) < 0) {
         uv_err = uv_translate_sys_error(errno);
     }
     if (uv_err == 0) {
@@ -213,7 +211,7 @@ int api_listen(uv_loop_t *loop, const char *path, const char *server_version,
                const struct api_handlers *h, struct api **ret, struct err_text *text)
 {
     struct api_tuning tuning = api_tuning_default;
-    tuning.uid = getuid();
+    tuning.uid = process_uid();
     return api_listen_tuned(loop, path, server_version, h, &tuning, ret, text);
 }
 

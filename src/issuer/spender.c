@@ -14,16 +14,16 @@
 
 #include <limits.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/str.h"
-#include "sys/file.h"
+#include "sys/io.h"
 #include "sys/process.h"
 
 #define PROGRAM_PATH_MAX 4096
 #define PACKETS_A_TURN   64 /* so that a chattering child cannot keep the loop to itself */
+
+extern char **environ; /* POSIX leaves it to the program to declare it */
 
 struct child {
     struct spender *owner; /* NULL once the owner is gone */
@@ -292,7 +292,7 @@ static void on_exit_of_child(uv_poll_t *poll, int status, int events)
     struct spender *s = c->owner;
     /* Its last words first: they may be the answers that are about to be called missing. */
     child_read(c, INT_MAX);
-    (void)waitpid(c->pid, NULL, WNOHANG);
+    process_reap(c->pid, false);
     child_forget(c);
     for (struct question *q = s->questions; q != NULL;) {
         if (q->child == c) {

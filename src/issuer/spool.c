@@ -13,15 +13,10 @@
  */
 #include "issuer/spool.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/str.h"
@@ -70,39 +65,13 @@ static bool header_is_valid(const struct header *h)
            h->answer_len <= SPOOL_ANSWER_MAX;
 }
 
-static int write_at(int fd, const void *bytes, size_t len, off_t at)
-{
-    const uint8_t *p = bytes;
-    while (len > 0) {
-        ssize_t n = pwrite(fd, p, len, at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_from_errno(errno);
-        p += n;
-        at += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
 /* ERR_CORRUPT when the file ends early. */
 static int read_at(int fd, void *bytes, size_t len, off_t at)
 {
-    uint8_t *p = bytes;
-    while (len > 0) {
-        ssize_t n = pread(fd, p, len, at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_from_errno(errno);
-        if (n == 0)
-            return ERR_CORRUPT;
-        p += n;
-        at += n;
-        len -= (size_t)n;
-    }
-    return 0;
+    ssize_t n = fd_read_at(fd, bytes, len, at);
+    if (n < 0)
+        return (int)n;
+    return (size_t)n == len ? 0 : ERR_CORRUPT;
 }
 
 static void name_of(uint64_t intent, char ret[NAME_SIZE])
@@ -117,11 +86,11 @@ static int fill(int fd, const struct header *h)
     static const uint8_t zeros[16 * 1024];
     uint8_t block[HEADER_SIZE] = {0};
     memcpy(block, h, sizeof(*h));
-    int err = write_at(fd, block, sizeof(block), 0);
+    int err = fd_write_at(fd, block, sizeof(block), 0);
     for (size_t at = sizeof(block); err == 0 && at < SPOOL_FILE_SIZE;) {
         size_t left = SPOOL_FILE_SIZE - at;
         size_t n = left < sizeof(zeros) ? left : sizeof(zeros);
-        err = write_at(fd, zeros, n, (off_t)at);
+        err = fd_write_at(fd, zeros, n, (off_t)at);
         at += n;
     }
     return err;
@@ -137,25 +106,19 @@ int spool_create(int dir_fd, uint64_t intent, const char *boot_id, int *ret_fd)
 
     char name[NAME_SIZE];
     name_of(intent, name);
-    int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_from_errno(errno);
-    int err = 0;
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        err = err_from_errno(errno);
-        goto out;
-    }
-    err = fill(fd, &h);
+    int fd = -1;
+    int err = path_open(dir_fd, name, OPEN_NEW, &fd);
     if (err < 0)
-        goto out;
-    if (fsync(fd) < 0) {
-        err = err_from_errno(errno);
-        goto out;
-    }
-    err = dir_sync(dir_fd);
-out:
+        return err;
+    err = fd_lock(fd, LOCK_EXCLUSIVE);
+    if (err == 0)
+        err = fill(fd, &h);
+    if (err == 0)
+        err = fd_sync(fd);
+    if (err == 0)
+        err = dir_sync(dir_fd);
     if (err < 0) {
-        (void)unlinkat(dir_fd, name, 0);
+        (void)path_remove(dir_fd, name);
         fd_close(&fd);
         return err;
     }
@@ -181,7 +144,7 @@ int spool_start(int fd)
         return ERR_CONFLICT;
     h.stage = SPOOL_STARTED;
     header_seal(&h);
-    return write_at(fd, &h, sizeof(h), 0);
+    return fd_write_at(fd, &h, sizeof(h), 0);
 }
 
 int spool_answer(int fd, const void *sealed, size_t len)
@@ -204,12 +167,12 @@ int spool_answer(int fd, const void *sealed, size_t len)
     memcpy(h.answer_sum, sum, SUM_LEN);
     header_seal(&h);
     /* The answer first: a kill between the two writes then leaves "started", not "torn". */
-    err = write_at(fd, sealed, len, HEADER_SIZE);
+    err = fd_write_at(fd, sealed, len, HEADER_SIZE);
     if (err == 0)
-        err = write_at(fd, &h, sizeof(h), 0);
+        err = fd_write_at(fd, &h, sizeof(h), 0);
     if (err < 0)
         return err;
-    return fdatasync(fd) < 0 ? err_from_errno(errno) : 0;
+    return fd_sync_content(fd);
 }
 
 /* The answer of a valid header; ERR_CORRUPT when its bytes are not the ones summed. */
@@ -233,18 +196,19 @@ static int answer_read(int fd, const struct header *h, struct buf *out)
 static int read_locked(int fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
                        bool *ret_same_boot, struct buf *ret_sealed)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return err_from_errno(errno);
+    struct file_facts facts;
+    int err = fd_look(fd, &facts);
+    if (err < 0)
+        return err;
     /* spool_create() returns only after the full size is durable, and nothing ever shrinks it: a
      * shorter file was never handed to anybody. */
-    if (S_ISREG(st.st_mode) && st.st_size < SPOOL_FILE_SIZE) {
+    if (facts.kind == FILE_REGULAR && facts.size < SPOOL_FILE_SIZE) {
         *ret_stage = SPOOL_PREPARED;
         *ret_same_boot = true;
         return 0;
     }
     struct header h;
-    int err = header_read(fd, &h);
+    err = header_read(fd, &h);
     if (err == 0 && h.intent != intent)
         err = ERR_CORRUPT;
     if (err == 0 && h.stage == SPOOL_ANSWERED)
@@ -261,22 +225,22 @@ int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stag
 {
     char name[NAME_SIZE];
     name_of(intent, name);
-    int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 && errno == ENOENT) {
+    int fd = -1;
+    int err = path_open(dir_fd, name, OPEN_READ, &fd);
+    if (err < 0 && errno == ENOENT) {
         *ret_stage = SPOOL_ABSENT;
         *ret_same_boot = false;
         return 0;
     }
-    if (fd < 0)
-        return err_from_errno(errno);
-    int err = 0;
-    if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
+    if (err < 0)
+        return err;
+    err = fd_lock(fd, LOCK_SHARED);
+    if (err == 0) {
         err = read_locked(fd, intent, boot_id, ret_stage, ret_same_boot, ret_sealed);
-    } else if (errno == EWOULDBLOCK) {
+    } else if (err == ERR_LOCKED) {
         *ret_stage = SPOOL_LOCKED;
         *ret_same_boot = true; /* a lock does not outlive its boot */
-    } else {
-        err = err_from_errno(errno);
+        err = 0;
     }
     fd_close(&fd);
     return err;
@@ -286,8 +250,9 @@ int spool_remove(int dir_fd, uint64_t intent)
 {
     char name[NAME_SIZE];
     name_of(intent, name);
-    if (unlinkat(dir_fd, name, 0) < 0)
-        return errno == ENOENT ? 0 : err_from_errno(errno);
+    int err = path_remove(dir_fd, name);
+    if (err < 0)
+        return errno == ENOENT ? 0 : err;
     return dir_sync(dir_fd);
 }
 
@@ -307,30 +272,23 @@ static bool name_parse(const char *name, uint64_t *ret)
     return true;
 }
 
+struct listing {
+    uint64_t *intents;
+    int n;
+    int max;
+};
+
+static bool list_name(void *ctx, const char *name)
+{
+    struct listing *l = ctx;
+    if (name_parse(name, &l->intents[l->n]))
+        l->n++;
+    return l->n < l->max;
+}
+
 int spool_list(int dir_fd, uint64_t *ret_intents, int max)
 {
-    /* Its own open of the folder: a duplicate would share, and move, the caller's offset. */
-    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_from_errno(errno);
-    DIR *dir = fdopendir(fd);
-    if (dir == NULL) {
-        int err = err_from_errno(errno);
-        fd_close(&fd);
-        return err;
-    }
-    int n = 0;
-    int err = 0;
-    while (n < max) {
-        errno = 0;
-        struct dirent *e = readdir(dir);
-        if (e == NULL) {
-            err = errno != 0 ? err_from_errno(errno) : 0;
-            break;
-        }
-        if (name_parse(e->d_name, &ret_intents[n]))
-            n++;
-    }
-    closedir(dir);
-    return err < 0 ? err : n;
+    struct listing l = {.intents = ret_intents, .max = max};
+    int err = max > 0 ? dir_each(dir_fd, list_name, &l) : 0;
+    return err < 0 ? err : l.n;
 }

@@ -7,10 +7,7 @@
 #include "store/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "sys/file.h"
 
@@ -107,9 +104,9 @@ static int build(struct store *s, const struct store_schema *schema, struct err_
 static int refuse_orphan_log(const char *path, struct err_text *text)
 {
     char log_path[STORE_PATH_SIZE];
-    struct stat st;
+    struct file_facts facts;
     int err = store_path_join(log_path, path, "-wal", text);
-    if (err == 0 && lstat(log_path, &st) == 0) {
+    if (err == 0 && path_look(PATH_CWD, log_path, false, &facts) == 0) {
         return err_say(text, ERR_CORRUPT,
                        "%s is there, but the store it belongs to is not: put the store back, or "
                        "move both away to begin anew",
@@ -120,10 +117,11 @@ static int refuse_orphan_log(const char *path, struct err_text *text)
 
 static int empty_file(const char *path, struct err_text *text)
 {
-    (void)unlink(path); /* of a creation that crashed */
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return err_say(text, err_from_errno(errno), "cannot make %s: %s", path, strerror(errno));
+    int fd = -1;
+    (void)path_remove(PATH_CWD, path); /* of a creation that crashed */
+    int err = path_open(PATH_CWD, path, OPEN_NEW, &fd);
+    if (err < 0) {
+        return err_say(text, err, "cannot make %s: %s", path, strerror(errno));
     }
     fd_close(&fd);
     return 0;
@@ -144,7 +142,7 @@ int store_create(const char *path, const struct store_schema *schema, struct err
     if (err < 0) {
         return err;
     }
-    (void)unlink(journal);
+    (void)path_remove(PATH_CWD, journal);
     err = empty_file(temp, text);
     if (err < 0) {
         return err;
@@ -154,11 +152,11 @@ int store_create(const char *path, const struct store_schema *schema, struct err
         store_disconnect(&s);
     }
     if (err == 0) {
-        err = store_put_file(temp, path, false, text);
+        err = file_put(temp, path, false, text);
     }
     if (err < 0) {
-        (void)unlink(temp);
-        (void)unlink(journal);
+        (void)path_remove(PATH_CWD, temp);
+        (void)path_remove(PATH_CWD, journal);
     }
     return err;
 }

@@ -170,9 +170,6 @@ int store_check_pages(struct store *s, struct err_text *text);
 int store_check_rules(struct store *s, struct err_text *text);
 /* A whole, checked, synced copy at `dest` (0600). */
 int store_copy(struct store *s, const char *dest, bool overwrite, struct err_text *text);
-/* Sync `temp`, give it the name `dest`, sync the folder. `temp` is gone afterwards, or the caller's
- * still on failure. ERR_EXISTS. */
-int store_put_file(const char *temp, const char *dest, bool overwrite, struct err_text *text);
 int store_path_join(char ret[STORE_PATH_SIZE], const char *path, const char *suffix,
                     struct err_text *text); /* ERR_TOO_LARGE */
 

@@ -10,13 +10,11 @@
 #include "store/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "sys/file.h"
+#include "sys/process.h"
 
 #define MAGIC     "cwmark1" /* with its NUL */
 #define MAGIC_LEN 8
@@ -81,12 +79,9 @@ static int read_slots(int fd, struct mark *m, enum mark_state *ret)
     for (int i = 0; i < SLOTS; i++) {
         uint8_t slot[SLOT_LEN];
         struct mark found = {.fd = -1};
-        ssize_t n = 0;
-        do {
-            n = pread(fd, slot, SLOT_LEN, (off_t)i * SLOT_STEP);
-        } while (n < 0 && errno == EINTR);
+        ssize_t n = fd_read_at(fd, slot, SLOT_LEN, (off_t)i * SLOT_STEP);
         if (n < 0) {
-            return err_from_errno(errno);
+            return (int)n;
         }
         if (n == SLOT_LEN && slot_decode(slot, &found) &&
             (*ret == MARK_DAMAGED || found.sequence > m->sequence)) {
@@ -100,31 +95,32 @@ static int read_slots(int fd, struct mark *m, enum mark_state *ret)
 /* Regular, ours; closed to others, whatever it was. */
 static int check_file(const char *path, int fd, struct err_text *text)
 {
-    struct stat st;
-    if (fstat(fd, &st) != 0) {
-        return err_say(text, err_from_errno(errno), "cannot look at the high-water mark %s", path);
+    struct file_facts facts;
+    int err = fd_look(fd, &facts);
+    if (err < 0) {
+        return err_say(text, err, "cannot look at the high-water mark %s", path);
     }
-    if (!S_ISREG(st.st_mode)) {
+    if (facts.kind != FILE_REGULAR) {
         return err_say(text, ERR_INVALID, "the high-water mark %s is not a regular file", path);
     }
-    if (st.st_uid != geteuid()) {
+    if (facts.owner != process_uid()) {
         return err_say(text, ERR_INSECURE,
-                       "the high-water mark %s belongs to uid %u, not to uid %u", path, st.st_uid,
-                       geteuid());
+                       "the high-water mark %s belongs to uid %u, not to uid %u", path, facts.owner,
+                       process_uid());
     }
-    return fchmod(fd, 0600) == 0 ? 0
-                                 : err_say(text, err_from_errno(errno),
-                                           "cannot make %s private: %s", path, strerror(errno));
+    err = fd_make_private(fd);
+    return err < 0 ? err_say(text, err, "cannot make %s private: %s", path, strerror(errno)) : 0;
 }
 
 static int open_file(const char *path, int *ret_fd, struct err_text *text)
 {
-    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        int err = errno == ELOOP ? ERR_INSECURE : err_from_errno(errno);
-        return err_say(text, err, "cannot open the high-water mark %s: %s", path, strerror(errno));
+    int fd = -1;
+    int err = path_open(PATH_CWD, path, OPEN_WRITE, &fd);
+    if (err < 0) {
+        return err_say(text, errno == ELOOP ? ERR_INSECURE : err,
+                       "cannot open the high-water mark %s: %s", path, strerror(errno));
     }
-    int err = check_file(path, fd, text);
+    err = check_file(path, fd, text);
     if (err < 0) {
         fd_close(&fd);
         return err;
@@ -182,22 +178,14 @@ int mark_write(struct mark *m, const uint8_t uuid[STORE_UUID_LEN], uint64_t spen
     struct mark next = {.fd = m->fd, .sequence = m->sequence + 1, .spends = spends};
     memcpy(next.uuid, uuid, STORE_UUID_LEN);
     slot_encode(&next, slot);
-    ssize_t n = 0;
-    do {
-        n = pwrite(m->fd, slot, SLOT_LEN, (off_t)(next.sequence % SLOTS) * SLOT_STEP);
-    } while (n < 0 && errno == EINTR);
-    if (n != SLOT_LEN) {
-        return n < 0 ? err_from_errno(errno) : ERR_FULL;
+    int err = fd_write_at(m->fd, slot, SLOT_LEN, (off_t)(next.sequence % SLOTS) * SLOT_STEP);
+    if (err == 0) {
+        err = fd_sync_content(m->fd);
     }
-    int r = 0;
-    do {
-        r = fdatasync(m->fd);
-    } while (r != 0 && errno == EINTR);
-    if (r != 0) {
-        return err_from_errno(errno);
+    if (err == 0) {
+        *m = next;
     }
-    *m = next;
-    return 0;
+    return err;
 }
 
 void mark_close(struct mark *m)

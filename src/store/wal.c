@@ -8,13 +8,10 @@
  */
 #include "store/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/check.h"
-#include "sys/file.h"
+#include "sys/io.h"
 
 #define FRAME_SIZE  (STORE_PAGE_SIZE + 24)
 #define HEADER_SIZE 32
@@ -76,11 +73,11 @@ int wal_empty(struct store *s)
 static int wal_open(struct store *s)
 {
     char path[STORE_PATH_SIZE];
-    if (s->wal_fd < 0) {
-        (void)snprintf(path, sizeof(path), "%s-wal", s->path);
-        s->wal_fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (s->wal_fd >= 0) {
+        return 0;
     }
-    return s->wal_fd < 0 ? err_from_errno(errno) : 0;
+    (void)snprintf(path, sizeof(path), "%s-wal", s->path);
+    return path_open(PATH_CWD, path, OPEN_WRITE, &s->wal_fd);
 }
 
 int wal_reserve(struct store *s, int64_t open_intents)
@@ -96,11 +93,7 @@ int wal_reserve(struct store *s, int64_t open_intents)
         return err;
     }
     end += (off_t)SETTLE_FRAMES * FRAME_SIZE; /* not again for the very next one */
-    int r = 0;
-    do {
-        r = fallocate(s->wal_fd, FALLOC_FL_KEEP_SIZE, 0, end);
-    } while (r != 0 && errno == EINTR);
-    err = r == 0 ? 0 : err_from_errno(errno);
+    err = fd_reserve(s->wal_fd, end);
     if (err < 0 && err != ERR_UNSUPPORTED) {
         return err;
     }

@@ -5,15 +5,13 @@
 #include "sys/clock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/err.h"
-#include "sys/file.h"
+#include "sys/io.h"
 
 #define MS_NS INT64_C(1000000)
 
@@ -35,11 +33,12 @@ struct now clock_now(void)
 int clock_boot_id(char ret[37])
 {
     char id[36];
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return err_from_errno(errno);
+    int fd = -1;
+    int err = path_open(PATH_CWD, "/proc/sys/kernel/random/boot_id", OPEN_READ, &fd);
+    if (err < 0) {
+        return err;
     }
-    ssize_t n = read(fd, id, sizeof(id));
+    ssize_t n = fd_read(fd, id, sizeof(id));
     fd_close(&fd);
     if (n != (ssize_t)sizeof(id)) {
         return ERR_IO;
@@ -83,12 +82,12 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     if (poll == &w->polls[CLOCK_SET]) {
-        bool was_set = read(w->fds[CLOCK_SET], &fired, sizeof(fired)) < 0 && errno == ECANCELED;
+        bool was_set = fd_read(w->fds[CLOCK_SET], &fired, sizeof(fired)) < 0 && errno == ECANCELED;
         watch_clock_set(w->fds[CLOCK_SET]);
         if (was_set) {
             w->cb(w->ctx);
         }
-    } else if (read(w->fds[DEADLINE], &fired, sizeof(fired)) == (ssize_t)sizeof(fired)) {
+    } else if (fd_read(w->fds[DEADLINE], &fired, sizeof(fired)) == (ssize_t)sizeof(fired)) {
         w->cb(w->ctx);
     }
     /* w may be gone now: the callback is free to end it. */

@@ -4,19 +4,18 @@
  */
 #include "sys/file.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/check.h"
 #include "base/secret.h"
 #include "base/str.h"
+#include "sys/process.h"
 
 #define PATH_SIZE    4096
 #define READ_STEP    ((size_t)16 * 1024)
@@ -43,80 +42,23 @@ static int say_errno(struct err_text *text, const char *verb, const char *path, 
     return err_say(text, err, "cannot %s %s: %s%s", verb, path, strerror(errnum), advice(err));
 }
 
-void fd_close(int *fd)
-{
-    if (*fd >= 0) {
-        /* Not repeated on EINTR: on Linux the descriptor is gone even then. */
-        (void)close(*fd);
-        *fd = -1;
-    }
-}
-
-/* System calls, one place each */
-
-static int open_at(int dir_fd, const char *path, int flags, mode_t mode)
-{
-    int fd = -1;
-    do {
-        fd = openat(dir_fd, path, flags | O_CLOEXEC, mode);
-    } while (fd < 0 && errno == EINTR);
-    return fd;
-}
-
-static ssize_t read_some(int fd, void *bytes, size_t len)
-{
-    ssize_t n = 0;
-    do {
-        n = read(fd, bytes, len);
-    } while (n < 0 && errno == EINTR);
-    return n;
-}
-
-/* errno says the same as the error, for the callers in this file that quote it. */
-int fd_write(int fd, const void *bytes, size_t len)
-{
-    const uint8_t *p = bytes;
-    while (len > 0) {
-        ssize_t n = write(fd, p, len);
-        if (n < 0 && errno != EINTR) {
-            return err_from_errno(errno);
-        }
-        if (n > 0) {
-            p += n;
-            len -= (size_t)n;
-        }
-    }
-    return 0;
-}
-
-static int sync_fd(int fd)
-{
-    int r = 0;
-    do {
-        r = fsync(fd);
-    } while (r < 0 && errno == EINTR);
-    return r;
-}
-
 /* Reading */
 
-/* O_NONBLOCK: a FIFO in the file's place must be refused, not waited for. */
-static int open_regular(const char *path, bool follow, int *ret_fd, struct stat *ret_stat,
+static int open_regular(const char *path, bool follow, int *ret_fd, struct file_facts *ret_facts,
                         struct err_text *text)
 {
-    int err = 0;
-    int fd =
-        open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | (follow ? 0 : O_NOFOLLOW), 0);
-    if (fd < 0 && errno == ELOOP && !follow) {
+    int fd = -1;
+    int err = path_open(PATH_CWD, path, follow ? OPEN_READ_LINKED : OPEN_READ, &fd);
+    if (err < 0 && errno == ELOOP && !follow) {
         return err_say(text, ERR_INVALID, "%s is a symbolic link, where a file itself was expected",
                        path);
     }
-    if (fd < 0) {
+    if (err < 0) {
         return say_errno(text, "open", path, errno);
     }
-    if (fstat(fd, ret_stat) != 0) {
+    if (fd_look(fd, ret_facts) < 0) {
         err = say_errno(text, "look at", path, errno);
-    } else if (!S_ISREG(ret_stat->st_mode)) {
+    } else if (ret_facts->kind != FILE_REGULAR) {
         err = err_say(text, ERR_INVALID, "%s is not a regular file", path);
     }
     if (err < 0) {
@@ -131,9 +73,9 @@ static int open_regular(const char *path, bool follow, int *ret_fd, struct stat 
 static int expect_end(int fd)
 {
     char extra = 0;
-    ssize_t n = read_some(fd, &extra, 1);
+    ssize_t n = fd_read(fd, &extra, 1);
     secret_wipe(&extra, 1);
-    return n < 0 ? err_from_errno(errno) : n > 0 ? ERR_TOO_LARGE : 0;
+    return n > 0 ? ERR_TOO_LARGE : (int)n;
 }
 
 static size_t smaller(size_t a, size_t b)
@@ -153,9 +95,9 @@ static int read_to_end(int fd, size_t max, struct buf *out)
         if (at == NULL) {
             return ERR_NOMEM;
         }
-        ssize_t n = read_some(fd, at, step);
+        ssize_t n = fd_read(fd, at, step);
         if (n < 0) {
-            return err_from_errno(errno);
+            return (int)n;
         }
         buf_commit(out, (size_t)n);
         got += (size_t)n;
@@ -191,8 +133,8 @@ static int read_open(int fd, const char *path, size_t max, struct buf *out, stru
 int file_read(const char *path, bool follow, size_t max, struct buf *out, struct err_text *text)
 {
     int fd = -1;
-    struct stat st = {0};
-    int err = open_regular(path, follow, &fd, &st, text);
+    struct file_facts facts = {0};
+    int err = open_regular(path, follow, &fd, &facts, text);
     if (err == 0) {
         err = read_open(fd, path, max, out, text);
     }
@@ -201,17 +143,16 @@ int file_read(const char *path, bool follow, size_t max, struct buf *out, struct
 }
 
 /* Ours, and closed to everybody else. */
-static int check_private(const char *path, const struct stat *st, struct err_text *text)
+static int check_private(const char *path, const struct file_facts *facts, struct err_text *text)
 {
-    unsigned mode = st->st_mode & 07777;
-    if (st->st_uid != geteuid()) {
+    if (facts->owner != process_uid()) {
         return err_say(text, ERR_INSECURE, "%s belongs to uid %u (mode %04o), not to uid %u", path,
-                       st->st_uid, mode, geteuid());
+                       facts->owner, facts->mode, process_uid());
     }
-    if ((mode & 077) != 0) {
+    if ((facts->mode & 077) != 0) {
         return err_say(text, ERR_INSECURE,
-                       "%s is open to other users (mode %04o): run chmod %s '%s'", path, mode,
-                       S_ISDIR(st->st_mode) ? "700" : "600", path);
+                       "%s is open to other users (mode %04o): run chmod %s '%s'", path,
+                       facts->mode, facts->kind == FILE_FOLDER ? "700" : "600", path);
     }
     return 0;
 }
@@ -219,10 +160,10 @@ static int check_private(const char *path, const struct stat *st, struct err_tex
 int file_read_private(const char *path, size_t max, struct buf *out, struct err_text *text)
 {
     int fd = -1;
-    struct stat st = {0};
-    int err = open_regular(path, false, &fd, &st, text);
+    struct file_facts facts = {0};
+    int err = open_regular(path, false, &fd, &facts, text);
     if (err == 0) {
-        err = check_private(path, &st, text);
+        err = check_private(path, &facts, text);
     }
     if (err == 0) {
         err = read_open(fd, path, max, out, text);
@@ -267,13 +208,14 @@ static void path_parent(const char *path, char ret[PATH_SIZE])
 int dir_sync(int dir_fd)
 {
     /* EINVAL: the filesystem keeps no folder of its own to sync (some FUSE ones). */
-    return sync_fd(dir_fd) == 0 || errno == EINVAL ? 0 : err_from_errno(errno);
+    int err = fd_sync(dir_fd);
+    return err < 0 && errno == EINVAL ? 0 : err;
 }
 
 static int dir_sync_path(const char *path, struct err_text *text)
 {
-    int fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0) {
+    int fd = -1;
+    if (path_open(PATH_CWD, path, OPEN_FOLDER_LINKED, &fd) < 0) {
         return say_errno(text, "open", path, errno);
     }
     int err = dir_sync(fd);
@@ -284,9 +226,9 @@ static int dir_sync_path(const char *path, struct err_text *text)
 /* Why `path` could not be opened as a folder. */
 static int say_no_folder(struct err_text *text, const char *path, int errnum)
 {
-    struct stat st;
-    if ((errnum == ELOOP || errnum == ENOTDIR) && lstat(path, &st) == 0) {
-        if (S_ISLNK(st.st_mode)) {
+    struct file_facts facts;
+    if ((errnum == ELOOP || errnum == ENOTDIR) && path_look(PATH_CWD, path, false, &facts) == 0) {
+        if (facts.kind == FILE_LINK) {
             return err_say(text, ERR_INSECURE,
                            "%s is a symbolic link, where a folder itself was expected", path);
         }
@@ -305,13 +247,13 @@ int dir_open_private(const char *path, int *ret_fd, struct err_text *text)
     if (err < 0) {
         return err;
     }
-    int fd = open_at(AT_FDCWD, trimmed, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-    if (fd < 0) {
+    int fd = -1;
+    if (path_open(PATH_CWD, trimmed, OPEN_FOLDER, &fd) < 0) {
         return say_no_folder(text, trimmed, errno);
     }
-    struct stat st;
-    err = fstat(fd, &st) == 0 ? check_private(trimmed, &st, text)
-                              : say_errno(text, "look at", trimmed, errno);
+    struct file_facts facts;
+    err = fd_look(fd, &facts) == 0 ? check_private(trimmed, &facts, text)
+                                   : say_errno(text, "look at", trimmed, errno);
     if (err < 0) {
         fd_close(&fd);
         return err;
@@ -326,16 +268,16 @@ static int make_folders(const char *path, struct err_text *text)
 {
     char parent[PATH_SIZE];
     path_parent(path, parent);
-    int made = mkdir(path, 0700);
-    if (made != 0 && errno == ENOENT && strcmp(parent, path) != 0) {
+    int made = path_make_folder(path);
+    if (made < 0 && errno == ENOENT && strcmp(parent, path) != 0) {
         int err = make_folders(parent, text);
         if (err < 0) {
             return err;
         }
-        made = mkdir(path, 0700);
+        made = path_make_folder(path);
     }
-    if (made != 0) {
-        return errno == EEXIST ? 0 : say_errno(text, "make the folder", path, errno);
+    if (made < 0) {
+        return made == ERR_EXISTS ? 0 : say_errno(text, "make the folder", path, errno);
     }
     return dir_sync_path(parent, text);
 }
@@ -355,6 +297,29 @@ int dir_ensure_private(const char *path, struct err_text *text)
         }
     }
     fd_close(&fd);
+    return err;
+}
+
+int dir_each(int dir_fd, bool (*each)(void *ctx, const char *name), void *ctx)
+{
+    int fd = -1;
+    int err = path_open(dir_fd, ".", OPEN_FOLDER, &fd);
+    if (err < 0) {
+        return err;
+    }
+    DIR *dir = fdopendir(fd);
+    if (dir == NULL) {
+        err = err_from_errno(errno);
+        fd_close(&fd);
+        return err;
+    }
+    for (bool more = true; more;) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        err = entry == NULL ? err_from_errno(errno) : 0;
+        more = entry != NULL && each(ctx, entry->d_name);
+    }
+    (void)closedir(dir);
     return err;
 }
 
@@ -386,66 +351,68 @@ static int target_open(struct target *t, const char *path, struct err_text *text
         return say_errno(text, "write", path, ENAMETOOLONG);
     }
     path_parent(trimmed, parent);
-    t->dir_fd = open_at(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
-    return t->dir_fd < 0 ? say_errno(text, "open", parent, errno) : 0;
+    return path_open(PATH_CWD, parent, OPEN_FOLDER_LINKED, &t->dir_fd) < 0
+               ? say_errno(text, "open", parent, errno)
+               : 0;
 }
 
-/* An empty 0600 file of a name nobody has. */
+/* An empty file of a name nobody has. */
 static int temp_open(struct target *t, int *ret_fd)
 {
+    int err = 0;
     for (int i = 0; i < CREATE_TRIES; i++) {
         uint8_t random[8];
         char suffix[2 * sizeof(random) + 1];
         if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
-            return -1;
+            return err_from_errno(errno);
         }
         hex_encode(random, sizeof(random), suffix);
         (void)snprintf(t->temp, sizeof(t->temp), "%s%s", FILE_TEMP_PREFIX, suffix);
-        *ret_fd = open_at(t->dir_fd, t->temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-        if (*ret_fd >= 0) {
+        err = path_open(t->dir_fd, t->temp, OPEN_NEW, ret_fd);
+        if (err == 0) {
             return 0;
         }
         t->temp[0] = '\0';
-        if (errno != EEXIST) {
-            return -1;
+        if (err != ERR_EXISTS) {
+            break;
         }
     }
-    return -1;
+    return err;
 }
 
 static int temp_write(struct target *t, const void *bytes, size_t len)
 {
     int fd = -1;
-    if (temp_open(t, &fd) != 0) {
-        return -1;
+    int err = temp_open(t, &fd);
+    if (err == 0) {
+        err = fd_write(fd, bytes, len);
     }
-    int r = fd_write(fd, bytes, len);
-    if (r == 0) {
-        r = sync_fd(fd);
+    if (err == 0) {
+        err = fd_sync(fd);
     }
-    int errnum = errno;
     fd_close(&fd);
-    errno = errnum;
-    return r;
+    return err;
 }
 
-/* Give the finished file its name. A link leaves the temporary name behind, for the caller. */
-static int target_name(struct target *t, bool may_replace)
+/* Give the finished file `from` the target's name. A link leaves the old name as well. */
+static int target_name(const struct target *t, int from_dir_fd, const char *from, bool may_replace)
 {
-    if (!may_replace) {
-        return linkat(t->dir_fd, t->temp, t->dir_fd, t->name, 0);
-    }
-    if (renameat(t->dir_fd, t->temp, t->dir_fd, t->name) != 0) {
-        return -1;
-    }
-    t->temp[0] = '\0';
-    return 0;
+    return may_replace ? path_rename(from_dir_fd, from, t->dir_fd, t->name)
+                       : path_link(from_dir_fd, from, t->dir_fd, t->name);
+}
+
+static int target_sync(const struct target *t, struct err_text *text)
+{
+    int err = dir_sync(t->dir_fd);
+    return err < 0 ? err_say(text, err, "%s is written, but its folder cannot be synced: %s",
+                             t->path, err_name(err))
+                   : 0;
 }
 
 static void target_close(struct target *t)
 {
     if (t->temp[0] != '\0') {
-        (void)unlinkat(t->dir_fd, t->temp, 0);
+        (void)path_remove(t->dir_fd, t->temp);
     }
     fd_close(&t->dir_fd);
 }
@@ -455,15 +422,15 @@ static int write_whole(const char *path, bool may_replace, const void *bytes, si
 {
     struct target t;
     int err = target_open(&t, path, text);
-    if (err == 0 && (temp_write(&t, bytes, len) != 0 || target_name(&t, may_replace) != 0)) {
+    if (err == 0 &&
+        (temp_write(&t, bytes, len) < 0 || target_name(&t, t.dir_fd, t.temp, may_replace) < 0)) {
         err = say_errno(text, "write", path, errno);
     }
     if (err == 0) {
-        err = dir_sync(t.dir_fd);
-        if (err < 0) {
-            (void)err_say(text, err, "%s is written, but its folder cannot be synced: %s", path,
-                          err_name(err));
+        if (may_replace) {
+            t.temp[0] = '\0';
         }
+        err = target_sync(&t, text);
     }
     target_close(&t);
     return err;
@@ -479,28 +446,76 @@ int file_create(const char *path, const void *bytes, size_t len, struct err_text
     return write_whole(path, false, bytes, len, text);
 }
 
-/* Locks */
+int file_make_temp(const char *path, char *ret, size_t size, struct err_text *text)
+{
+    struct target t;
+    int fd = -1;
+    int err = target_open(&t, path, text);
+    if (err == 0 && temp_open(&t, &fd) < 0) {
+        err = say_errno(text, "write", path, errno);
+    }
+    if (err == 0) {
+        const char *slash = strrchr(path, '/');
+        int folder_len = slash == NULL ? 0 : (int)(slash + 1 - path);
+        int n = snprintf(ret, size, "%.*s%s", folder_len, path, t.temp);
+        if (n > 0 && (size_t)n < size) {
+            t.temp[0] = '\0'; /* the caller's now */
+        } else {
+            err = say_errno(text, "write", path, ENAMETOOLONG);
+        }
+    }
+    fd_close(&fd);
+    target_close(&t);
+    return err;
+}
 
-/* Declared by hand: the header that does is <sys/file.h>, a name of our own as well. */
-int flock(int fd, int operation);
+static int file_sync(const char *path, struct err_text *text)
+{
+    int fd = -1;
+    if (path_open(PATH_CWD, path, OPEN_WRITE, &fd) < 0) {
+        return say_errno(text, "open", path, errno);
+    }
+    int err = fd_sync(fd) < 0 ? say_errno(text, "sync", path, errno) : 0;
+    fd_close(&fd);
+    return err;
+}
+
+int file_put(const char *temp, const char *path, bool may_replace, struct err_text *text)
+{
+    struct target t;
+    int err = target_open(&t, path, text);
+    if (err == 0) {
+        err = file_sync(temp, text);
+    }
+    if (err == 0 && target_name(&t, PATH_CWD, temp, may_replace) < 0) {
+        err = errno == EEXIST ? err_say(text, ERR_EXISTS, "%s is there already", path)
+                              : say_errno(text, "write", path, errno);
+    }
+    if (err == 0) {
+        if (!may_replace) {
+            (void)path_remove(PATH_CWD, temp);
+        }
+        err = target_sync(&t, text);
+    }
+    target_close(&t);
+    return err;
+}
+
+/* Locks */
 
 int lock_take(const char *path, int *ret_fd, struct err_text *text)
 {
-    int fd = open_at(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0600);
-    if (fd < 0) {
+    int fd = -1;
+    if (path_open(PATH_CWD, path, OPEN_WRITE_OR_MAKE, &fd) < 0) {
         return say_errno(text, "open the lock", path, errno);
     }
-    int r = 0;
-    do {
-        r = flock(fd, LOCK_EX | LOCK_NB);
-    } while (r != 0 && errno == EINTR);
-    if (r == 0) {
+    int err = fd_lock(fd, LOCK_EXCLUSIVE);
+    if (err == 0) {
         *ret_fd = fd;
         return 0;
     }
-    int err = errno == EWOULDBLOCK
-                  ? err_say(text, ERR_LOCKED, "%s is held by another process", path)
-                  : say_errno(text, "lock", path, errno);
+    err = err == ERR_LOCKED ? err_say(text, err, "%s is held by another process", path)
+                            : say_errno(text, "lock", path, errno);
     fd_close(&fd);
     return err;
 }
@@ -514,7 +529,7 @@ int home_dir(char *ret, size_t size)
     struct passwd entry;
     struct passwd *found = NULL;
     char strings[PATH_SIZE];
-    int errnum = getpwuid_r(geteuid(), &entry, strings, sizeof(strings), &found);
+    int errnum = getpwuid_r(process_uid(), &entry, strings, sizeof(strings), &found);
     if (errnum != 0) {
         return errnum == ERANGE ? ERR_TOO_LARGE : err_from_errno(errnum);
     }
@@ -526,10 +541,10 @@ int home_dir(char *ret, size_t size)
 
 int file_size(const char *path, int64_t *ret_bytes)
 {
-    struct stat st;
-    if (stat(path, &st) != 0) {
-        return err_from_errno(errno);
+    struct file_facts facts;
+    int err = path_look(PATH_CWD, path, true, &facts);
+    if (err == 0) {
+        *ret_bytes = facts.size;
     }
-    *ret_bytes = st.st_size;
-    return 0;
+    return err;
 }

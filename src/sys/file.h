@@ -1,5 +1,6 @@
 /*
- * Files: whole reads with a limit, durable replacement, private folders.
+ * Files: whole reads with a limit, durable replacement, private folders. Built on the calls of
+ * sys/io.h.
  */
 #ifndef SYS_FILE_H
 #define SYS_FILE_H
@@ -10,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "sys/io.h"
 
 /* Whole regular file, at most `max` bytes, added to `out`, which is unchanged on failure.
  * ERR_NOT_FOUND, ERR_DENIED, ERR_TOO_LARGE, ERR_INVALID (not a regular file). O_NOFOLLOW unless
@@ -28,6 +30,14 @@ int file_replace(const char *path, const void *bytes, size_t len, struct err_tex
 /* The same, but ERR_EXISTS when the path is taken (link, not rename). */
 int file_create(const char *path, const void *bytes, size_t len, struct err_text *text);
 
+/* The same in two steps, for a file that another library writes by its path. First an empty 0600
+ * file of a name nobody has, beside `path`: FILE_TEMP_PREFIX…, its path in `ret`. */
+int file_make_temp(const char *path, char *ret, size_t size, struct err_text *text);
+/* Then, once it is written and closed: sync `temp`, give it the name `path` (in the same file
+ * system), sync the folder. `temp` is gone on success and still the caller's on failure. ERR_EXISTS
+ * when the path is taken, unless `may_replace`. */
+int file_put(const char *temp, const char *path, bool may_replace, struct err_text *text);
+
 /* A folder of ours: made with its parents if absent (0700, durable), a real folder (no symlink as
  * last component), owned by us, no group or other bits. ERR_INSECURE names owner and mode;
  * ERR_INVALID when the path leads to something else than a folder. */
@@ -35,13 +45,13 @@ int dir_ensure_private(const char *path, struct err_text *text);
 /* The same demands on a folder that must be there (ERR_NOT_FOUND), left open. */
 int dir_open_private(const char *path, int *ret_fd, struct err_text *text);
 int dir_sync(int dir_fd);
+/* Each name in the folder, in no order, "." and ".." too, until `each` says false. Where `dir_fd`
+ * itself stands in the folder does not matter and does not change. */
+int dir_each(int dir_fd, bool (*each)(void *ctx, const char *name), void *ctx);
 
 /* An exclusive lock held by the open file: ERR_LOCKED when another process has it. The file is
  * made 0600 if absent and never removed. */
 int lock_take(const char *path, int *ret_fd, struct err_text *text);
-void fd_close(int *fd); /* sets -1; -1 is fine */
-/* All of it, or an error; goes on after EINTR. */
-int fd_write(int fd, const void *bytes, size_t len);
 
 int file_size(const char *path, int64_t *ret_bytes); /* ERR_NOT_FOUND, ERR_DENIED */
 

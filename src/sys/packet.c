@@ -4,10 +4,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/check.h"
-#include "sys/file.h"
+#include "sys/io.h"
 #include "sys/process.h"
 
 #define FDS_SEEN_MAX 8 /* what does not fit is closed by the kernel */

@@ -2,7 +2,8 @@
  * Hardening of our own process, peers, and children.
  *
  * Children are forked, not posix_spawn()ed: that cannot close everything. Between fork and exec
- * only async-signal-safe calls are made, since other threads may have held any lock.
+ * only async-signal-safe calls are made, since other threads may have held any lock; and they are
+ * made bare, not through sys/io.h, so that whatever else those functions learn stays out of it.
  */
 #include "sys/process.h"
 
@@ -18,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sys/file.h"
+#include "sys/io.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define WITH_ASAN 1
@@ -61,12 +62,17 @@ static int forbid_tracing(void)
 int process_harden(void)
 {
     const struct rlimit no_core = {0};
-    (void)umask(077);
+    (void)process_umask(077);
     if (open_standard_fds() != 0 || ignore_deadly_signals() != 0 ||
         setrlimit(RLIMIT_CORE, &no_core) != 0 || forbid_tracing() != 0) {
         return err_from_errno(errno);
     }
     return 0;
+}
+
+mode_t process_umask(mode_t mask)
+{
+    return umask(mask);
 }
 
 uid_t process_uid(void)
@@ -172,19 +178,16 @@ static pid_t fork_child(const struct child *c)
 static int read_report(int fd)
 {
     int errnum = 0;
-    ssize_t n = 0;
-    do {
-        n = read(fd, &errnum, sizeof(errnum));
-    } while (n < 0 && errno == EINTR);
+    ssize_t n = fd_read(fd, &errnum, sizeof(errnum));
     if (n == 0) {
         return 0;
     }
     return n == (ssize_t)sizeof(errnum) ? errnum : EIO;
 }
 
-static void reap(pid_t pid)
+void process_reap(pid_t pid, bool may_wait)
 {
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    while (waitpid(pid, NULL, may_wait ? 0 : WNOHANG) < 0 && errno == EINTR) {
     }
 }
 
@@ -219,7 +222,7 @@ int process_spawn(const char *path, char *const argv[], char *const envp[], int 
     }
     if (errnum != 0) {
         if (pid > 0) {
-            reap(pid);
+            process_reap(pid, true);
         }
         /* EAGAIN of fork() is a limit on processes, not a reason to poll. */
         return errnum == EAGAIN ? ERR_BUSY : err_from_errno(errnum);

@@ -17,15 +17,21 @@ int process_harden(void);
 
 uid_t process_uid(void); /* whose we are: the effective one */
 
+/* What is taken away from the mode of every file made from now on, by all threads. Returns what it
+ * was. For what another library makes by path; our own files say their mode themselves. */
+mode_t process_umask(mode_t mask);
+
 /* uid and pid of the process at the other end of a unix socket. */
 int peer_of(int fd, uid_t *ret_uid, pid_t *ret_pid);
 
 /* Start `path` with `argv`, exactly `envp`, its own session, signals as at login, `socket_fd` as
  * descriptor 3 (-1: none), nothing else inherited but 0–2 (0 and 1 from /dev/null). On return the
- * program runs. `*ret_pid_fd` (pidfd, the caller's to close) polls readable on exit; reap with
- * waitpid(). ERR_NOT_FOUND, ERR_DENIED, ERR_NOMEM, ERR_BUSY (a limit on processes). */
+ * program runs. `*ret_pid_fd` (pidfd, the caller's to close) polls readable on exit; then
+ * process_reap(). ERR_NOT_FOUND, ERR_DENIED, ERR_NOMEM, ERR_BUSY (a limit on processes). */
 int process_spawn(const char *path, char *const argv[], char *const envp[], int socket_fd,
                   pid_t *ret_pid, int *ret_pid_fd);
+/* Let go of a child that has exited. One that has not is waited for, or left alone. */
+void process_reap(pid_t pid, bool may_wait);
 
 /* Message-keeping local sockets with descriptors (SOCK_SEQPACKET, close-on-exec, non-blocking). */
 #define PACKET_MAX (160 * 1024)

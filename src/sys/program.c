@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "sys/io.h"
 #include "sys/process.h"
 
 /* The path the running program was started from. The kernel appends " (deleted)" once that name
@@ -30,12 +30,13 @@ static int running_path(char ret[PATH_MAX])
 static int look_in(const char *folder, const char *name, char *ret, size_t size)
 {
     char path[PATH_MAX];
-    struct stat st;
+    struct file_facts facts;
     int n = snprintf(path, sizeof(path), "%s/%s", folder, name);
     if (n < 0 || (size_t)n >= sizeof(path)) {
         return ERR_TOO_LARGE;
     }
-    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || access(path, X_OK) != 0) {
+    if (path_look(PATH_CWD, path, true, &facts) < 0 || facts.kind != FILE_REGULAR ||
+        access(path, X_OK) != 0) {
         return ERR_NOT_FOUND;
     }
     if ((size_t)n >= size) {
@@ -70,21 +71,21 @@ bool program_is_replaced(void)
 {
     static const char suffix[] = " (deleted)";
     char path[PATH_MAX];
-    struct stat running;
-    struct stat installed;
-    if (running_path(path) != 0 || stat("/proc/self/exe", &running) != 0) {
+    struct file_facts running;
+    struct file_facts installed;
+    if (running_path(path) != 0 || path_look(PATH_CWD, "/proc/self/exe", true, &running) < 0) {
         return false;
     }
-    if (stat(path, &installed) != 0) {
+    if (path_look(PATH_CWD, path, true, &installed) < 0) {
         size_t len = strlen(path);
         size_t cut = sizeof(suffix) - 1;
         if (len <= cut || strcmp(path + len - cut, suffix) != 0) {
             return false;
         }
         path[len - cut] = '\0';
-        if (stat(path, &installed) != 0) {
+        if (path_look(PATH_CWD, path, true, &installed) < 0) {
             return false; /* removed, and nothing in its place to change over to */
         }
     }
-    return running.st_dev != installed.st_dev || running.st_ino != installed.st_ino;
+    return running.dev != installed.dev || running.ino != installed.ino;
 }

@@ -34,9 +34,7 @@ SYSTEM = re.compile(r"(sys/(?!types\.h|queue\.h)|linux/|net|arpa/|asm/)"
 EXCEPTIONS = {
     "src/base/secret.c": "locks and hides its memory; base stands below sys",
     "src/base/paths.c": "only the size of sockaddr_un",
-    "src/api/listen.c": "makes its socket private before anybody can connect to it",
     "src/issuer/provider_url.c": "only inet_pton(), which is no system call",
-    "src/issuer/spool.c": "locks, preallocates and syncs one open file: the order is the contract",
     "src/issuer/spender/": "a program of its own, with a sandbox to set up",
     "src/cli/client.c": "a thin program without sys: the socket",
     "src/cli/start.c": "a thin program without sys: starts the daemon",
