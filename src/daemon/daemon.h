@@ -65,6 +65,7 @@ struct holding {
     bool recovering;
     struct reply answer; /* in hand from EV_ANSWER to EV_SETTLED */
     char spend_detail[REPLY_DETAIL_MAX];
+    char write_detail[REPLY_DETAIL_MAX]; /* what the last write that failed was, and why */
     struct {
         int64_t since_wall_ms;
         char detail[REPLY_DETAIL_MAX];

@@ -73,7 +73,11 @@ static void task_free(struct task *t)
 
 static void store_failed(struct daemon *d, uint64_t lineage, const char *what, int err)
 {
+    struct holding *h = holding_find(d, lineage);
     log_line(d, LOG_ERROR, "%s: the store failed: %s", what, err_name(err));
+    if (h)
+        (void)snprintf(h->write_detail, sizeof(h->write_detail), "%s: %s", what,
+                       err == ERR_FULL ? "the disk is full" : err_name(err));
     struct event ev = event_of(EV_STORE_FAILED, lineage);
     ev.err = err;
     drive(d, &ev);
@@ -457,17 +461,19 @@ static void alarm_done(struct store_job *job, int err)
     task_free(t);
 }
 
-/* What the last answer said, where that is why. */
+/* What a person should know beside the alarm's name. */
 static const char *cause_of_alarm(const struct holding *h, enum alarm alarm)
 {
     switch (alarm) {
     case ALARM_DOUBT:
     case ALARM_DEAD:
-    case ALARM_SUBJECT:
     case ALARM_UNREACHABLE:
         return h->spend_detail;
-    case ALARM_EXPIRING:
+    case ALARM_SUBJECT:
+        return "the server named another subject than before";
     case ALARM_STORE:
+        return h->write_detail;
+    case ALARM_EXPIRING:
     case ALARM_RESTORED:
     case ALARM_COUNT:
         break;
