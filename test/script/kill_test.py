@@ -149,6 +149,34 @@ def test_a_spend_outlives_the_daemon():
         assert_never_twice(lab, family)
 
 
+def test_a_spend_outlives_every_daemon_that_waits_for_it():
+    with World() as world:
+        lab, family = one_login(world, access_life="10m")
+        lab.script("token", delay_after_ms=2000)
+        reach(lab, "decided", lambda: Renewal(world, "work"))
+        for _ in range(4):
+            world.kill_daemon()
+            assert works(world, lab)
+            assert profile(world)["state"] == "spending"
+        assert becomes(world, "live")["generation"] == 2
+        assert_in_step(world, lab, family)
+        assert_never_twice(lab, family)
+
+
+def test_a_spender_that_outlived_the_daemon_is_killed_as_well():
+    with World() as world:
+        lab, family = one_login(world, keys={"reuse_grace": "20s"}, access_life="10m", grace="20s")
+        lab.script("token", delay_after_ms=5000)
+        reach(lab, "decided", lambda: Renewal(world, "work"))
+        world.kill_daemon()
+        assert works(world, lab) and profile(world)["state"] == "spending"
+        kill_spenders()
+        assert_in_doubt(world)
+        assert becomes(world, "live")["alarms"] == []
+        assert lab.family(family)["graced"] == 1
+        assert_in_step(world, lab, family)
+
+
 def test_told_to_stop_in_mid_spend_the_daemon_finishes_first():
     with World() as world:
         lab, family = one_login(world, access_life="10m")

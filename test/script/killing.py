@@ -298,9 +298,18 @@ class Story:
             state = self.lab.family(family)
             assert state["alive"] and state["reuses"] == 0 and state["graced"] == 0, state
             assert state["spends"] == state["generation"] - 1, state
+        counts = self.count()
+        assert counts["lost"] == counts["presented twice"] == 0, counts
+        return counts["spent"]
+
+    def count(self):
+        """What became of the refresh tokens, from the lab's log and what credwarden holds."""
         presented = [line["presented"] for line in self.lab.log(endpoint="token")]
-        assert len(presented) == len(set(presented)), "a refresh token was presented twice"
-        return len(presented)
+        profiles = self.current()
+        lost = [name for name, family in self.families.items()
+                if profiles[name]["generation"] != self.lab.family(family)["generation"]]
+        return {"spent": len(presented), "lost": len(lost),
+                "presented twice": len(presented) - len(set(presented))}
 
     def tell(self, out=print):
         out(f"# {self.kills} kills met {sum(self.places.values())} spends:")
