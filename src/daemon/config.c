@@ -132,8 +132,10 @@ static int unknown_key(struct reading *r, const char *name)
 static int on_key(void *ctx, const char *section, const char *name, const char *value)
 {
     struct reading *r = ctx;
+    if (section[0] == '\0')
+        return complain(r, "a key before the section [daemon]: ", name);
     if (strcmp(section, "daemon") != 0)
-        return complain(r, "expected the section [daemon], found ", section);
+        return complain(r, "this belongs to no section but [daemon], and stands in ", section);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         if (strcmp(name, keys[i].doc.key) != 0)
             continue;
@@ -152,6 +154,20 @@ static int on_key(void *ctx, const char *section, const char *name, const char *
     return unknown_key(r, name);
 }
 
+/* UTF-8 without a NUL, or the first line that is not. */
+static int check_text(const char *path, const struct buf *bytes, struct err_text *text)
+{
+    const char *at = buf_text(bytes), *end = at + bytes->len;
+    for (int line = 1; at < end; line++) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        size_t len = (size_t)((stop ? stop : end) - at);
+        if (!str_is_utf8(at, len) || memchr(at, '\0', len))
+            return err_say(text, ERR_INVALID, "%s:%d: not UTF-8 text", path, line);
+        at += len + 1;
+    }
+    return 0;
+}
+
 int config_read(const char *path, struct config *ret, struct err_text *text)
 {
     struct reading r = {.path = path, .text = text};
@@ -166,10 +182,9 @@ int config_read(const char *path, struct config *ret, struct err_text *text)
     }
     if (err < 0)
         goto out;
-    if (!str_is_utf8(bytes.bytes, bytes.len) || strlen(buf_text(&bytes)) != bytes.len) {
-        err = err_say(text, ERR_INVALID, "%s: not UTF-8 text", path);
+    err = check_text(path, &bytes, text);
+    if (err < 0)
         goto out;
-    }
     r.at = buf_text(&bytes);
     int line = ini_parse_stream(next_line, &r, on_key, &r);
     if (r.err < 0)
