@@ -133,8 +133,9 @@ static int set_text(const struct field *f, json_t *value, char *ret, struct err_
 
         while (strncmp(rest, word, len) != 0 || (rest[len] != ' ' && rest[len] != '\0')) {
             rest = strchr(rest, ' ');
-            if (rest++ == NULL)
+            if (rest == NULL)
                 return err_say(text, ERR_INVALID, "%s: wants one of: %s", f->key, f->choices);
+            rest++;
         }
     }
     return str_copy(ret, QUIRK_TEXT_SIZE, word);
