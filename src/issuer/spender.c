@@ -23,8 +23,6 @@
 #define PROGRAM_PATH_MAX 4096
 #define PACKETS_A_TURN   64 /* so that a chattering child cannot keep the loop to itself */
 
-extern char **environ; /* POSIX leaves it to the program to declare it */
-
 struct child {
     struct spender *owner; /* NULL once the owner is gone */
     struct child *next;
@@ -327,16 +325,17 @@ static bool is_passed_on(const char *variable)
 /* Points into our own environment; only the array is the caller's. NULL: no memory. */
 static char **environment_for_child(void)
 {
+    char *const *ours = process_environment();
     size_t n = 0;
-    while (environ != NULL && environ[n] != NULL)
+    while (ours[n] != NULL)
         n++;
     char **list = calloc(n + 1, sizeof(*list));
     if (list == NULL)
         return NULL;
     size_t kept = 0;
     for (size_t i = 0; i < n; i++)
-        if (is_passed_on(environ[i]))
-            list[kept++] = environ[i];
+        if (is_passed_on(ours[i]))
+            list[kept++] = ours[i];
     return list;
 }
 

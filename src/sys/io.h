@@ -18,7 +18,7 @@
 
 #include "base/err.h"
 
-#define PATH_CWD (-100) /* the working folder: AT_FDCWD */
+enum { PATH_CWD = -100 }; /* the working folder: AT_FDCWD */
 
 enum open_how {
     OPEN_READ,

@@ -80,6 +80,12 @@ uid_t process_uid(void)
     return geteuid();
 }
 
+char *const *process_environment(void)
+{
+    static char *const none[] = {NULL};
+    return environ != NULL ? environ : none; /* clearenv() leaves NULL */
+}
+
 int peer_of(int fd, uid_t *ret_uid, pid_t *ret_pid)
 {
     struct ucred peer;

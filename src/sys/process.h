@@ -24,6 +24,9 @@ mode_t process_umask(mode_t mask);
 /* uid and pid of the process at the other end of a unix socket. */
 int peer_of(int fd, uid_t *ret_uid, pid_t *ret_pid);
 
+/* "NAME=value" each, and a NULL at the end: as it is now, not a copy. */
+char *const *process_environment(void);
+
 /* Start `path` with `argv`, exactly `envp`, its own session, signals as at login, `socket_fd` as
  * descriptor 3 (-1: none), nothing else inherited but 0–2 (0 and 1 from /dev/null). On return the
  * program runs. `*ret_pid_fd` (pidfd, the caller's to close) polls readable on exit; then

@@ -410,6 +410,100 @@ static void a_reader_never_sees_a_mixture(void **state)
     assert_int_equal(status, 0);
 }
 
+/* What a library does that is only told a path. */
+static void fill_temp(const char *temp, const char *bytes)
+{
+    assert_int_equal(mode_of(temp), 0600);
+    int fd = open(temp, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, strlen(bytes)), strlen(bytes));
+    assert_int_equal(close(fd), 0);
+}
+
+static void a_file_of_another_library_gets_its_name_when_it_is_whole(void **state)
+{
+    struct place *p = *state;
+    struct err_text text;
+    char temp[256];
+    char other[256];
+    assert_int_equal(file_make_temp(in(p, "f"), temp, sizeof(temp), &text), 0);
+    assert_int_equal(file_make_temp(in(p, "f"), other, sizeof(other), &text), 0);
+    assert_string_not_equal(temp, other);
+    assert_int_equal(strncmp(temp, in(p, FILE_TEMP_PREFIX), strlen(in(p, FILE_TEMP_PREFIX))), 0);
+    fill_temp(temp, "first");
+    fill_temp(other, "second");
+    assert_int_equal(file_put(temp, in(p, "f"), false, &text), 0);
+    assert_holds(in(p, "f"), "first");
+    assert_int_equal(access(temp, F_OK), -1);
+
+    assert_int_equal(file_put(other, in(p, "f"), false, &text), ERR_EXISTS);
+    assert_non_null(strstr(text.text, in(p, "f")));
+    assert_holds(in(p, "f"), "first");
+    assert_holds(other, "second"); /* still the caller's */
+    assert_int_equal(file_put(other, in(p, "f"), true, &text), 0);
+    assert_holds(in(p, "f"), "second");
+    assert_int_equal(count_entries(p->dir), 1);
+}
+
+static void a_name_that_cannot_be_given_leaves_nothing(void **state)
+{
+    struct place *p = *state;
+    struct err_text text;
+    char temp[256];
+    char small[16];
+    assert_int_equal(file_make_temp(in(p, "no/f"), temp, sizeof(temp), &text), ERR_NOT_FOUND);
+    assert_int_equal(file_make_temp(in(p, "f/"), temp, sizeof(temp), &text), ERR_INVALID);
+    assert_int_equal(file_make_temp(in(p, "f"), small, sizeof(small), &text), ERR_TOO_LARGE);
+    assert_int_equal(count_entries(p->dir), 0);
+    assert_int_equal(file_put(in(p, "absent"), in(p, "f"), true, &text), ERR_NOT_FOUND);
+    make_file(in(p, "f"), "old", 3, 0600);
+    assert_int_equal(symlink("f", in(p, "link")), 0);
+    assert_int_equal(file_put(in(p, "link"), in(p, "g"), true, &text), ERR_INVALID);
+    assert_int_equal(mkdir(in(p, "folder"), 0700), 0);
+    assert_true(file_put(in(p, "f"), in(p, "folder"), true, &text) < 0);
+    assert_holds(in(p, "f"), "old");
+    assert_int_equal(rmdir(in(p, "folder")), 0);
+    assert_int_equal(count_entries(p->dir), 2);
+}
+
+struct seen {
+    int n;
+    int max;
+    bool wanted;
+};
+
+static bool see(void *ctx, const char *name)
+{
+    struct seen *s = ctx;
+    s->wanted = s->wanted || strcmp(name, "wanted") == 0;
+    return ++s->n < s->max;
+}
+
+static void a_folder_is_listed_from_its_beginning_each_time(void **state)
+{
+    struct place *p = *state;
+    int fd = -1;
+    struct seen first = {.max = 100};
+    struct seen again = {.max = 100};
+    struct seen two = {.max = 2};
+    make_file(in(p, "wanted"), "", 0, 0600);
+    make_file(in(p, "other"), "", 0, 0600);
+    assert_int_equal(dir_open_private(p->dir, &fd, NULL), 0);
+    assert_int_equal(dir_each(fd, see, &first), 0);
+    assert_int_equal(dir_each(fd, see, &again), 0);
+    assert_true(first.wanted && again.wanted);
+    assert_int_equal(first.n, 4); /* with "." and ".." */
+    assert_int_equal(again.n, 4);
+    assert_int_equal(dir_each(fd, see, &two), 0);
+    assert_int_equal(two.n, 2);
+    fd_close(&fd);
+    assert_int_equal(dir_each(-1, see, &two), ERR_IO);
+    fd = open(in(p, "wanted"), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(dir_each(fd, see, &two), ERR_NOT_FOUND);
+    fd_close(&fd);
+    assert_int_equal(two.n, 2);
+}
+
 static void a_folder_is_made_with_its_parents(void **state)
 {
     struct place *p = *state;
@@ -601,6 +695,9 @@ int main(void)
         TEST(no_room_keeps_the_old_file),
         TEST(making_does_not_replace),
         TEST(a_reader_never_sees_a_mixture),
+        TEST(a_file_of_another_library_gets_its_name_when_it_is_whole),
+        TEST(a_name_that_cannot_be_given_leaves_nothing),
+        TEST(a_folder_is_listed_from_its_beginning_each_time),
         TEST(a_folder_is_made_with_its_parents),
         TEST(an_open_or_foreign_folder_is_refused),
         TEST(only_a_real_folder_will_do),

@@ -163,6 +163,46 @@ static void a_child_gets_what_it_is_given_and_nothing_else(void **state)
     fd_close(&fds[1]);
 }
 
+static void a_child_is_let_go_when_it_has_ended_and_not_before(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        for (;;) {
+            (void)pause();
+        }
+    }
+    process_reap(pid, false);
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0); /* still ours, and running */
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    process_reap(pid, true);
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), -1);
+    assert_int_equal(errno, ECHILD);
+    process_reap(pid, true); /* nobody to wait for */
+}
+
+static void an_environment_always_has_an_end(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (setenv("CREDWARDEN_TEST", "1", 1) != 0) {
+            _exit(1);
+        }
+        char *const *e = process_environment();
+        while (*e != NULL && strcmp(*e, "CREDWARDEN_TEST=1") != 0) {
+            e++;
+        }
+        bool was_there = *e != NULL;
+        _exit(was_there && clearenv() == 0 && process_environment()[0] == NULL ? 0 : 2);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void without_a_socket_three_stays_shut(void **state)
 {
     (void)state;
@@ -499,6 +539,8 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_child_gets_what_it_is_given_and_nothing_else),
+        cmocka_unit_test(a_child_is_let_go_when_it_has_ended_and_not_before),
+        cmocka_unit_test(an_environment_always_has_an_end),
         cmocka_unit_test(without_a_socket_three_stays_shut),
         cmocka_unit_test(a_program_that_cannot_run_is_an_error_not_an_exit),
         cmocka_unit_test(packets_keep_their_edges),
