@@ -122,6 +122,23 @@ static int on_alarm(void *ctx, const struct alarm_row *row)
     return 0;
 }
 
+static int on_ledger(void *ctx, const struct ledger_row *row)
+{
+    struct holding *h = ctx;
+    if (row->is_spend && !row->is_open)
+        (void)str_copy(h->spend_detail, sizeof(h->spend_detail), row->detail);
+    return 0;
+}
+
+/* What the last answer said: callers are told why a login is over, also after a restart. */
+static int load_details(struct daemon *d, struct store *s)
+{
+    int err = 0;
+    for (struct holding *h = d->holdings; h && err == 0; h = h->next)
+        err = store_each_ledger(s, h->lineage, 2, on_ledger, h);
+    return err;
+}
+
 /* A new pair for a profile that exists must be its subject's. */
 static void expect_subjects(struct load *ld)
 {
@@ -151,6 +168,8 @@ int recover_load(struct daemon *d, struct store *s, struct err_text *text)
         err = store_each_profile(s, on_profile, &ld);
     if (err == 0)
         err = store_each_alarm(s, false, on_alarm, &ld);
+    if (err == 0)
+        err = load_details(d, s);
     if (err == 0) {
         expect_subjects(&ld);
         d->limits = (struct warden_limits){
