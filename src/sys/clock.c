@@ -62,7 +62,8 @@ enum { DEADLINE, CLOCK_SET, TIMERS };
 struct wake {
     uv_poll_t polls[TIMERS];
     int fds[TIMERS];
-    int n_open; /* polls the loop knows */
+    int n_open;       /* polls the loop knows */
+    int64_t armed_ms; /* what the deadline is set to; TIME_NEVER: to nothing */
     wake_cb cb;
     void *ctx;
 };
@@ -88,6 +89,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
             w->cb(w->ctx);
         }
     } else if (fd_read(w->fds[DEADLINE], &fired, sizeof(fired)) == (ssize_t)sizeof(fired)) {
+        w->armed_ms = TIME_NEVER;
         w->cb(w->ctx);
     }
     /* w may be gone now: the callback is free to end it. */
@@ -117,6 +119,7 @@ int wake_init(uv_loop_t *loop, wake_cb cb, void *ctx, struct wake **ret)
         return ERR_NOMEM;
     }
     int err = 0;
+    w->armed_ms = TIME_NEVER;
     w->cb = cb;
     w->ctx = ctx;
     for (int i = 0; i < TIMERS; i++) {
@@ -144,7 +147,11 @@ int wake_init(uv_loop_t *loop, wake_cb cb, void *ctx, struct wake **ret)
 
 void wake_at(struct wake *w, int64_t boot_ms)
 {
-    struct itimerspec at = {0}; /* all zero disarms */
+    struct itimerspec at = {0};   /* all zero disarms */
+    if (boot_ms == w->armed_ms) { /* asked after every event: most change nothing */
+        return;
+    }
+    w->armed_ms = boot_ms;
     if (boot_ms != TIME_NEVER) {
         int64_t ms = boot_ms > 0 ? boot_ms : 0;
         at.it_value.tv_sec = ms / 1000;
