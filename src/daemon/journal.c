@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sys/io.h"
+
 static const char *const level_names[LOG_LEVEL_COUNT] = {"error", "warning", "info", "debug"};
 
 int log_open(struct daemon *d, struct err_text *text)
@@ -36,10 +38,8 @@ static void turn_over(struct daemon *d)
         return;
     (void)snprintf(old, sizeof(old), "%s.old", d->log_path);
     log_close(d);
-    if (rename(d->log_path, old) == 0)
-        (void)log_open(d, NULL);
-    else
-        (void)log_open(d, NULL); /* goes on in the same file: a log too long beats no log */
+    (void)path_rename(PATH_CWD, d->log_path, PATH_CWD, old); /* a log too long beats no log */
+    (void)log_open(d, NULL);
 }
 
 static void write_line(struct daemon *d, enum log_level level, const char *text)
