@@ -54,14 +54,19 @@ static void tell_spend(struct text *t, const json_t *entry)
 
 static void tell_pair(struct text *t, const json_t *entry)
 {
-    const char *origin = member_text(entry, "origin"), *parent;
+    const char *origin = member_text(entry, "origin");
+    const char *parent = member_text(entry, "parent_fingerprint");
     text_put(t, "pair ");
-    text_clean(t, origin);
-    parent = member_text(entry, "parent_fingerprint");
-    if (is_said(parent)) {
-        in_marks(t, ", obtained with ", parent, "");
+    if (is_said(parent)) { /* "spent" would be said of the pair before */
+        in_marks(t, "obtained with ", parent, "");
+        in_marks(t, " by ", member_text(entry, "source"), "");
+        text_put(t, origin != NULL && strcmp(origin, "recovered") == 0
+                        ? ", recovered after a restart"
+                        : "");
+    } else {
+        text_clean(t, origin);
+        in_marks(t, " from ", member_text(entry, "source"), "");
     }
-    in_marks(t, " from ", member_text(entry, "source"), "");
     in_marks(t, " (", member_text(entry, "detail"), ")");
     if (member_text(entry, "expires_at") != NULL) {
         text_put(t, ", lasts until ");

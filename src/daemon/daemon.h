@@ -50,6 +50,7 @@ struct holding {
     char wanted_profile[NAME_MAX_LEN + 1]; /* UNPROVEN: the name that shall point here */
     char renaming_to[NAME_MAX_LEN + 1];    /* on its way to disk; "" none */
     enum policy wanted_policy;
+    bool was_adopted; /* some time or other */
     int64_t created_wall_ms;
     struct provider provider;        /* pinned */
     char subject[STORE_SUBJECT_MAX]; /* "" not known */

@@ -376,6 +376,7 @@ static void adopt_done(struct store_job *job, int err)
         task_free(t);
         return;
     }
+    h->was_adopted = true;
     (void)str_copy(h->subject, sizeof(h->subject), t->text);
     (void)str_copy(h->label, sizeof(h->label), t->label);
     if (t->profile[0]) {
@@ -439,9 +440,10 @@ static void perform_retire(struct daemon *d, struct holding *h)
     struct task *t = task_new(d, h, retire_run, retire_done);
     if (t)
         (void)str_copy(t->detail, sizeof(t->detail),
-                       h->profile[0]          ? "removed"
-                       : h->wanted_profile[0] ? "never adopted"
-                                              : "replaced by a new login");
+                       h->profile[0]    ? "removed"
+                       : h->was_adopted ? "replaced by a new login"
+                                        : "never adopted");
+    h->wanted_profile[0] = '\0'; /* who was refused may try again at once */
     (void)submit(d, h, t, "retirement");
 }
 

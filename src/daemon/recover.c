@@ -29,6 +29,7 @@ static int fill_holding(struct load *ld, struct holding *h, const struct lineage
     h->intent = row->intent;
     h->intent_same_boot = strcmp(row->intent_boot_id, ld->d->boot_id) == 0;
     h->wanted_policy = row->wanted_policy;
+    h->was_adopted = row->wanted_profile[0] == '\0';
     (void)str_copy(h->wanted_profile, sizeof(h->wanted_profile), row->wanted_profile);
     (void)str_copy(h->subject, sizeof(h->subject), row->subject_text);
     (void)str_copy(h->label, sizeof(h->label), row->label);

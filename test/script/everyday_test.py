@@ -235,7 +235,7 @@ def test_history_tells_who_obtained_and_who_spent():
         assert history["verdict"] is None
         lines = world.cw("history", "work").stdout.splitlines()
         assert len(lines) == 4 and "spent → granted" in lines[2] and "took " in lines[2], lines
-        assert "obtained with " + first["refresh_fingerprint"] in lines[3], lines
+        assert f"pair obtained with {first['refresh_fingerprint']} by credwarden" in lines[3], lines
 
 
 def test_who_killed_this_token():

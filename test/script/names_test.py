@@ -268,6 +268,18 @@ def test_another_subjects_login_that_was_spent_is_kept_and_can_be_claimed():
         assert lab.family("f2")["spends"] == 1 and lab.family("f2")["alive"]
 
 
+def test_who_was_refused_may_try_again_at_once():
+    with World() as world:
+        lab = new_world(world)
+        for _ in range(5):
+            pair = lab.login("alice")
+            lab.revoke(pair["family"])
+            assert code_of(add(world, "work", pair)) == "pair-rejected"
+            pair = lab.login("alice")
+            assert code_of(add(world, "work", pair)) == "done"
+            assert code_of(add(world, "work", lab.login("bob"))) == "subject-differs"
+
+
 def test_no_more_profiles_than_the_configuration_allows():
     with World() as world:
         world.write_config(profiles_max=2)

@@ -294,7 +294,7 @@ static void history_is_a_story(void **state)
         "until 2026-11-21 07:24:01Z\n"
         "2026-11-20 23:24:01Z  gen 1  1111111111  spent \xe2\x86\x92 granted (200) by "
         "credwardend [due], took 112ms\n"
-        "2026-11-20 23:24:01Z  gen 2  2222222222  pair spent, obtained with 1111111111, lasts "
+        "2026-11-20 23:24:01Z  gen 2  2222222222  pair obtained with 1111111111, lasts "
         "until 2026-11-21 07:24:01Z\n"
         "2026-11-20 23:25:00Z  gen 2  2222222222  spent \xe2\x86\x92 in doubt by credwardend [renew], took 30s\n"
         "2026-11-20 23:26:00Z  gen 2  2222222222  presented once more \xe2\x86\x92 refused (400 "
