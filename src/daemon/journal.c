@@ -15,11 +15,12 @@ static const char *const level_names[LOG_LEVEL_COUNT] = {"error", "warning", "in
 
 int log_open(struct daemon *d, struct err_text *text)
 {
-    d->log = d->foreground ? stderr : fopen(d->log_path, "ae");
-    if (!d->log)
+    FILE *log = d->foreground ? stderr : fopen(d->log_path, "ae");
+    if (!log)
         return err_say(text, err_from_errno(errno), "%s: cannot open the log: %s", d->log_path,
                        strerror(errno));
-    d->log_size = d->foreground ? 0 : ftell(d->log);
+    d->log_size = d->foreground ? 0 : ftell(log);
+    d->log = log;
     return 0;
 }
 
@@ -118,6 +119,7 @@ static void entry_done(struct store_job *job, int err)
 void journal(struct daemon *d, const struct holding *h, const char *kind, const char *fmt, ...)
 {
     struct entry *e = calloc(1, sizeof(*e));
+    char detail[2 * STORE_DETAIL_MAX];
     va_list args;
     if (!e)
         return;
@@ -130,8 +132,9 @@ void journal(struct daemon *d, const struct holding *h, const char *kind, const 
     (void)str_copy(e->row.profile, sizeof(e->row.profile), name);
     (void)str_copy(e->row.kind, sizeof(e->row.kind), kind);
     va_start(args, fmt);
-    (void)vsnprintf(e->row.detail, sizeof(e->row.detail), fmt, args);
+    (void)vsnprintf(detail, sizeof(detail), fmt, args);
     va_end(args);
+    str_cut(e->row.detail, sizeof(e->row.detail), detail);
     log_line(d, LOG_INFO, "%s%s%s: %s", name, name[0] ? " " : "", kind, e->row.detail);
     if (!d->store || store_queue_submit(d->store, &e->job) < 0)
         free(e);
