@@ -80,6 +80,19 @@ bool str_is_utf8(const void *bytes, size_t len)
     return true;
 }
 
+void str_cut(char *dst, size_t size, const char *src)
+{
+    size_t len = strnlen(src, size);
+    if (len == size) {
+        len--;
+        while (len > 0 && ((unsigned char)src[len] & 0xc0) == 0x80) {
+            len--;
+        }
+    }
+    memcpy(dst, src, len);
+    dst[len] = '\0';
+}
+
 bool str_is_blank(const char *text)
 {
     return text[strspn(text, " \t\r\n\f\v")] == '\0';

@@ -11,6 +11,9 @@
 /* Copy with a bound. ERR_TOO_LARGE leaves dst as "". */
 int str_copy(char *dst, size_t size, const char *src);
 
+/* Copy what fits of a UTF-8 text, cut between two characters. */
+void str_cut(char *dst, size_t size, const char *src);
+
 bool str_is_utf8(const void *bytes, size_t len); /* strict: no overlong, surrogate, > U+10FFFF */
 bool str_is_blank(const char *text);
 

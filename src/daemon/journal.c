@@ -19,6 +19,7 @@ int log_open(struct daemon *d, struct err_text *text)
     if (!log)
         return err_say(text, err_from_errno(errno), "%s: cannot open the log: %s", d->log_path,
                        strerror(errno));
+    log_close(d);
     d->log_size = d->foreground ? 0 : ftell(log);
     d->log = log;
     return 0;
@@ -38,7 +39,6 @@ static void turn_over(struct daemon *d)
     if (d->foreground || d->log_size < LOG_FILE_MAX)
         return;
     (void)snprintf(old, sizeof(old), "%s.old", d->log_path);
-    log_close(d);
     (void)path_rename(PATH_CWD, d->log_path, PATH_CWD, old); /* a log too long beats no log */
     (void)log_open(d, NULL);
 }

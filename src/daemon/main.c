@@ -236,7 +236,7 @@ int daemon_reload(struct daemon *d, struct err_text *text)
     struct config read;
     int err = config_read(d->config_path, &read, text);
     if (err < 0) {
-        journal(d, NULL, "reload-refused", "%.240s", text->text);
+        journal(d, NULL, "reload-refused", "%s", text->text);
         return err;
     }
     d->config = read;

@@ -376,7 +376,7 @@ static bool read_query(struct add *a, struct api_call *call)
     struct view v;
 
     (void)str_copy(a->name, sizeof(a->name), api_name(call));
-    (void)snprintf(a->source, sizeof(a->source), "%.250s", source ? source : "stdin");
+    str_cut(a->source, sizeof(a->source), source ? source : "stdin");
     a->h->wanted_policy = POLICY_COUNT; /* not said yet */
     if (!provider) {
         api_problem(call, "usage", 0, "provider: which provider is this login from?");

@@ -460,7 +460,7 @@ static void backup_done(struct store_job *job, int err)
     struct order *o = (struct order *)job;
     struct api_call *call = order_call(o);
     if (err == 0)
-        journal(o->d, NULL, "backup", "%.200s", o->path);
+        journal(o->d, NULL, "backup", "%s", o->path);
     if (call && err == 0)
         api_reply(call, 200,
                   json_pack("{s:s, s:I}", "path", o->path, "bytes", (json_int_t)o->bytes));

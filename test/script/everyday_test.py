@@ -141,6 +141,23 @@ def test_standard_input_and_files():
         assert lab.use(world.cw("token", "work").stdout.strip()).json["sub"] == "alice"
 
 
+def test_a_long_path_is_cut_between_two_characters():
+    """Half a character at the end of a text would make the JSON around it unreadable for good."""
+    with World() as world:
+        lab = new_world(world, access_life="5m")
+        for shift in range(2):
+            folder = world.home / ("x" * shift + "é" * 90) / ("é" * 100)
+            folder.mkdir(parents=True)
+            path = folder / "login.json"
+            path.write_text(json.dumps(lab.login("alice")))
+            world.cw("add", f"work{shift}", "--provider", "lab", "--from", path)
+            [lineage] = world.cw("history", f"work{shift}", "--json").json["lineages"]
+            assert str(path).startswith(lineage["entries"][0]["source"])
+            world.cw("backup", folder / "copy.db")
+        events = [json.loads(line) for line in world.cw("events", "--json").stdout.splitlines()]
+        assert [event["kind"] for event in events] == ["started"] + ["added", "backup"] * 2
+
+
 def test_token_waits_for_the_life_that_was_asked_for():
     with World() as world:
         lab = new_world(world, access_life="20s")

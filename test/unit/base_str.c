@@ -215,11 +215,28 @@ static void only_near_words_are_meant(void **state)
     assert_null(str_nearest("add", words, 0));
 }
 
+static void a_cut_is_between_two_characters(void **state)
+{
+    (void)state;
+    char out[6];
+    str_cut(out, sizeof(out), "abcde");
+    assert_string_equal(out, "abcde");
+    str_cut(out, sizeof(out), "abcdef");
+    assert_string_equal(out, "abcde");
+    str_cut(out, sizeof(out), "abcd\xc3\xa9");
+    assert_string_equal(out, "abcd");
+    str_cut(out, sizeof(out), "ab\xf0\x9f\x94\x91");
+    assert_string_equal(out, "ab");
+    str_cut(out, 1, "\xc3\xa9");
+    assert_string_equal(out, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_copy_fits_or_is_empty),
         cmocka_unit_test(utf8_is_strict),
+        cmocka_unit_test(a_cut_is_between_two_characters),
         cmocka_unit_test(blank_is_white_space_alone),
         cmocka_unit_test(numbers_are_whole_and_within),
         cmocka_unit_test(switches_have_words),
