@@ -24,13 +24,13 @@
 #include "base/err.h"
 #include "base/secret.h"
 
-#define API_CONNECTIONS_MAX 512
+#define API_CONNECTIONS_MAX 512 /* when full, the longest idle, else half-sent, makes room */
 #define API_HEAD_MAX        (16 * 1024)
 #define API_BODY_MAX        (1024 * 1024 - 1) /* what one piece of secret memory holds */
 #define API_BODIES_MAX      (8 * 1024 * 1024) /* of all bodies together; beyond it: "busy" */
 #define API_ANSWER_MAX      (16 * 1024 * 1024)
 #define API_HEAD_TIME_MS    5000  /* from the first byte of a request to its last; then 408 */
-#define API_IDLE_TIME_MS    30000 /* between requests; the longest idle goes first when full */
+#define API_IDLE_TIME_MS    30000 /* between requests */
 #define API_WRITE_TIME_MS   10000 /* a peer that does not read is dropped */
 #define API_STREAMS_MAX     32
 #define API_STREAM_BACKLOG  (4 * 1024 * 1024) /* unread events; a stream beyond it is dropped */

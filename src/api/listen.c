@@ -89,20 +89,46 @@ static bool peer_is_ours(const struct conn *c)
            uid == c->api->tuning.uid;
 }
 
-/* The connection that has been idle longest makes room. */
-static bool make_room(struct api *a)
+/* When all places are taken: who is answered or has asked nothing goes first, then who is half-way
+ * through a request (whoever sends at all is through in milliseconds). Who waits for an answer
+ * stays. */
+enum { GOES_FIRST, GOES_NEXT, STAYS };
+
+static int patience_with(const struct conn *c)
 {
-    struct conn *oldest = NULL;
+    switch (c->state) {
+    case CONN_LINGER:
+        return GOES_FIRST;
+    case CONN_HEAD:
+        return c->in.len == 0 ? GOES_FIRST : GOES_NEXT;
+    case CONN_BODY:
+        return GOES_NEXT;
+    case CONN_CALL:
+    case CONN_STREAM:
+    case CONN_ANSWER:
+    case CONN_CLOSED:
+        break;
+    }
+    return STAYS;
+}
+
+/* Of those that go, the one whose state has lasted longest makes room for `newcomer`. */
+static bool make_room(struct api *a, const struct conn *newcomer)
+{
+    struct conn *goes = NULL;
+    int patience = STAYS;
     for (struct conn *c = a->conns; c != NULL; c = c->next) {
-        bool idle = c->state == CONN_HEAD && c->in.len == 0;
-        if (idle && (oldest == NULL || c->since_ms <= oldest->since_ms)) {
-            oldest = c;
+        int his = c == newcomer ? STAYS : patience_with(c);
+        bool longer = goes != NULL && his == patience && c->since_ms <= goes->since_ms;
+        if (his < patience || (his < STAYS && longer)) {
+            goes = c;
+            patience = his;
         }
     }
-    if (oldest != NULL) {
-        conn_drop(oldest);
+    if (goes != NULL) {
+        conn_drop(goes);
     }
-    return oldest != NULL;
+    return goes != NULL;
 }
 
 static void on_connection(uv_stream_t *server, int status)
@@ -111,7 +137,6 @@ static void on_connection(uv_stream_t *server, int status)
     if (status < 0) {
         return;
     }
-    bool room = a->n_conns < a->tuning.connections_max || make_room(a);
     struct conn *c = conn_new(a);
     CHECK(c != NULL); /* libuv would never ask again: better to start afresh than to be deaf */
     if (uv_accept(server, (uv_stream_t *)&c->pipe) < 0) {
@@ -120,7 +145,7 @@ static void on_connection(uv_stream_t *server, int status)
         turn_away(c, &(struct problem){.code = "peer-refused",
                                        .status = 403,
                                        .detail = "This socket serves another user."});
-    } else if (!room) {
+    } else if (a->n_conns > a->tuning.connections_max && !make_room(a, c)) {
         turn_away(c, &(struct problem){.code = "busy",
                                        .retry_after_ms = 1000,
                                        .detail = "Too many connections are open."});

@@ -104,6 +104,8 @@ static bool find_route(struct conn *c, const struct http_head *head, struct http
         (void)snprintf(detail, sizeof(detail), "%.*s is not possible here, only %s.",
                        (int)(head->method.len < 20 ? head->method.len : 20), head->method.at,
                        allow);
+        /* After a HEAD, a client takes the body of this for the next answer. */
+        c->keep_alive = c->keep_alive && !http_text_is(head->method, "HEAD");
         answer_problem(
             c, &(struct problem){.code = "method-not-allowed", .allow = allow, .detail = detail});
     }

@@ -176,8 +176,8 @@ class UnixConnection(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)  # with a time-out, a full queue would be an error at once
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 def ask(connection, method, target, body=None, headers=None):
@@ -510,8 +510,8 @@ class World:
     def raw_socket(self, timeout=30):
         """For requests that http.client would not send."""
         peer = socket.socket(socket.AF_UNIX)
-        peer.settimeout(timeout)
         peer.connect(str(self.socket))
+        peer.settimeout(timeout)
         return peer
 
 

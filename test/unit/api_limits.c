@@ -141,6 +141,37 @@ static void the_longest_idle_makes_room(void **state)
     world_free(w);
 }
 
+/* Stalled ones cannot keep a newcomer out, and are sent away before anybody who waits. */
+static void the_longest_half_sent_makes_room(void **state)
+{
+    (void)state;
+    struct api_tuning t = tuning_default();
+    t.connections_max = 3;
+    struct world *w = world_tuned(&t);
+    struct peer busy = peer_new(w), old = peer_new(w), young = peer_new(w);
+    peer_send(w, &busy, POST("/v1/profiles/a/renew"));
+    WAIT_UNTIL(w, w->n_open == 1);
+    peer_send(w, &old, "POST /v1/profiles/a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{");
+    world_turn_for(w, 20);
+    peer_send(w, &young, "GET /v1/ver");
+    world_turn_for(w, 20);
+    struct peer next[2];
+    assert_begins(ask_once(w, &next[0], GET("/v1/version")), "HTTP/1.1 200");
+    peer_wait_end(w, &old);
+    assert_false(peer_has_ended(&young));
+    assert_begins(ask_once(w, &next[1], GET("/v1/version")), "HTTP/1.1 200");
+    peer_wait_end(w, &next[0]); /* an idle one goes before a half-sent one */
+    assert_false(peer_has_ended(&young));
+    assert_int_equal(w->n_open, 1);
+    peer_free(&busy);
+    peer_free(&old);
+    peer_free(&young);
+    peer_free(&next[0]);
+    peer_free(&next[1]);
+    WAIT_UNTIL(w, w->n_gone == 1);
+    world_free(w);
+}
+
 static void beyond_the_limit_is_busy(void **state)
 {
     (void)state;
@@ -517,6 +548,7 @@ int main(void)
         cmocka_unit_test(idle_connections_are_closed),
         cmocka_unit_test(waiting_wakes_nobody_up),
         cmocka_unit_test(the_longest_idle_makes_room),
+        cmocka_unit_test(the_longest_half_sent_makes_room),
         cmocka_unit_test(beyond_the_limit_is_busy),
         cmocka_unit_test(another_users_process_is_refused),
         cmocka_unit_test(heads_have_a_limit),
