@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "cli/client.h"
 #include "cli/files.h"
+#include "cli/options.h"
 #include "cli/start.h"
 
 #define TRIES_MAX       3
@@ -332,7 +333,8 @@ enum exit_code duration_option(const struct invocation *in, const char *name, in
 {
     const char *value = option_value(in, name);
     if (value != NULL && duration_parse(value, ret_ms) != 0) {
-        return fail(EXIT_USAGE, "'--%s %s': a duration is like 90s, 10m, 1h30m or 2d", name, value);
+        return fail(EXIT_USAGE, "'--%s %s': a duration is like 90s, 10m, 1h30m or 2d", name,
+                    shown(value).text);
     }
     return EXIT_OK;
 }
@@ -342,8 +344,8 @@ enum exit_code number_option(const struct invocation *in, const char *name, int6
     const char *value = option_value(in, name);
     int64_t number = 0;
     if (value != NULL && str_to_i64(value, min, INT64_MAX, &number) != 0) {
-        return fail(EXIT_USAGE, "'--%s %s': a whole number from %lld on is expected", name, value,
-                    (long long)min);
+        return fail(EXIT_USAGE, "'--%s %s': a whole number from %lld on is expected", name,
+                    shown(value).text, (long long)min);
     }
     return EXIT_OK;
 }

@@ -4,6 +4,7 @@
 #include "base/time.h"
 #include "cli/ask.h"
 #include "cli/client.h"
+#include "cli/options.h"
 #include "cli/start.h"
 
 /* Spends in flight are finished first, for at most the daemon's own deadline for them. */
@@ -119,13 +120,13 @@ static enum exit_code run(const struct invocation *in)
     }
     const char *near = str_nearest(in->args[0], words, ARRAY_LEN(words));
     if (near != NULL) {
-        return fail(EXIT_USAGE, "there is no 'daemon %s'; did you mean 'daemon %s'?", in->args[0],
-                    near);
+        return fail(EXIT_USAGE, "there is no 'daemon %s'; did you mean 'daemon %s'?",
+                    shown(in->args[0]).text, near);
     }
     return fail(EXIT_USAGE,
                 "there is no 'daemon %s': start, stop, restart, reload, status and run "
                 "are",
-                in->args[0]);
+                shown(in->args[0]).text);
 }
 
 const struct command command_daemon = {

@@ -27,7 +27,8 @@ static int no_start_by_environment(bool *ret, struct err_text *text)
         return 0;
     }
     if (str_to_bool(value, ret) != 0) {
-        return err_say(text, ERR_INVALID, "CREDWARDEN_NO_START is '%s': expected yes or no", value);
+        return err_say(text, ERR_INVALID, "CREDWARDEN_NO_START is '%s': expected yes or no",
+                       shown(value).text);
     }
     return 0;
 }

@@ -46,6 +46,17 @@ const char *option_value(const struct invocation *in, const char *name)
     return in->values[i];
 }
 
+struct shown_word shown(const char *word)
+{
+    struct shown_word s;
+    str_cut(s.text, WORD_SHOWN_MAX + 1, word);
+    size_t len = strlen(s.text);
+    if (word[len] != '\0') {
+        memcpy(s.text + len, "…", sizeof("…"));
+    }
+    return s;
+}
+
 void command_usage(const struct command *c, char *buf, size_t size)
 {
     int n = snprintf(buf, size, "credwarden %s", c->name);
@@ -70,11 +81,12 @@ const struct command *command_find(const char *name, const struct command *const
     }
     const char *near = str_nearest(name, words, n);
     if (near != NULL) {
-        (void)err_say(text, ERR_INVALID, "there is no command '%s'; did you mean '%s'?", name,
-                      near);
+        (void)err_say(text, ERR_INVALID, "there is no command '%s'; did you mean '%s'?",
+                      shown(name).text, near);
     } else {
         (void)err_say(text, ERR_INVALID,
-                      "there is no command '%s'; `credwarden help` lists the commands", name);
+                      "there is no command '%s'; `credwarden help` lists the commands",
+                      shown(name).text);
     }
     return NULL;
 }
@@ -85,7 +97,7 @@ static int check_utf8(const struct parse *p)
     for (int i = 1; i < p->argc; i++) {
         if (!str_is_utf8(p->argv[i], strlen(p->argv[i]))) {
             return err_say(p->text, ERR_INVALID, "argument %d is not valid UTF-8: '%s'", i,
-                           p->argv[i]);
+                           shown(p->argv[i]).text);
         }
     }
     return 0;
@@ -101,6 +113,9 @@ static int unknown_option(const struct parse *p, const char *name)
     const struct command *c = p->in.command;
     for (size_t i = 0; c != NULL && c->options[i].name != NULL; i++) {
         words[n++] = c->options[i].name;
+    }
+    if (c == NULL) {
+        words[n++] = "version";
     }
     CHECK(n <= WORDS_MAX);
     const char *near = str_nearest(name, words, n);
@@ -159,7 +174,7 @@ static int long_option(struct parse *p, const char *word)
     size_t len = strcspn(word, "=");
     const char *value = word[len] == '=' ? word + len + 1 : NULL;
     if (len >= sizeof(name)) {
-        return err_say(p->text, ERR_INVALID, "there is no option '--%s'", word);
+        return err_say(p->text, ERR_INVALID, "there is no option '--%s'", shown(word).text);
     }
     memcpy(name, word, len);
     name[len] = '\0';
@@ -191,8 +206,8 @@ static int argument(struct parse *p, const char *word)
     if (p->n_args == args_known(c)) {
         char usage[160];
         command_usage(c, usage, sizeof(usage));
-        return err_say(p->text, ERR_INVALID, "'%s' is one argument too many; usage: %s", word,
-                       usage);
+        return err_say(p->text, ERR_INVALID, "'%s' is one argument too many; usage: %s",
+                       shown(word).text, usage);
     }
     p->in.args[p->n_args++] = word;
     return 0;
@@ -216,7 +231,8 @@ static int next_word(struct parse *p)
         return 0;
     }
     return err_say(p->text, ERR_INVALID,
-                   "there is no option '%s'; options are whole words behind two dashes", word);
+                   "there is no option '%s'; options are whole words behind two dashes",
+                   shown(word).text);
 }
 
 /* What can only be judged once the whole line is known. */
@@ -238,7 +254,7 @@ static int check_args(const struct parse *p)
             return err_say(p->text, ERR_INVALID,
                            "'%s' cannot be the name of a profile: 1 to %d of the letters "
                            "A-Z a-z 0-9 . _ @ + - and no '.' or '-' in front",
-                           arg, NAME_MAX_LEN);
+                           shown(arg).text, NAME_MAX_LEN);
         }
     }
     return 0;

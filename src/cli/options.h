@@ -18,6 +18,13 @@ int options_parse(int argc, char *const *argv, const struct command *const *tabl
 const struct command *command_find(const char *name, const struct command *const *table, size_t n,
                                    struct err_text *text);
 
+/* A word as messages echo it: what is longer is cut, so that the rest of the sentence has room. */
+#define WORD_SHOWN_MAX 72
+struct shown_word {
+    char text[WORD_SHOWN_MAX + sizeof("…")];
+};
+struct shown_word shown(const char *word);
+
 /* "add NAME --provider P …" → `credwarden COMMAND ARGS [options]`. Cut at `size`. */
 void command_usage(const struct command *c, char *buf, size_t size);
 

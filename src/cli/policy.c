@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "base/words.h"
 #include "cli/ask.h"
+#include "cli/options.h"
 
 enum exit_code check_policy(const char *name)
 {
@@ -16,9 +17,11 @@ enum exit_code check_policy(const char *name)
     }
     const char *near = str_nearest(name, words, ARRAY_LEN(words));
     if (near != NULL) {
-        return fail(EXIT_USAGE, "there is no policy '%s'; did you mean '%s'?", name, near);
+        return fail(EXIT_USAGE, "there is no policy '%s'; did you mean '%s'?", shown(name).text,
+                    near);
     }
-    return fail(EXIT_USAGE, "there is no policy '%s': never, standby and always are", name);
+    return fail(EXIT_USAGE, "there is no policy '%s': never, standby and always are",
+                shown(name).text);
 }
 
 /* The policy in the JSON form of a profile. This is no parser: it needs none, since our own daemon

@@ -105,6 +105,7 @@ static void unknown_words_are_named_with_the_nearest(void **state)
     REFUSED("credwarden help", "zzzzzz");
     REFUSED("did you mean '--size'", "fetch", "work", "--sizes", "3");
     REFUSED("did you mean '--json'", "fetch", "work", "--jsn");
+    REFUSED("did you mean '--version'", "--verson");
     REFUSED("no option '--size'", "--size", "3", "fetch", "work"); /* of the command, not of all */
     REFUSED("'--whatever'", "fetch", "work", "--whatever=secret");
     REFUSED("no option '-q'", "fetch", "work", "-q");
@@ -114,6 +115,8 @@ static void unknown_words_are_named_with_the_nearest(void **state)
     memcpy(endless, "--", 2);
     endless[sizeof(endless) - 1] = '\0';
     REFUSED("no option", "fetch", "work", endless);
+    REFUSED("…' is one argument too many; usage: ", "fetch", "a", "b", endless + 2);
+    REFUSED("…'; `credwarden help` lists the commands", endless + 2);
 }
 
 static void missing_surplus_and_contradictory_words_are_named(void **state)
