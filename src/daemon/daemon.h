@@ -62,8 +62,9 @@ struct holding {
     uint64_t intent;      /* the open one; 0 none */
     int spool_fd;         /* between intent and spend: holds the spool's lock */
     bool intent_same_boot;
-    int64_t recover_until_boot_ms; /* recovering: the lock is waited for until then */
-    bool recovering;
+    bool recovering;               /* the outcome cannot be told yet: look again */
+    bool after_restart;            /* … of a spend that an earlier daemon began */
+    int64_t recover_until_boot_ms; /* then it is in doubt */
     struct reply answer; /* in hand from EV_ANSWER to EV_SETTLED */
     char spend_detail[REPLY_DETAIL_MAX];
     char write_detail[REPLY_DETAIL_MAX]; /* what the last write that failed was, and why */
@@ -145,11 +146,13 @@ void perform(struct daemon *d, const struct effect *fx);
 void intake_spent(void *ctx, uint64_t intent);
 void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply);
 void intake_probed(void *ctx, uint64_t lineage, const struct reply *reply);
-void intake_outcome(struct daemon *d, struct holding *h, bool recovered);
+void intake_outcome(struct daemon *d, struct holding *h);
 
 /* recover.c */
 int recover_load(struct daemon *d, struct store *s, struct err_text *text);
 void recover_start(struct daemon *d); /* feeds the core, and begins to wait for open intents */
+/* Look into the spool again in a moment, for at most so long. */
+void recover_later(struct daemon *d, struct holding *h, int64_t patience_ms);
 
 /* holding.c */
 struct holding *holding_new(struct daemon *d, uint64_t lineage);

@@ -9,6 +9,8 @@
 #include "issuer/spool.h"
 #include "issuer/wire.h"
 
+#define OUTCOME_PATIENCE_MS (30 * SECOND_MS)
+
 void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply)
 {
     struct daemon *d = ctx;
@@ -117,27 +119,58 @@ static enum verdict verdict_of_stage(enum spool_stage stage, bool same_boot,
     case SPOOL_ANSWERED:
         break;
     }
-    *ret_detail = "the answer in the spool does not open";
+    *ret_detail = "the answer in the spool cannot be read";
     return VERDICT_DOUBT;
 }
 
-void intake_outcome(struct daemon *d, struct holding *h, bool recovered)
+/* Into h->answer, or what there is instead. Negative: it cannot be told just now. */
+static int read_outcome(struct daemon *d, struct holding *h, enum spool_stage *ret_stage,
+                        bool *ret_same_boot)
+{
+    struct buf sealed;
+    buf_init(&sealed, SPOOL_ANSWER_MAX);
+    int err = spool_read(d->spool_dir_fd, h->intent, d->boot_id, ret_stage, ret_same_boot, &sealed);
+    if (!h->after_restart && (err < 0 || *ret_stage != SPOOL_ANSWERED))
+        err = take_rescued(d, ret_stage, &sealed, err);
+    if (err == 0 && *ret_stage == SPOOL_LOCKED)
+        err = ERR_LOCKED;
+    if (err == 0 && *ret_stage == SPOOL_ANSWERED) {
+        err = open_answer(d, h, &sealed);
+        if (err < 0 && err != ERR_NOMEM) {
+            *ret_stage = SPOOL_TORN;
+            err = 0;
+        }
+    }
+    buf_release(&sealed);
+    return err;
+}
+
+/* A spender that lives has it in hand, or the spool cannot be read for want of something: doubt
+ * would throw away an answer that may well be there. */
+static bool wait_for_outcome(struct daemon *d, struct holding *h, int err)
+{
+    if (h->recovering)
+        return clock_now().boot_ms < h->recover_until_boot_ms;
+    log_line(d, LOG_WARNING, "%s: the outcome of a spend cannot be read yet: %s", h->profile,
+             err_name(err));
+    recover_later(d, h, OUTCOME_PATIENCE_MS);
+    return true;
+}
+
+void intake_outcome(struct daemon *d, struct holding *h)
 {
     enum spool_stage stage = SPOOL_TORN;
     bool same_boot = false;
     const char *detail;
-    struct buf sealed;
-    buf_init(&sealed, SPOOL_ANSWER_MAX);
+    int err = read_outcome(d, h, &stage, &same_boot);
+    if (err < 0 && wait_for_outcome(d, h, err))
+        return;
+
     struct event ev = event_of(EV_ANSWER, h->lineage);
     ev.intent = h->intent;
-    ev.answer.recovered = recovered;
-
-    int err = spool_read(d->spool_dir_fd, h->intent, d->boot_id, &stage, &same_boot, &sealed);
-    if (!recovered && (err < 0 || stage != SPOOL_ANSWERED))
-        err = take_rescued(d, &stage, &sealed, err);
-    if (err < 0)
-        log_line(d, LOG_ERROR, "%s: the spool cannot be read: %s", h->profile, err_name(err));
-    if (err == 0 && stage == SPOOL_ANSWERED && open_answer(d, h, &sealed) == 0) {
+    ev.answer.recovered = h->after_restart;
+    h->recovering = h->after_restart = false;
+    if (err == 0 && stage == SPOOL_ANSWERED) {
         const struct reply *r = &h->answer;
         ev.answer.verdict = r->verdict;
         ev.server_wall_ms = r->server_wall_ms;
@@ -149,7 +182,6 @@ void intake_outcome(struct daemon *d, struct holding *h, bool recovered)
         ev.answer.verdict = verdict_of_stage(stage, same_boot, &detail);
         (void)str_copy(h->spend_detail, sizeof(h->spend_detail), detail);
     }
-    buf_release(&sealed);
     drive(d, &ev);
 }
 
@@ -158,5 +190,5 @@ void intake_spent(void *ctx, uint64_t intent)
     struct daemon *d = ctx;
     struct holding *h = holding_by_intent(d, intent);
     if (h)
-        intake_outcome(d, h, false);
+        intake_outcome(d, h);
 }

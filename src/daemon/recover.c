@@ -204,36 +204,31 @@ static void look(uv_timer_t *timer)
         next = h->next;
         if (!h->recovering)
             continue;
-        enum spool_stage stage = SPOOL_TORN;
-        bool same_boot;
-        struct buf sealed;
-        buf_init(&sealed, SPOOL_ANSWER_MAX);
-        int err = spool_read(d->spool_dir_fd, h->intent, d->boot_id, &stage, &same_boot, &sealed);
-        buf_release(&sealed);
-        if (err == 0 && stage == SPOOL_LOCKED && clock_now().boot_ms < h->recover_until_boot_ms) {
-            waiting = true;
-            continue;
-        }
-        h->recovering = false;
-        intake_outcome(d, h, true);
+        intake_outcome(d, h);
+        waiting = waiting || h->recovering;
     }
     if (!waiting)
         uv_timer_stop(timer);
 }
 
+void recover_later(struct daemon *d, struct holding *h, int64_t patience_ms)
+{
+    h->recovering = true;
+    h->recover_until_boot_ms = clock_now().boot_ms + patience_ms;
+    if (!uv_is_active((uv_handle_t *)&d->recover_timer))
+        uv_timer_start(&d->recover_timer, look, RECOVER_LOOK_MS, RECOVER_LOOK_MS);
+}
+
 void recover_start(struct daemon *d)
 {
-    bool open = false;
     for (uint32_t i = 0; i < d->n_loaded; i++) {
         struct holding *h = holding_find(d, d->loaded[i].lineage);
         bool orphan = is_orphan(h, &d->loaded[i]);
         drive(d, &d->loaded[i]);
         if (h->intent != 0) {
             journal(d, h, "recovering", "a spend was under way; its answer is looked for");
-            h->recovering = true;
-            h->recover_until_boot_ms =
-                clock_now().boot_ms + 2 * d->config.spend_deadline_ms + RECOVER_MARGIN_MS;
-            open = true;
+            h->after_restart = true;
+            recover_later(d, h, 2 * d->config.spend_deadline_ms + RECOVER_MARGIN_MS);
         }
         if (orphan) {
             struct event ev = event_of(EV_REMOVE, h->lineage);
@@ -243,6 +238,6 @@ void recover_start(struct daemon *d)
     free(d->loaded);
     d->loaded = NULL;
     sweep_spool(d);
-    if (open)
-        uv_timer_start(&d->recover_timer, look, 0, RECOVER_LOOK_MS);
+    if (uv_is_active((uv_handle_t *)&d->recover_timer))
+        look(&d->recover_timer); /* most are there already */
 }

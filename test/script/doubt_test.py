@@ -5,6 +5,8 @@ grace, and with servers whose spend ends the old access token. The alarm says "i
 
 import collections
 import json
+import resource
+import subprocess
 import time
 
 import runner
@@ -226,6 +228,26 @@ def test_answers_that_say_nothing():
         assert all(family["alive"] for family in lab.families())
         assert presentations(lab) == [2] * len(names)
         assert sorted(alarms_told(world)) == ["+in-doubt"] * len(names) + ["-in-doubt"] * len(names)
+
+
+def test_an_answer_that_cannot_be_read_just_now_is_waited_for():
+    """The daemon has run out of descriptors when the answer lies in the spool: no doubt, patience."""
+    with World() as world:
+        lab = new_world(world, access_life="5m")
+        lab.script("token", delay_after_ms=600)
+        renewal = world.start([world.programs / "credwarden", "renew", "work"],
+                              stdout=subprocess.DEVNULL)
+        wait_until(lambda: lab.stats()["endpoints"]["token"]["decided"] == 1, what="the commit")
+        daemon = world.daemon_pid()
+        soft, hard = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            time.sleep(1.5)
+        finally:
+            resource.prlimit(daemon, resource.RLIMIT_NOFILE, (soft, hard))
+        assert renewal.wait(20) == 0
+        assert show(world)["generation"] == 2 and outcomes(world) == [("granted", False)]
+        assert alarms_told(world) == []
 
 
 def test_a_lost_answer_while_the_login_is_added():
