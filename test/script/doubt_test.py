@@ -5,6 +5,7 @@ grace, and with servers whose spend ends the old access token. The alarm says "i
 
 import collections
 import json
+import os
 import resource
 import subprocess
 import time
@@ -234,13 +235,16 @@ def test_an_answer_that_cannot_be_read_just_now_is_waited_for():
     """The daemon has run out of descriptors when the answer lies in the spool: no doubt, patience."""
     with World() as world:
         lab = new_world(world, access_life="5m")
+        daemon = world.daemon_pid()
         lab.script("token", delay_after_ms=600)
         renewal = world.start([world.programs / "credwarden", "renew", "work"],
                               stdout=subprocess.DEVNULL)
         wait_until(lambda: lab.stats()["endpoints"]["token"]["decided"] == 1, what="the commit")
-        daemon = world.daemon_pid()
+        time.sleep(0.2)
+        used = {int(name) for name in os.listdir(f"/proc/{daemon}/fd")}
+        next_one = min(set(range(len(used) + 1)) - used)
         soft, hard = resource.prlimit(daemon, resource.RLIMIT_NOFILE)
-        resource.prlimit(daemon, resource.RLIMIT_NOFILE, (3, hard))
+        resource.prlimit(daemon, resource.RLIMIT_NOFILE, (next_one, hard))
         try:
             time.sleep(1.5)
         finally:
