@@ -108,6 +108,9 @@ void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms)
     } else {
         l->expiry_from_wall = true;
         l->expires_boot_ms = s->now.boot_ms + (pair->expires_wall_ms - s->now.wall_ms);
+        /* A clock that is slow must not give it more life than it was issued with. */
+        if (pair->life_ms > 0)
+            l->expires_boot_ms = min_of(l->expires_boot_ms, s->now.boot_ms + pair->life_ms);
     }
     l->obtained_boot_ms = s->now.boot_ms;
     l->lead_ms = choose_lead_ms(s->w, l);
@@ -123,8 +126,11 @@ void hear_date(struct step *s)
      * it is there too; else the end of that second, which errs on the safe side. */
     int64_t into_ms = s->now.wall_ms - server_wall_ms;
     server_wall_ms += into_ms >= 0 && into_ms < SECOND_MS ? into_ms : SECOND_MS - 1;
+    int64_t before_boot_ms = l->expires_boot_ms;
     l->expires_boot_ms = s->now.boot_ms + (l->pair.expires_wall_ms - server_wall_ms);
     l->expiry_from_wall = false;
+    if (l->held_until_boot_ms != 0 && l->held_until_boot_ms != TIME_NEVER)
+        l->held_until_boot_ms += l->expires_boot_ms - before_boot_ms; /* counted from there */
 }
 
 void back_off(struct step *s, int64_t retry_after_ms, enum answer trouble)

@@ -86,6 +86,25 @@ static void load_at_rest(struct step *s, const struct loaded *from)
     }
 }
 
+/* Counted from the pair's expiry, which within one boot no change of the clock moves. */
+static int64_t held_until(const struct step *s, const struct loaded *from)
+{
+    int64_t until = from->held_until_wall_ms, left_ms = until - s->now.wall_ms;
+    if (until == 0 || until == TIME_NEVER)
+        return until;
+    if (s->l->expires_boot_ms == TIME_NEVER)
+        return left_ms > 0 ? s->now.boot_ms + left_ms : 0;
+    return s->l->expires_boot_ms + (until - from->pair.expires_wall_ms);
+}
+
+/* An expiry from another boot was read off our wall clock, and that may be wrong by now. Whatever
+ * the server answers, it comes with a Date; what it says of the token is not needed here. */
+static void ask_the_time(struct step *s)
+{
+    if (s->l->state == LS_LIVE && s->l->expiry_from_wall && s->l->rules.has_identity)
+        emit(s, FX_ASK_IDENTITY);
+}
+
 void on_loaded(struct step *s)
 {
     const struct loaded *from = &s->ev->loaded;
@@ -103,10 +122,7 @@ void on_loaded(struct step *s)
     l->replayed = from->replayed;
     take_pair(s, &from->pair, from->expires_boot_ms);
     l->obtained_boot_ms = INT64_MIN / 2; /* long ago: no renewal is answered with it */
-    if (from->held_until_wall_ms == TIME_NEVER)
-        l->held_until_boot_ms = TIME_NEVER;
-    else if (from->held_until_wall_ms > s->now.wall_ms)
-        l->held_until_boot_ms = s->now.boot_ms + (from->held_until_wall_ms - s->now.wall_ms);
+    l->held_until_boot_ms = held_until(s, from);
 
     if (from->intent != 0) {
         /* What became of it is asked of the spool: the answer comes as EV_ANSWER. */
@@ -119,6 +135,7 @@ void on_loaded(struct step *s)
     }
     if (may_be_outdated(from) && (l->state == LS_DOUBT || l->state == LS_SPENDING))
         alarm_raise(s, ALARM_RESTORED);
+    ask_the_time(s);
 }
 
 void on_remove(struct step *s)

@@ -274,17 +274,69 @@ static void expiry_from_another_boot_is_corrected_by_the_servers_date(void **sta
 {
     (void)state;
     struct story *st = story_new();
-    struct event ev = loaded(st, POLICY_NEVER, HOUR_MS);
+    struct event ev = loaded_after_boot(st, POLICY_NEVER, HOUR_MS);
     st->now.wall_ms -= DAY_MS; /* this boot's clock is a day slow */
-    tell(st, ev);
+    expect(st, ev, "ask-identity");
     struct view v;
     assert_true(warden_view(st->w, A, st->now, &v));
-    assert_true(v.left_ms > DAY_MS);
+    assert_int_equal(v.left_ms, HOUR_MS); /* not a day: it never had more than that */
     struct event heard = named(EV_IDENTITY, IDENTITY_NAMED, 0); /* any answer with a Date */
     heard.server_wall_ms = WALL0 + 30 * MINUTE_MS;
     tell(st, heard);
     assert_true(warden_view(st->w, A, st->now, &v));
     assert_int_equal(v.left_ms, 30 * MINUTE_MS - 999); /* a Date is anywhere in its second */
+    story_free(st);
+}
+
+static void a_clock_that_is_fast_after_a_boot_is_corrected_before_it_costs_a_spend(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct view v;
+    struct event ev = loaded_after_boot(st, POLICY_ALWAYS, HOUR_MS);
+    st->now.wall_ms += 30 * MINUTE_MS;
+    expect(st, ev, "ask-identity");
+    struct event heard = named(EV_IDENTITY, IDENTITY_UNANSWERED, 0);
+    heard.server_wall_ms = WALL0; /* also what is no answer has a Date */
+    expect(st, heard, "");
+    assert_true(warden_view(st->w, A, st->now, &v));
+    assert_int_equal(v.left_ms, HOUR_MS - 999);
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void a_held_pair_stays_held_whatever_the_clock_says(void **state)
+{
+    (void)state;
+    for (int days = -1; days <= 1; days += 2) {
+        struct story *st = story_new();
+        struct event ev = loaded(st, POLICY_STANDBY, HOUR_MS);
+        ev.loaded.held_until_wall_ms = ev.loaded.pair.expires_wall_ms + MINUTE_MS;
+        st->now.wall_ms += days * DAY_MS;
+        expect(st, ev, "");
+        later(st, HOUR_MS + MINUTE_MS - 1);
+        expect(st, timer(), "");
+        later(st, 1);
+        expect(st, timer(), "lease");
+        story_free(st);
+    }
+}
+
+static void after_a_boot_a_held_pair_moves_with_its_expiry(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded_after_boot(st, POLICY_STANDBY, HOUR_MS);
+    ev.loaded.held_until_wall_ms = ev.loaded.pair.expires_wall_ms + MINUTE_MS;
+    st->now.wall_ms -= DAY_MS;
+    expect(st, ev, "ask-identity");
+    struct event heard = named(EV_IDENTITY, IDENTITY_NAMED, 0);
+    heard.server_wall_ms = WALL0;
+    expect(st, heard, "");
+    later(st, HOUR_MS + MINUTE_MS - SECOND_MS);
+    expect(st, timer(), "");
+    later(st, SECOND_MS);
+    expect(st, timer(), "lease");
     story_free(st);
 }
 
@@ -294,7 +346,7 @@ static void a_date_of_whole_seconds_does_not_lengthen_a_life(void **state)
     struct story *st = story_new();
     struct view v;
     st->now.wall_ms = WALL0 + 700;
-    tell(st, loaded(st, POLICY_NEVER, MINUTE_MS));
+    tell(st, loaded_after_boot(st, POLICY_NEVER, MINUTE_MS));
     later(st, 100);
     struct event heard = named(EV_IDENTITY, IDENTITY_NAMED, 0);
     heard.server_wall_ms = WALL0;
@@ -414,6 +466,9 @@ int main(void)
         cmocka_unit_test(a_clock_jump_alone_never_spends),
         cmocka_unit_test(expiry_from_another_boot_is_corrected_by_the_servers_date),
         cmocka_unit_test(a_date_of_whole_seconds_does_not_lengthen_a_life),
+        cmocka_unit_test(a_clock_that_is_fast_after_a_boot_is_corrected_before_it_costs_a_spend),
+        cmocka_unit_test(a_held_pair_stays_held_whatever_the_clock_says),
+        cmocka_unit_test(after_a_boot_a_held_pair_moves_with_its_expiry),
         cmocka_unit_test(stopping_finishes_what_is_in_flight_and_begins_nothing),
         cmocka_unit_test(a_recovered_answer_is_settled_as_recovered),
         cmocka_unit_test(removal_waits_for_the_spend_in_flight),

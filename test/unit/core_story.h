@@ -140,6 +140,7 @@ static inline void story_free(struct story *st)
     free(st);
 }
 
+/* From the store, as this same boot counted it. */
 static inline struct event loaded(struct story *st, enum policy policy, int64_t life_ms)
 {
     struct event ev = {.kind = EV_LOADED};
@@ -148,7 +149,15 @@ static inline struct event loaded(struct story *st, enum policy policy, int64_t 
                                 .standing = STANDING_LIVE,
                                 .subject = fp_of(99),
                                 .pair = pair_of(st, 1, life_ms),
+                                .expires_boot_ms = life_ms ? st->now.boot_ms + life_ms : 0,
                                 .generation = 1};
+    return ev;
+}
+
+static inline struct event loaded_after_boot(struct story *st, enum policy policy, int64_t life_ms)
+{
+    struct event ev = loaded(st, policy, life_ms);
+    ev.loaded.expires_boot_ms = 0;
     return ev;
 }
 
