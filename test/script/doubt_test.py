@@ -194,6 +194,9 @@ def test_a_restart_in_doubt_neither_forgets_nor_repeats():
         lab = new_world(world, access_life="5s")
         lose_an_answer(world, lab, lose_before_commit=True)
         since = show(world)["in_doubt_since"]
+        # An alarm is stored right behind what it is about; between the two it would be told twice.
+        wait_until(lambda: alarms_told(world) == ["+in-doubt"], what="the alarm")
+        time.sleep(0.3)
         for _ in range(3):
             world.kill_daemon()
             shown = show(world)
