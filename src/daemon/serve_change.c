@@ -356,7 +356,7 @@ void serve_history(void *ctx, struct api_call *call)
     struct order *o = order_new(ctx, call, history_run, history_done);
     if (!o)
         return;
-    o->limit = (int)limit;
+    o->limit = limit > 0 ? (int)limit : HISTORY_MAX; /* 0 would be all, to the store */
     order_submit(o);
 }
 
@@ -440,7 +440,7 @@ void serve_events(void *ctx, struct api_call *call)
         return;
     o->all = api_query(call, "after") && !api_query(call, "limit");
     o->limit = (int)limit;
-    o->after = (uint64_t)after;
+    o->after = (uint64_t)(limit == 0 ? newest : after);
     o->flag = follow;
     order_submit(o);
 }
