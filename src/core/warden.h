@@ -112,7 +112,7 @@ struct event {
             bool held_elsewhere;        /* another program has this file too: held until the
                                            access token's end */
             int64_t deadline_boot_ms;   /* the caller's patience */
-        } added; /* ADDED, CLAIMED */
+        } added;                        /* ADDED, CLAIMED */
         struct {
             enum identity what;
             struct fp subject; /* NAMED */

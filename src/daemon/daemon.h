@@ -65,7 +65,7 @@ struct holding {
     bool recovering;               /* the outcome cannot be told yet: look again */
     bool after_restart;            /* … of a spend that an earlier daemon began */
     int64_t recover_until_boot_ms; /* then it is in doubt */
-    struct reply answer; /* in hand from EV_ANSWER to EV_SETTLED */
+    struct reply answer;           /* in hand from EV_ANSWER to EV_SETTLED */
     char spend_detail[REPLY_DETAIL_MAX];
     char write_detail[REPLY_DETAIL_MAX]; /* what the last write that failed was, and why */
     struct {

@@ -172,8 +172,8 @@ int store_adopt(struct store *s, uint64_t lineage, enum standing standing, struc
                 const char *subject_text, const char *label, const char *profile,
                 enum policy policy, int64_t now_wall_ms);
 
-/* A quarantined lineage that no profile points at becomes an `add` again, whose `profile` shall point
- * at it once it is adopted. ERR_CONFLICT: it is not like that. */
+/* A quarantined lineage that no profile points at becomes an `add` again, whose `profile` shall
+ * point at it once it is adopted. ERR_CONFLICT: it is not like that. */
 int store_claim(struct store *s, uint64_t lineage, const char *profile, enum policy policy);
 
 /* Intent: about to spend. ERR_CONFLICT when `fence` is not above the stored one, when another
@@ -197,10 +197,10 @@ int store_intent(struct store *s, const struct intent *i);
 /* Settlement: one transaction that stores the new pair as current, closes the intent as granted,
  * wipes the sealed bytes of the pair before (its row and fingerprints stay), lets nobody hold the
  * new one yet (held_until 0), and raises the high-water count. ERR_CONFLICT when the intent is not
- * open, the fence is older, or the generation is not the next. Settling an intent that is already closed with this same pair returns 0:
- * recovery may repeat itself. An intent that was closed in doubt may still be settled while its
- * pair is the current one and no other intent is open: an answer that turns up late is not thrown
- * away. */
+ * open, the fence is older, or the generation is not the next. Settling an intent that is already
+ * closed with this same pair returns 0: recovery may repeat itself. An intent that was closed in
+ * doubt may still be settled while its pair is the current one and no other intent is open: an
+ * answer that turns up late is not thrown away. */
 struct settlement {
     uint64_t intent;
     uint64_t lineage;
