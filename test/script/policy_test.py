@@ -51,7 +51,7 @@ def test_standby_spends_only_when_nobody_holds_the_pair():
     """What came from a file is held by the program whose file it is, until its access token's end
     and a margin. The daemon's own restart does not shorten that."""
     with World() as world:
-        lab = new_world(world, {"skew": "1s"}, access_life="3s")
+        lab = new_world(world, {"skew": "1s"}, access_life="6s")
         pair = lab.login("alice")
         path = world.write_file("client.json", pair)
         world.cw("add", "work", "--provider", "lab", "--from", path, "--policy", "standby")
@@ -59,15 +59,15 @@ def test_standby_spends_only_when_nobody_holds_the_pair():
         assert refused.code == POLICY and "credwarden policy work always" in refused.stderr, refused
         world.kill_daemon()
         assert world.cw("renew", "work", "--timeout", "500ms", check=False).code == POLICY
-        first = wait_until(lambda: spends(lab), 10, "the first spend")[0]
+        first = wait_until(lambda: spends(lab), 20, "the first spend")[0]
         assert first["wall_ms"] >= pair["expires_at"] + 900, \
             f"spent {pair['expires_at'] + 1000 - first['wall_ms']} ms too early"
         # Nobody has our new pair: from now on it is kept alive like any other, restart or not.
-        wait_until(lambda: len(spends(lab)) >= 2, 6, "the second spend")
+        wait_until(lambda: len(spends(lab)) >= 2, 10, "the second spend")
         world.kill_daemon()
         world.start_daemon()
         at = len(spends(lab))
-        wait_until(lambda: len(spends(lab)) > at, 6, "a spend after the restart")
+        wait_until(lambda: len(spends(lab)) > at, 10, "a spend after the restart")
         assert lab.family("f1")["alive"]
 
 
