@@ -89,7 +89,10 @@ int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_dut
         unproven_owes(w, l, &at, &duty);
         break;
     case LS_LIVE:
-        sooner(spend_from(w, l), DUTY_SPEND, &at, &duty);
+        if (l->time_asked_until_boot_ms != 0)
+            sooner(l->time_asked_until_boot_ms, DUTY_NO_DATE, &at, &duty);
+        else
+            sooner(spend_from(w, l), DUTY_SPEND, &at, &duty);
         break;
     case LS_DOUBT:
         if (!w->stopping) {
@@ -147,6 +150,9 @@ void perform_duty(struct step *s, enum duty duty)
         break;
     case DUTY_REMOVE:
         begin_retire(s);
+        break;
+    case DUTY_NO_DATE:
+        on_time_told(s);
         break;
     case DUTY_WAITERS:
         serve_waiters(s);

@@ -67,7 +67,8 @@ struct lineage {
     struct pair pair;
     int64_t expires_boot_ms; /* TIME_NEVER: not known or never */
     bool expiry_from_wall;   /* computed from wall time: to be corrected by the first Date */
-    bool access_dead;        /* the server refused the access token */
+    int64_t time_asked_until_boot_ms; /* LIVE: the Date is waited for until then; 0: it is not */
+    bool access_dead;                 /* the server refused the access token */
     int64_t obtained_boot_ms;
     int64_t lead_ms; /* how long before expiry to spend: window with jitter */
     uint64_t generation;
@@ -159,6 +160,7 @@ enum duty {
     DUTY_PROBE,
     DUTY_WRITE,
     DUTY_REMOVE,
+    DUTY_NO_DATE, /* the server did not tell the time */
     DUTY_WAITERS,
     DUTY_ALARM,
     DUTY_ADD_OVER
@@ -184,6 +186,7 @@ void on_probed(struct step *s);
 
 /* load.c */
 struct lineage *slot_take(struct step *s, uint64_t id); /* a free one, zeroed; NULL: full */
+void on_time_told(struct step *s);                      /* the question of a LIVE lineage is over */
 void on_loaded(struct step *s);
 bool is_old_copy(const struct lineage *l); /* of a restored store, and not yet resolved */
 

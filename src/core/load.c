@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define DATE_PATIENCE_MS (5 * SECOND_MS)
+
 struct lineage *slot_take(struct step *s, uint64_t id)
 {
     for (uint32_t i = 0; i < s->w->limits.lineages; i++) {
@@ -97,12 +99,21 @@ static int64_t held_until(const struct step *s, const struct loaded *from)
     return s->l->expires_boot_ms + (until - from->pair.expires_wall_ms);
 }
 
-/* An expiry from another boot was read off our wall clock, and that may be wrong by now. Whatever
- * the server answers, it comes with a Date; what it says of the token is not needed here. */
+/* This expiry was read off our wall clock, and that may be wrong by now. Whatever the server
+ * answers, it comes with a Date; what it says of the token is not needed here. For a moment nothing
+ * is spent on the clock's word alone. */
 static void ask_the_time(struct step *s)
 {
-    if (s->l->state == LS_LIVE && s->l->expiry_from_wall && s->l->rules.has_identity)
-        emit(s, FX_ASK_IDENTITY);
+    if (s->l->state != LS_LIVE || !s->l->expiry_from_wall || !s->l->rules.has_identity)
+        return;
+    s->l->time_asked_until_boot_ms = s->now.boot_ms + DATE_PATIENCE_MS;
+    emit(s, FX_ASK_IDENTITY);
+}
+
+void on_time_told(struct step *s)
+{
+    s->l->time_asked_until_boot_ms = 0;
+    serve_waiters(s);
 }
 
 void on_loaded(struct step *s)

@@ -171,7 +171,7 @@ static const struct {
     [EV_LOADED] = {"loaded", NULL, 0},
     [EV_ADDED] = {"added", NULL, 0},
     [EV_CLAIMED] = {"claimed", on_claimed, IN(LS_QUARANTINED)},
-    [EV_IDENTITY] = {"identity", on_identity, IN(LS_ASKING)},
+    [EV_IDENTITY] = {"identity", on_identity, IN(LS_ASKING) | IN(LS_LIVE)},
     [EV_ADOPTED] = {"adopted", on_adopted, IN(LS_ADOPTING)},
     [EV_LEASED] = {"leased", on_leased, IN(LS_LEASING)},
     [EV_INTENT_DURABLE] = {"intent-durable", on_intent_durable, IN(LS_INTENDING)},

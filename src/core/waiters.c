@@ -72,6 +72,8 @@ static bool judge_at_rest(const struct warden *w, const struct lineage *l, const
     int64_t left = life_left(l, now);
     if (w->stopping) {
         *ret = tell(ANSWER_STOPPING);
+    } else if (left == 0 && l->time_asked_until_boot_ms != 0) {
+        return false; /* over by our clock alone: the server's is on its way */
     } else if (is_static(l)) {
         *ret = tell(left > 0 ? ANSWER_TOO_LONG : ANSWER_EXPIRED);
         ret->limit_ms = left;

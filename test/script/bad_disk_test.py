@@ -4,8 +4,6 @@ there is room again everything goes on by itself. The disks are small ones in me
 only these processes see them; that takes root or a user namespace."""
 
 import contextlib
-import ctypes
-import errno
 import os
 import pathlib
 import resource
@@ -13,32 +11,13 @@ import signal
 import subprocess
 
 import runner
-from harness import World, descendants, end_descendants
+from harness import World, descendants
+from mounts import small_disk
 from refusals import DAEMON, FAILED, assert_refused, generation, profiles
-from runner import skip, wait_until
+from runner import wait_until
 
-CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
 PAGE = 4096
 FULL = "the store cannot be written (is the disk full?); nothing was lost, it is tried again"
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def own_mounts():
-    """From here on, mounts of this process are seen by its descendants alone."""
-    if os.readlink("/proc/self/ns/mnt") != os.readlink(f"/proc/{os.getppid()}/ns/mnt"):
-        return  # an earlier test of this file did it
-    uid, gid = os.getuid(), os.getgid()
-    if libc.unshare(CLONE_NEWNS if uid == 0 else CLONE_NEWNS | CLONE_NEWUSER) != 0:
-        skip(f"no mounts of our own: {os.strerror(ctypes.get_errno())} (root, or user namespaces)")
-    if uid != 0:
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"),
-                           ("gid_map", f"{gid} {gid} 1")):
-            with open(f"/proc/self/{name}", "w", encoding="utf-8") as file:
-                file.write(text)
-    if libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) != 0:
-        skip(f"no private mounts: {os.strerror(ctypes.get_errno())}")
 
 
 class Disk:
@@ -57,15 +36,8 @@ class Disk:
 
 @contextlib.contextmanager
 def disk(path, size="4m"):
-    own_mounts()
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if libc.mount(b"none", bytes(path), b"tmpfs", 0, f"size={size},mode=700".encode()) != 0:
-        skip(f"no small disk: {os.strerror(ctypes.get_errno())}")
-    try:
+    with small_disk(path, size):
         yield Disk(path)
-    finally:
-        end_descendants()
-        assert libc.umount2(bytes(path), 0) == 0, errno.errorcode[ctypes.get_errno()]
 
 
 def furnish(world):

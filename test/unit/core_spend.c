@@ -305,6 +305,47 @@ static void a_clock_that_is_fast_after_a_boot_is_corrected_before_it_costs_a_spe
     story_free(st);
 }
 
+static void a_clock_that_says_it_is_all_over_is_not_believed_before_the_server(void **state)
+{
+    (void)state;
+    for (enum policy policy = POLICY_NEVER; policy <= POLICY_ALWAYS; policy += POLICY_ALWAYS) {
+        struct story *st = story_new();
+        struct event ev = loaded_after_boot(st, policy, HOUR_MS);
+        st->now.wall_ms += DAY_MS;
+        expect(st, ev, "ask-identity");
+        expect(st, timer(), "");
+        expect(st, want(st, 1, -1), "");
+        later(st, 100);
+        struct event heard = named(EV_IDENTITY, IDENTITY_NAMED, 0);
+        heard.server_wall_ms = WALL0;
+        expect(st, heard, "answer(1,token)");
+        expect(st, timer(), "");
+        story_free(st);
+    }
+}
+
+static void a_server_that_does_not_tell_the_time_is_waited_for_a_moment_only(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded_after_boot(st, POLICY_NEVER, HOUR_MS);
+    st->now.wall_ms += DAY_MS;
+    tell(st, ev);
+    expect(st, want(st, 1, -1), "");
+    assert_int_equal(until_due(st), 5 * SECOND_MS);
+    expect(st, timer(), "answer(1,policy-forbids)");
+    story_free(st);
+
+    st = story_new();
+    ev = loaded_after_boot(st, POLICY_ALWAYS, HOUR_MS);
+    st->now.wall_ms += DAY_MS;
+    tell(st, ev);
+    expect(st, want(st, 1, -1), "");
+    expect(st, named(EV_IDENTITY, IDENTITY_UNANSWERED, 0), ""); /* and no Date */
+    expect(st, timer(), "lease");
+    story_free(st);
+}
+
 static void a_held_pair_stays_held_whatever_the_clock_says(void **state)
 {
     (void)state;
@@ -467,6 +508,8 @@ int main(void)
         cmocka_unit_test(expiry_from_another_boot_is_corrected_by_the_servers_date),
         cmocka_unit_test(a_date_of_whole_seconds_does_not_lengthen_a_life),
         cmocka_unit_test(a_clock_that_is_fast_after_a_boot_is_corrected_before_it_costs_a_spend),
+        cmocka_unit_test(a_clock_that_says_it_is_all_over_is_not_believed_before_the_server),
+        cmocka_unit_test(a_server_that_does_not_tell_the_time_is_waited_for_a_moment_only),
         cmocka_unit_test(a_held_pair_stays_held_whatever_the_clock_says),
         cmocka_unit_test(after_a_boot_a_held_pair_moves_with_its_expiry),
         cmocka_unit_test(stopping_finishes_what_is_in_flight_and_begins_nothing),
