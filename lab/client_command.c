@@ -15,8 +15,6 @@
 #include "lab/client.h"
 #include "sys/clock.h"
 
-extern char **environ;
-
 static int start(char *const argv[], int out_fd, pid_t *ret)
 {
     posix_spawn_file_actions_t actions;
@@ -74,7 +72,7 @@ enum fetch command_fetch(const struct client *c, char token[CLIENT_TOKEN_SIZE],
                          char error[CLIENT_ERROR_SIZE])
 {
     int fds[2], err, code;
-    pid_t pid;
+    pid_t pid = -1;
 
     if (pipe2(fds, O_CLOEXEC) != 0) {
         (void)str_copy(error, CLIENT_ERROR_SIZE, "token command: no pipe");

@@ -73,7 +73,7 @@ int store_alarm(struct store *s, uint64_t lineage, enum alarm alarm, bool raised
 int store_each_alarm(struct store *s, bool with_cleared,
                      int (*each)(void *ctx, const struct alarm_row *), void *ctx)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_start(s,
                         "SELECT lineage, kind, raised, cleared, detail FROM alarm"
                         " WHERE ?1 OR cleared IS NULL ORDER BY seq",
@@ -128,7 +128,7 @@ int store_event_add(struct store *s, const struct event_row *row, uint64_t *ret_
 int store_each_event(struct store *s, uint64_t after_id, int limit,
                      int (*each)(void *ctx, const struct event_row *), void *ctx)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_start(s,
                         "SELECT id, wall, lineage, profile, kind, detail FROM event WHERE id > ?1"
                         " ORDER BY id LIMIT ?2",
@@ -157,7 +157,7 @@ int store_each_event(struct store *s, uint64_t after_id, int limit,
 
 int store_meta_get(struct store *s, const char *key, struct buf *out)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s, "SELECT value FROM meta WHERE key = ?1", SQL_ARGS(arg_text(key)), &r);
     if (err < 0) {
         return err;

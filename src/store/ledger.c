@@ -42,7 +42,7 @@ static void read_entry(struct sql_rows *r, struct ledger_row *row)
 int store_each_ledger(struct store *s, uint64_t lineage, int limit,
                       int (*each)(void *ctx, const struct ledger_row *), void *ctx)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_start(s, select_ledger,
                         SQL_ARGS(arg_u64(lineage), arg_i64(limit > 0 ? limit : -1)), &r);
     if (err < 0) {
@@ -76,7 +76,7 @@ static const char select_sighting[] =
 int store_find_fp(struct store *s, struct fp fp, struct sighting *ret)
 {
     struct sighting found = {0};
-    struct sql_rows r;
+    struct sql_rows r = {0};
     if (fp_is_none(fp)) {
         return ERR_NOT_FOUND;
     }

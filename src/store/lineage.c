@@ -76,7 +76,7 @@ static void read_lineage(struct sql_rows *r, struct lineage_row *row)
 
 static int read_alarms(struct store *s, uint64_t lineage, uint32_t *ret)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     uint32_t alarms = 0;
     int err = sql_start(s, "SELECT kind FROM alarm WHERE lineage = ?1 AND cleared IS NULL",
                         SQL_ARGS(arg_u64(lineage)), &r);
@@ -104,7 +104,7 @@ int store_each_lineage(struct store *s, bool with_retired,
                        int (*each)(void *ctx, const struct lineage_row *), void *ctx)
 {
     struct lineage_row row;
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_start(s,
                         SELECT_LINEAGE " WHERE ?1 OR l.standing <> 'retired'"
                                        " ORDER BY l.created, l.id",
@@ -128,7 +128,7 @@ int store_each_lineage(struct store *s, bool with_retired,
 int store_get_lineage(struct store *s, uint64_t id, struct lineage_row *ret)
 {
     struct lineage_row row;
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s, SELECT_LINEAGE " WHERE l.id = ?1", SQL_ARGS(arg_u64(id)), &r);
     if (err < 0) {
         return err;

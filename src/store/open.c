@@ -179,7 +179,7 @@ static int check_version(struct store *s, const struct store_schema *schema, int
 int store_check_pages(struct store *s, struct err_text *text)
 {
     char found[ERR_TEXT_MAX / 2] = "";
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s, "PRAGMA quick_check(1)", SQL_NO_ARGS, &r);
     if (err < 0) {
         return sql_say(s, err, "checked", text);
@@ -208,7 +208,7 @@ static int check_all(struct store *s, const struct store_schema *schema, struct 
 
 static int read_identity(struct store *s)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s, "SELECT uuid, spends, restored FROM store", SQL_NO_ARGS, &r);
     if (err < 0) {
         return err;
@@ -226,7 +226,7 @@ static int read_identity(struct store *s)
 static int begin_work(struct store *s, struct err_text *text)
 {
     char mode[16] = "";
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s, "PRAGMA journal_mode = WAL", SQL_NO_ARGS, &r);
     if (err == 0) {
         read_text(&r, mode, sizeof(mode));

@@ -9,7 +9,7 @@
 int store_each_profile(struct store *s, int (*each)(void *ctx, const struct profile_row *),
                        void *ctx)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_start(s, "SELECT name, lineage, policy, created FROM profile ORDER BY name",
                         SQL_NO_ARGS, &r);
     if (err < 0) {
@@ -33,7 +33,7 @@ int store_each_profile(struct store *s, int (*each)(void *ctx, const struct prof
 int store_each_profile_lineage(struct store *s, const char *profile,
                                int (*each)(void *ctx, uint64_t lineage), void *ctx)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err =
         sql_start(s, "SELECT lineage FROM profile_lineage WHERE profile = ?1 ORDER BY seq DESC",
                   SQL_ARGS(arg_text(profile)), &r);

@@ -120,7 +120,7 @@ static int go_on(struct store *s, const void *args)
 
 static int read_uuid(struct store *s)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s, "SELECT uuid FROM store", SQL_NO_ARGS, &r);
     if (err < 0) {
         return err;

@@ -186,7 +186,7 @@ void sql_end(struct sql_rows *r)
 
 int sql_run(struct store *s, const char *text, const struct sql_arg *args, size_t n)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_start(s, text, args, n, &r);
     if (err < 0) {
         return err;
@@ -201,7 +201,7 @@ int sql_run(struct store *s, const char *text, const struct sql_arg *args, size_
 int sql_first(struct store *s, const char *text, const struct sql_arg *args, size_t n,
               struct sql_rows *ret)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_start(s, text, args, n, &r);
     if (err < 0) {
         return err;
@@ -218,7 +218,7 @@ int sql_first(struct store *s, const char *text, const struct sql_arg *args, siz
 int sql_number(struct store *s, const char *text, const struct sql_arg *args, size_t n,
                int64_t *ret)
 {
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s, text, args, n, &r);
     if (err < 0) {
         return err;
