@@ -187,7 +187,7 @@ def test_a_credential_is_not_read_from_a_terminal():
         finally:
             os.close(terminal)
             os.close(other)
-        assert_refused(result, INPUT, "standard input is a terminal: pipe the credential file into it")
+        assert_refused(result, INPUT, "standard input is a terminal: pipe the credential file")
 
 
 def test_output_that_cannot_be_written_is_a_failure():

@@ -1,7 +1,8 @@
 /*
  * A wall clock of one's own: preloaded into a program, it shifts CLOCK_REALTIME by the number of
  * milliseconds that stands in the file $CLOCK_SHIM names, and nothing else. The number can change
- * at any time. The file is mapped once at start, so that a sandboxed program needs no further calls.
+ * at any time. The file is mapped once at start, so that a sandboxed program needs no further
+ * calls.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
