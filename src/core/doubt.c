@@ -78,16 +78,25 @@ void begin_probe(struct step *s)
     become(s, LS_PROBING);
 }
 
+/* Nothing was committed. Should the order be lost, the next start doubts and probes again. */
+static void groundless(struct step *s)
+{
+    struct lineage *l = s->l;
+    back_off_clear(l);
+    l->answer_lost = false;
+    l->last_comfort_boot_ms = 0; /* nothing was spent for anybody */
+    l->standing = l->unproven ? STANDING_UNPROVEN : STANDING_LIVE;
+    emit(s, FX_RESOLVE)->standing = l->standing;
+    become(s, l->unproven ? LS_UNPROVEN : LS_LIVE);
+}
+
 void on_probed(struct step *s)
 {
     struct lineage *l = s->l;
     switch (s->ev->probe.what) {
     case IDENTITY_NAMED:
     case IDENTITY_SCOPE:
-        back_off_clear(l);
-        l->answer_lost = false;
-        l->last_comfort_boot_ms = 0; /* nothing was spent for anybody */
-        become(s, LS_LIVE);
+        groundless(s);
         break;
     case IDENTITY_EXPIRED:
     case IDENTITY_REVOKED:

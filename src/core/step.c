@@ -87,7 +87,7 @@ static const struct {
     [LS_CLOSING] = {"closing",
                     TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_DOUBT) | TO(LS_DEAD) | TO(LS_RETIRING)},
     [LS_DOUBT] = {"doubt", TO(LS_PROBING) | TO(LS_LEASING) | TO(LS_RETIRING)},
-    [LS_PROBING] = {"probing", TO(LS_DOUBT) | TO(LS_LIVE) | TO(LS_RETIRING)},
+    [LS_PROBING] = {"probing", TO(LS_DOUBT) | TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_RETIRING)},
     [LS_DEAD] = {"dead", TO(LS_RETIRING)},
     [LS_QUARANTINED] = {"quarantined", TO(LS_UNPROVEN) | TO(LS_RETIRING)},
     [LS_RETIRING] = {"retiring", TO(LS_FREE) | TO(LS_UNPROVEN) | TO(LS_LIVE) | TO(LS_DOUBT) |
@@ -209,6 +209,7 @@ const char *effect_name(enum effect_kind kind)
         [FX_PROBE] = "probe",
         [FX_ADOPT] = "adopt",
         [FX_RETIRE] = "retire",
+        [FX_RESOLVE] = "resolve",
         [FX_ANSWER] = "answer",
         [FX_ALARM_RAISE] = "alarm-raise",
         [FX_ALARM_CLEAR] = "alarm-clear",

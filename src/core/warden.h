@@ -154,6 +154,8 @@ enum effect_kind {
     FX_ADOPT,        /* → EV_ADOPTED | EV_STORE_FAILED. UNPROVEN → `standing` with this subject;
                         LIVE: the profile points here from now on; QUARANTINED: no profile does */
     FX_RETIRE,       /* → EV_RETIRED | EV_STORE_FAILED. Bytes wiped, ledger kept */
+    FX_RESOLVE,      /* a doubt was groundless: `standing` from now on. Durable when convenient;
+                        lost, the next start doubts again. No answer */
     FX_ANSWER,       /* tell a waiter. No answer */
     FX_ALARM_RAISE,  /* durable when convenient. No answer */
     FX_ALARM_CLEAR,  /* same */

@@ -483,6 +483,31 @@ static const char *cause_of_alarm(const struct holding *h, enum alarm alarm)
     return "";
 }
 
+static int resolve_run(struct store *s, struct store_job *job)
+{
+    struct task *t = (struct task *)job;
+    return store_resolve(s, t->h->lineage, t->adoption.standing);
+}
+
+static void resolve_done(struct store_job *job, int err)
+{
+    struct task *t = (struct task *)job;
+    if (err < 0)
+        log_line(t->d, LOG_WARNING, "the end of a doubt could not be stored: %s", err_name(err));
+    task_free(t);
+}
+
+static void perform_resolve(struct daemon *d, struct holding *h, const struct effect *fx)
+{
+    journal(d, h, "resolved", "the old access token works: nothing was spent");
+    struct task *t = task_new(d, h, resolve_run, resolve_done);
+    if (!t)
+        return;
+    t->adoption.standing = fx->standing;
+    if (store_queue_submit(d->store, &t->job) < 0)
+        task_free(t);
+}
+
 static void perform_alarm(struct daemon *d, struct holding *h, const struct effect *fx)
 {
     bool raised = fx->kind == FX_ALARM_RAISE;
@@ -565,6 +590,9 @@ void perform(struct daemon *d, const struct effect *fx)
         break;
     case FX_RETIRE:
         perform_retire(d, h);
+        break;
+    case FX_RESOLVE:
+        perform_resolve(d, h, fx);
         break;
     case FX_ALARM_RAISE:
     case FX_ALARM_CLEAR:

@@ -17,7 +17,7 @@ struct state {
 static int read_state(struct store *s, uint64_t lineage, struct state *ret)
 {
     struct state found = {0};
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s,
                         "SELECT l.standing, l.generation, l.fence, p.refresh FROM lineage AS l"
                         " JOIN pair AS p ON p.lineage = l.id AND p.generation = l.generation"
@@ -65,7 +65,7 @@ static int insert_intent(struct store *s, const struct intent *i)
 static int intent(struct store *s, const void *args)
 {
     const struct intent *i = args;
-    struct state found;
+    struct state found = {0};
     int64_t others = 0;
     int64_t taken = 0;
     int err = read_state(s, i->lineage, &found);
@@ -114,7 +114,7 @@ struct outcome {
 static int read_outcome(struct store *s, uint64_t id, struct outcome *ret)
 {
     struct outcome found = {0};
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s,
                         "SELECT lineage, generation, presented, verdict IS NULL, verdict FROM spend"
                         " WHERE intent = ?1",
@@ -160,7 +160,7 @@ static int set_standing(struct store *s, uint64_t lineage, enum standing standin
 static int is_settled_with(struct store *s, const struct settlement *m, bool *ret)
 {
     struct pair stored = {0};
-    struct sql_rows r;
+    struct sql_rows r = {0};
     int err = sql_first(s,
                         "SELECT access, refresh, expires FROM pair"
                         " WHERE lineage = ?1 AND generation = ?2",
@@ -219,7 +219,7 @@ static int replace_pair(struct store *s, const struct settlement *m, struct fp p
 /* Open; or closed in doubt, and nothing has happened to its pair since. */
 static int may_settle(struct store *s, const struct settlement *m, const struct outcome *o)
 {
-    struct state found;
+    struct state found = {0};
     int64_t open = 0;
     int err = read_state(s, m->lineage, &found);
     if (err == 0) {
@@ -240,7 +240,7 @@ static int may_settle(struct store *s, const struct settlement *m, const struct 
 static int settle(struct store *s, const void *args)
 {
     const struct settlement *m = args;
-    struct outcome o;
+    struct outcome o = {0};
     int err = read_outcome(s, m->intent, &o);
     if (err < 0) {
         return err;
@@ -276,7 +276,7 @@ int store_settle(struct store *s, const struct settlement *m)
 static int close_intent(struct store *s, const void *args)
 {
     const struct closing *c = args;
-    struct outcome o;
+    struct outcome o = {0};
     int err = read_outcome(s, c->intent, &o);
     if (err < 0) {
         return err;
@@ -300,4 +300,28 @@ int store_close_intent(struct store *s, const struct closing *c)
         return ERR_INVALID;
     }
     return store_write(s, close_intent, c);
+}
+
+struct resolution {
+    uint64_t lineage;
+    enum standing standing;
+};
+
+static int resolve(struct store *s, const void *args)
+{
+    const struct resolution *r = args;
+    int n = sql_run(s,
+                    "UPDATE lineage SET standing = ?2, doubt_since = 0"
+                    " WHERE id = ?1 AND standing = 'in-doubt'",
+                    SQL_ARGS(arg_u64(r->lineage), arg_text(standing_name(r->standing))));
+    return n < 0 ? n : n == 0 ? ERR_CONFLICT : 0;
+}
+
+int store_resolve(struct store *s, uint64_t lineage, enum standing standing)
+{
+    struct resolution r = {.lineage = lineage, .standing = standing};
+    if (standing != STANDING_LIVE && standing != STANDING_UNPROVEN) {
+        return ERR_INVALID;
+    }
+    return store_write(s, resolve, &r);
 }

@@ -231,6 +231,10 @@ struct closing {
 };
 int store_close_intent(struct store *s, const struct closing *c);
 
+/* A doubt that proved groundless: the lineage stands as it did before (LIVE, UNPROVEN).
+ * ERR_CONFLICT: it is not in doubt. */
+int store_resolve(struct store *s, uint64_t lineage, enum standing standing);
+
 /* End a lineage: bytes wiped (see above), ledger kept; the profile that points at it goes, its
  * alarms are cleared, an open intent is closed in doubt. Again: 0. */
 int store_retire(struct store *s, uint64_t lineage, const char *why, int64_t now_wall_ms);

@@ -174,7 +174,8 @@ static void an_old_token_that_still_works_proves_that_nothing_was_committed(void
     expect(st, want(st, 1, -1), "");   /* the old one may be dead: nobody gets it unproven */
     assert_int_equal(until_due(st), 5 * SECOND_MS);
     expect(st, timer(), "probe");
-    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0), "alarm-clear(in-doubt) answer(1,token)");
+    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0),
+           "resolve alarm-clear(in-doubt) answer(1,token)");
     expect(st, timer(), "lease");
     present(st, 1, false); /* not the one more: that is still unused */
     expect(st, answered(st, VERDICT_DOUBT), "close-intent(in-doubt,in-doubt)");
@@ -297,7 +298,8 @@ static void a_restored_copy_that_proves_current_is_live_again_without_a_spend(vo
     expect(st, ev, "alarm-raise(in-doubt) alarm-raise(restored)");
     until_due(st);
     expect(st, timer(), "probe");
-    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0), "alarm-clear(in-doubt) alarm-clear(restored)");
+    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0),
+           "resolve alarm-clear(in-doubt) alarm-clear(restored)");
     story_free(st);
 }
 

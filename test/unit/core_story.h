@@ -95,6 +95,7 @@ static inline void say_effect(struct story *st, const struct effect *fx)
     case FX_ASK_IDENTITY:
     case FX_PROBE:
     case FX_RETIRE:
+    case FX_RESOLVE:
     case FX_COUNT:
         break;
     }

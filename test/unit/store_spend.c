@@ -313,6 +313,22 @@ static void closing_sets_the_standing_and_may_be_repeated(void **state)
     lineage_row_release(&row);
 }
 
+static void a_groundless_doubt_is_over(void **state)
+{
+    struct bench *b = *state;
+    assert_int_equal(put_live(b->s, 1, "work"), 0);
+    assert_int_equal(store_resolve(b->s, 1, STANDING_LIVE), ERR_CONFLICT);
+    assert_int_equal(put_intent(b->s, 1, 1), 0);
+    assert_int_equal(close_with(b->s, 1, 1, VERDICT_DOUBT, STANDING_DOUBT), 0);
+    assert_int_equal(store_resolve(b->s, 1, STANDING_DEAD), ERR_INVALID);
+    assert_int_equal(store_resolve(b->s, 2, STANDING_LIVE), ERR_CONFLICT);
+    assert_int_equal(store_resolve(b->s, 1, STANDING_LIVE), 0);
+    struct lineage_row row = row_of(b->s, 1);
+    assert_int_equal(row.standing, STANDING_LIVE);
+    assert_int_equal(row.doubt_since_wall_ms, 0);
+    lineage_row_release(&row);
+}
+
 static void a_doubt_keeps_the_time_it_began(void **state)
 {
     struct bench *b = *state;
@@ -537,6 +553,7 @@ int main(void)
         STORY(a_late_answer_is_refused_once_the_token_was_presented_again),
         STORY(only_doubt_can_be_settled_later),
         STORY(closing_sets_the_standing_and_may_be_repeated),
+        STORY(a_groundless_doubt_is_over),
         STORY(a_doubt_keeps_the_time_it_began),
         STORY(every_word_can_be_stored),
         STORY(the_ledger_tells_the_story_in_order),
