@@ -116,7 +116,8 @@ peer.settimeout(10)
 peer.connect(sys.argv[1])
 answer = b""
 try:
-    peer.sendall(sys.argv[2].encode())
+    if sys.argv[2]:
+        peer.sendall(sys.argv[2].encode())
     while piece := peer.recv(1000):
         answer += piece
 except ConnectionError:
