@@ -2,9 +2,13 @@
 """Answers of a token endpoint that a refresh must not believe, follow or be stopped by. For each:
 what `renew`, `token`, `show` and `history` say, and what happens to the refresh token next."""
 
+import contextlib
 import re
+import socket
 import subprocess
+import threading
 import time
+import urllib.parse
 
 import runner
 from harness import World
@@ -158,6 +162,65 @@ def test_no_answer_within_the_deadline_is_doubt_and_holds_nobody_up():
         assert asking.wait(4) == LATER
         assert "in doubt (no answer: " in world.cw("history", "slow").stdout
         assert profiles(world)["slow"]["standing"] == "in-doubt"
+
+
+class Relay:
+    """A way to the lab that can be closed and opened: closed, connections are refused."""
+
+    def __init__(self, lab):
+        self.to = urllib.parse.urlsplit(lab.url).port
+        self.listener, self.port = None, 0
+        self.open()
+
+    def open(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._serve, args=(self.listener,), daemon=True).start()
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def _serve(self, listener):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.to))
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pump(source, sink):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@runner.limit(25)
+def test_a_server_that_cannot_be_reached_is_tried_again_until_it_can():
+    with World() as world:
+        lab = world.start_lab(access_life="4s")
+        way = Relay(lab)
+        url = f"http://127.0.0.1:{way.port}"
+        world.write_provider("lab", **lab.provider_keys(token_url=f"{url}/oauth/token"))
+        world.add("work", "lab", lab.login("alice"))
+        way.close()
+        assert_refused(world.cw("renew", "work", "--timeout", "1s", check=False), LATER,
+                       "work: the provider gave no usable answer (not sent: Failed to connect")
+        assert_token_works(world, lab, "work")
+        shown = profiles(world)["work"]
+        assert shown["standing"] == "live" and shown["tries"] >= 1, shown
+        wait_until(lambda: profiles(world)["work"]["alarms"] == ["unreachable"], what="the alarm")
+        assert_refused(world.cw("token", "work", "--timeout", "1s", check=False), LATER,
+                       "not sent: Failed to connect")
+        assert re.search("alarm: work unreachable since .*: not sent: Failed to connect",
+                         world.cw("status").stdout)
+        assert not presented(lab, "f1")
+        way.open()
+        wait_until(lambda: generation(world, "work") >= 2, what="the renewal, by itself")
+        assert not profiles(world)["work"]["alarms"] and lab.family("f1")["alive"]
+        assert_token_works(world, lab, "work")
 
 
 def test_a_provider_that_throttles_is_left_alone_for_as_long_as_it_says():

@@ -5,6 +5,7 @@ each gets a problem it can read or is dropped, and the good one beside them is s
 import contextlib
 import http.client
 import json
+import random
 import resource
 import time
 
@@ -124,6 +125,27 @@ def test_what_is_no_http_gets_a_problem_that_says_what_is_wrong():
             assert json.loads(body)["code"] == "http-malformed"
         good.ask()
         assert set(profiles(world)) == {"work"}
+
+
+def test_garbage_by_chance_harms_nobody():
+    seed = random.randrange(1 << 32)
+    print(f"# seed {seed}")
+    chance = random.Random(seed)
+    good_bytes = ADD + b"Content-Length: 2\r\n\r\n{}" + STATUS + b"\r\n"
+    with World() as world:
+        furnish(world)
+        good = GoodClient(world)
+        pid = world.daemon_pid()
+        for _ in range(300):
+            garbage = bytearray(chance.choice((good_bytes, chance.randbytes(200))))
+            for _ in range(chance.randrange(1, 6)):
+                at = chance.randrange(len(garbage))
+                garbage[at:at + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
+            with world.raw_socket(timeout=5) as peer, contextlib.suppress(OSError):
+                for cut in range(0, len(garbage), 50):
+                    peer.sendall(garbage[cut:cut + 50])
+        good.ask()
+        assert world.daemon_pid() == pid and "work" in profiles(world)
 
 
 def test_requests_for_what_there_is_not_are_told_what_there_is():
@@ -321,6 +343,23 @@ def test_readers_of_events_that_do_not_read_delay_nobody():
                 got += reader.recv(65536)
             assert not TOKEN.search(got.decode())
         wait_until(lambda: send(world, STATUS + b"\r\n")[0] == 200, what="an end")
+
+
+def test_a_profile_that_is_removed_meanwhile_is_unknown_not_a_failure_of_the_store():
+    with World() as world:
+        lab = furnish(world)
+        codes = set()
+        for number in range(20):
+            world.add(f"p{number}", "lab", lab.login("alice"))
+            with world.raw_socket(timeout=8) as remover, world.raw_socket(timeout=8) as other:
+                path = f"/v1/profiles/p{number}".encode()
+                remover.sendall(b"DELETE " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+                other.sendall(b"POST " + path + b"/policy?to=always HTTP/1.1\r\n" + HOST + b"\r\n")
+                assert read_answer(remover)[0] == 200
+                status, _, body = read_answer(other)
+            codes.add(json.loads(body).get("code", "done"))
+            assert status in (200, 404), (status, body)
+        assert codes <= {"done", "profile-unknown"}, codes
 
 
 if __name__ == "__main__":
