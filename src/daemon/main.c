@@ -20,6 +20,8 @@
 
 #define STOP_MARGIN_MS (10 * SECOND_MS)
 #define FP_KEY_META    "fingerprint_key"
+/* Every connection the API takes, the streams, the store, the spender and the spool, with room. */
+#define DESCRIPTORS_MAX 65536
 
 struct options {
     bool foreground;
@@ -337,6 +339,7 @@ int main(int argc, char **argv)
         return EXIT_FAILED;
     }
     json_use_secret_memory();
+    (void)process_raise_descriptors(DESCRIPTORS_MAX);
 
     struct daemon *d = calloc(1, sizeof(*d));
     CHECK(d);

@@ -70,6 +70,22 @@ int process_harden(void)
     return 0;
 }
 
+uint64_t process_raise_descriptors(uint64_t max)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return 0;
+    }
+    rlim_t wanted = limit.rlim_max < max ? limit.rlim_max : max;
+    if (wanted > limit.rlim_cur) {
+        struct rlimit raised = {.rlim_cur = wanted, .rlim_max = limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+            return wanted;
+        }
+    }
+    return limit.rlim_cur;
+}
+
 mode_t process_umask(mode_t mask)
 {
     return umask(mask);

@@ -15,6 +15,10 @@
  * SIGXFSZ ignored, descriptors 0–2 open. First thing in every program that sees a secret. */
 int process_harden(void);
 
+/* As many descriptors at once as we are allowed, at most `max`; fewer are never asked for.
+ * Inherited by children. Returns how many there are now. */
+uint64_t process_raise_descriptors(uint64_t max);
+
 uid_t process_uid(void); /* whose we are: the effective one */
 
 /* What is taken away from the mode of every file made from now on, by all threads. Returns what it

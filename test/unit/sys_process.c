@@ -529,6 +529,35 @@ static void an_upgrade_is_noticed(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+/* In a child of our own: a hard limit that was lowered stays so. */
+static uint64_t raised_from(rlim_t soft, rlim_t hard, uint64_t max)
+{
+    const struct rlimit limit = {.rlim_cur = soft, .rlim_max = hard};
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit now = {0};
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+            _exit(0);
+        }
+        uint64_t said = process_raise_descriptors(max);
+        (void)getrlimit(RLIMIT_NOFILE, &now);
+        _exit(said == now.rlim_cur && now.rlim_max == hard ? (int)said : 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return (uint64_t)WEXITSTATUS(status);
+}
+
+static void descriptors_are_raised_and_never_lowered(void **state)
+{
+    (void)state;
+    assert_int_equal(raised_from(64, 200, 65536), 200); /* as far as it is allowed */
+    assert_int_equal(raised_from(64, 200, 100), 100);   /* and no further than asked */
+    assert_int_equal(raised_from(150, 200, 100), 150);
+    assert_int_equal(raised_from(200, 200, 65536), 200);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "tell") == 0) {
@@ -552,6 +581,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(descriptors_nobody_asked_for_are_closed),
         cmocka_unit_test(the_peer_is_known),
         cmocka_unit_test(hardening_takes),
+        cmocka_unit_test(descriptors_are_raised_and_never_lowered),
         cmocka_unit_test(programs_are_found_in_order),
         cmocka_unit_test(an_upgrade_is_noticed),
     };
