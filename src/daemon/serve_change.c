@@ -74,9 +74,11 @@ static void order_submit(struct order *o)
         o->job.done(&o->job, err);
 }
 
-static void store_problem(struct api_call *call, int err)
+static void store_problem(struct order *o, struct api_call *call, int err)
 {
-    if (err == ERR_BUSY || err == ERR_CLOSED)
+    if (err == ERR_NOT_FOUND) /* removed between the question and the job */
+        unknown_profile(o->d, call);
+    else if (err == ERR_BUSY || err == ERR_CLOSED)
         api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
     else
         api_problem(call, answer_name(ANSWER_STORE), 0,
@@ -122,7 +124,7 @@ static void policy_done(struct store_job *job, int err)
                   json_pack("{s:o}", "done",
                             json_sprintf("%s: policy %s", o->name, policy_name(o->policy))));
     else if (call)
-        store_problem(call, err);
+        store_problem(o, call, err);
     order_free(o);
 }
 
@@ -176,7 +178,7 @@ static void rename_done(struct store_job *job, int err)
     else if (call && err == ERR_EXISTS)
         api_problem(call, "profile-exists", 0, "there is a profile %s already", o->to);
     else if (call)
-        store_problem(call, err);
+        store_problem(o, call, err);
     order_free(o);
 }
 
@@ -329,10 +331,8 @@ static void history_done(struct store_job *job, int err)
     if (call && err == 0) {
         api_reply(call, 200, o->json);
         o->json = NULL;
-    } else if (call && err == ERR_NOT_FOUND) {
-        unknown_profile(o->d, call);
     } else if (call) {
-        store_problem(call, err);
+        store_problem(o, call, err);
     }
     order_free(o);
 }
@@ -412,7 +412,7 @@ static void events_done(struct store_job *job, int err)
     }
     (void)order_call(o);
     if (call && err < 0 && !o->is_begun)
-        store_problem(call, err);
+        store_problem(o, call, err);
     else if (is_heard && o->flag)
         journal_stream_add(o->d, call);
     else if (call)
@@ -468,7 +468,7 @@ static void backup_done(struct store_job *job, int err)
         api_problem(call, err == ERR_EXISTS ? "file-exists" : answer_name(ANSWER_STORE), 0, "%s",
                     o->text.text);
     else if (call)
-        store_problem(call, err);
+        store_problem(o, call, err);
     order_free(o);
 }
 
