@@ -445,11 +445,25 @@ void serve_events(void *ctx, struct api_call *call)
     order_submit(o);
 }
 
-/* Backup. */
+/* Backup. The store refuses its own folders; the spool's is ours. On the store's thread, where only
+ * what never changes is read. */
+static int check_backup(const struct daemon *d, const char *path, struct err_text *text)
+{
+    struct file_facts spool, folder;
+    if (file_folder(path, &folder) < 0 || fd_look(d->spool_dir_fd, &spool) < 0)
+        return 0; /* what is wrong with the folder is said when the copy is made */
+    if (folder.dev == spool.dev && folder.ino == spool.ino)
+        return err_say(text, ERR_INVALID, "%s is in the spool: a backup goes to a folder of yours",
+                       path);
+    return 0;
+}
+
 static int backup_run(struct store *s, struct store_job *job)
 {
     struct order *o = (struct order *)job;
-    int err = store_backup(s, o->path, o->flag, &o->text);
+    int err = check_backup(o->d, o->path, &o->text);
+    if (err == 0)
+        err = store_backup(s, o->path, o->flag, &o->text);
     if (err == 0)
         (void)file_size(o->path, &o->bytes);
     return err;

@@ -5,6 +5,7 @@
  */
 #include "store/internal.h"
 
+#include "base/check.h"
 #include "sys/file.h"
 
 static int check_copy(char *path, struct err_text *text)
@@ -42,9 +43,24 @@ int store_copy(struct store *s, const char *dest, bool overwrite, struct err_tex
     return err;
 }
 
+/* A name that means something there: a log, the key, the lock. A backup must not become one of
+ * them, nor take the place of one. */
+static bool is_our_folder(const struct store *s, const struct file_facts *folder)
+{
+    const char *const ours[] = {s->path, s->mark_path};
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+        struct file_facts facts;
+        if (file_folder(ours[i], &facts) == 0 && facts.dev == folder->dev &&
+            facts.ino == folder->ino) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int store_backup(struct store *s, const char *dest, bool overwrite, struct err_text *text)
 {
-    struct file_facts facts;
+    struct file_facts facts, folder;
     if (dest[0] != '/') {
         return err_say(text, ERR_INVALID, "an absolute path is wanted, not %s", dest);
     }
@@ -58,6 +74,12 @@ int store_backup(struct store *s, const char *dest, bool overwrite, struct err_t
         if (!overwrite) {
             return err_say(text, ERR_EXISTS, "%s is there already", dest);
         }
+    }
+    if (file_folder(dest, &folder) == 0 && is_our_folder(s, &folder)) {
+        return err_say(text, ERR_INVALID,
+                       "%s is in a folder that holds the store's own files: a backup goes to a "
+                       "folder of yours",
+                       dest);
     }
     return store_copy(s, dest, overwrite, text);
 }

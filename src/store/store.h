@@ -307,9 +307,10 @@ int store_each_profile_lineage(struct store *s, const char *profile,
                                int (*each)(void *ctx, uint64_t lineage), void *ctx);
 
 /* A consistent copy while in use: written beside `dest`, checked, synced, renamed. `dest` is
- * absolute. ERR_EXISTS unless `overwrite`; ERR_INVALID for the store itself. One file, 0600; it
- * holds sealed tokens only and is noticed when it is put back. To put it back: with no daemon
- * running, remove NAME-wal and move the copy to NAME. */
+ * absolute. ERR_EXISTS unless `overwrite`; ERR_INVALID for the store itself and for any name in
+ * its folder or the mark's, by whatever path. One file, 0600; it holds sealed tokens only and is
+ * noticed when it is put back. To put it back: with no daemon running, remove NAME-wal and move the
+ * copy to NAME. */
 int store_backup(struct store *s, const char *dest, bool overwrite, struct err_text *text);
 
 #endif

@@ -539,6 +539,16 @@ int home_dir(char *ret, size_t size)
     return strlen(entry.pw_dir) < size ? str_copy(ret, size, entry.pw_dir) : ERR_TOO_LARGE;
 }
 
+int file_folder(const char *path, struct file_facts *ret)
+{
+    char folder[PATH_SIZE];
+    if (strlen(path) >= sizeof(folder)) {
+        return ERR_TOO_LARGE;
+    }
+    path_parent(path, folder);
+    return path_look(PATH_CWD, folder, true, ret);
+}
+
 int file_size(const char *path, int64_t *ret_bytes)
 {
     struct file_facts facts;

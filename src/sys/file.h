@@ -53,6 +53,10 @@ int dir_each(int dir_fd, bool (*each)(void *ctx, const char *name), void *ctx);
  * made 0600 if absent and never removed. */
 int lock_take(const char *path, int *ret_fd, struct err_text *text);
 
+/* The folder that holds what `path` names, which need not be there: links on the way are followed,
+ * a link as the last component is itself what is held. ERR_NOT_FOUND, ERR_DENIED, ERR_TOO_LARGE. */
+int file_folder(const char *path, struct file_facts *ret);
+
 int file_size(const char *path, int64_t *ret_bytes); /* ERR_NOT_FOUND, ERR_DENIED */
 
 /* Our own account's home by the environment, then by the user database. */

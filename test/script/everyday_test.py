@@ -402,6 +402,11 @@ def test_a_backup_is_a_store_of_sealed_tokens():
             assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert copy.execute("SELECT name FROM profile").fetchall() == [("work",)]
         refused(world, FAILED, "backup", world.folder / "no" / "such" / "folder.db")
+        for own in (world.share / "credwarden" / "vault.key", world.state / "credwarden" / "new.db",
+                    world.state / "credwarden" / "spool" / "new.db"):
+            before = own.read_bytes() if own.exists() else None
+            refused(world, FAILED, "backup", own, "--overwrite")
+            assert (own.read_bytes() if own.exists() else None) == before
 
 
 def test_the_daemon_on_command():

@@ -299,7 +299,9 @@ static void story_of_a_full_disk(struct bench *b, const char *disk)
     (void)snprintf(b->path, sizeof(b->path), "%s/store", disk);
     (void)snprintf(b->mark_path, sizeof(b->mark_path), "%s/mark", disk);
     (void)snprintf(ballast, sizeof(ballast), "%s/ballast", disk);
-    (void)snprintf(backup, sizeof(backup), "%s/backup", disk);
+    (void)snprintf(backup, sizeof(backup), "%s/backups", disk);
+    CHECK(mkdir(backup, 0700) == 0);
+    (void)snprintf(backup, sizeof(backup), "%s/backups/backup", disk);
     CHECK(bench_open(b, STORE_CREATE) == 0);
     CHECK(put_live(b->s, 1, "work") == 0);
 

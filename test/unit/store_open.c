@@ -4,6 +4,7 @@
  */
 #include "store_bench.h"
 
+#include <errno.h>
 #include <sys/wait.h>
 
 /* Refusals */
@@ -445,11 +446,19 @@ static void spend_once(struct bench *b, uint64_t generation)
     assert_int_equal(put_settlement(b->s, 1, generation), 0);
 }
 
+/* Where backups may go. */
+static void path_elsewhere(const struct bench *b, const char *name, char ret[128])
+{
+    (void)snprintf(ret, 128, "%s/elsewhere", b->dir);
+    assert_true(mkdir(ret, 0700) == 0 || errno == EEXIST);
+    (void)snprintf(ret, 128, "%s/elsewhere/%s", b->dir, name);
+}
+
 /* A backup taken, a spend later, the backup put back. */
 static void put_old_copy_back(struct bench *b)
 {
     char backup[128];
-    path_beside(b, "backup", backup);
+    path_elsewhere(b, "backup", backup);
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     spend_once(b, 1);
     assert_int_equal(store_backup(b->s, backup, false, &b->text), 0);
@@ -519,7 +528,7 @@ static void the_store_that_was_replaced_is_noticed_in_its_turn(void **state)
     struct bench *b = *state;
     char backup[128];
     char original[128];
-    path_beside(b, "backup", backup);
+    path_elsewhere(b, "backup", backup);
     path_beside(b, "original", original);
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     assert_int_equal(store_backup(b->s, backup, false, NULL), 0);
@@ -676,8 +685,8 @@ static void a_backup_opens_like_the_store(void **state)
     char log_path[128];
     struct stat st;
     struct store *s = NULL;
-    path_beside(b, "backup", backup);
-    path_beside(b, "backup-wal", log_path);
+    path_elsewhere(b, "backup", backup);
+    path_elsewhere(b, "backup-wal", log_path);
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     spend_once(b, 1);
     assert_int_equal(store_backup(b->s, backup, false, &b->text), 0);
@@ -697,7 +706,7 @@ static void a_backup_replaces_only_when_told_and_never_the_store(void **state)
 {
     struct bench *b = *state;
     char backup[128];
-    path_beside(b, "backup", backup);
+    path_elsewhere(b, "backup", backup);
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     assert_int_equal(store_backup(b->s, backup, false, NULL), 0);
     assert_int_equal(store_backup(b->s, backup, false, &b->text), ERR_EXISTS);
@@ -707,7 +716,7 @@ static void a_backup_replaces_only_when_told_and_never_the_store(void **state)
     assert_int_equal(store_backup(b->s, b->dir, true, NULL), ERR_INVALID);
     assert_int_equal(store_backup(b->s, "relative", true, NULL), ERR_INVALID);
     assert_int_equal(store_backup(b->s, "/no/such/folder/backup", true, &b->text), ERR_NOT_FOUND);
-    path_beside(b, "link", backup);
+    path_elsewhere(b, "link", backup);
     assert_int_equal(symlink(b->path, backup), 0);
     assert_int_equal(store_backup(b->s, backup, true, NULL),
                      ERR_INVALID); /* the store, by a link */
@@ -716,10 +725,53 @@ static void a_backup_replaces_only_when_told_and_never_the_store(void **state)
     lineage_row_release(&row);
 }
 
+static void assert_refused(struct bench *b, const char *dest)
+{
+    struct stat before, after;
+    bool is_there = lstat(dest, &before) == 0;
+    for (int overwrite = 0; overwrite < 2; overwrite++) {
+        int err = store_backup(b->s, dest, overwrite, &b->text);
+        assert_int_equal(err, is_there && !overwrite ? ERR_EXISTS : ERR_INVALID);
+    }
+    assert_non_null(strstr(b->text.text, "own files"));
+    assert_int_equal(lstat(dest, &after) == 0, is_there);
+    if (is_there) {
+        assert_true(before.st_ino == after.st_ino && before.st_size == after.st_size);
+    }
+}
+
+static void a_backup_never_lands_among_the_stores_own_files(void **state)
+{
+    struct bench *b = *state;
+    char path[128], linked[128], marks[128];
+    path_beside(b, "store-journal", path);
+    assert_refused(b, path);
+    path_beside(b, "vault.key", path);
+    copy_file(b->path, path);
+    assert_refused(b, path);
+    path_elsewhere(b, "folder", linked); /* the same folder by a link */
+    assert_int_equal(symlink(b->dir, linked), 0);
+    (void)snprintf(path, sizeof(path), "%s/elsewhere/folder/vault.key", b->dir);
+    assert_refused(b, path);
+    (void)snprintf(path, sizeof(path), "%s/elsewhere/../lock", b->dir);
+    assert_refused(b, path);
+
+    bench_close(b); /* the mark in another folder than the store */
+    path_beside(b, "state", marks);
+    assert_int_equal(mkdir(marks, 0700), 0);
+    (void)snprintf(b->mark_path, sizeof(b->mark_path), "%s/state/mark", b->dir);
+    assert_int_equal(bench_open(b, 0), 0);
+    (void)snprintf(path, sizeof(path), "%s/state/mark", b->dir);
+    assert_refused(b, path);
+    (void)snprintf(path, sizeof(path), "%s/state/log", b->dir);
+    assert_refused(b, path);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         STORY(a_new_store_is_private_and_whole),
+        STORY(a_backup_never_lands_among_the_stores_own_files),
         STORY(a_wide_umask_and_a_wide_mode_are_narrowed),
         STORY(nothing_is_made_unasked),
         STORY(what_is_not_a_store_is_refused_untouched),
