@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/str.h"
 #include "base/time.h"
 #include "issuer/json.h"
@@ -269,6 +270,14 @@ static void granted(const struct provider *p, const json_t *root, struct reply *
                            &missing_len);
     }
     label_read(root, p->answer_label_path, r->label, sizeof(r->label));
+    const struct secret *const tokens[] = {&r->tokens.access, &r->tokens.refresh,
+                                           &r->tokens.id_token};
+    if (!text_is_safe(p, r->subject, tokens, ARRAY_LEN(tokens))) {
+        r->subject[0] = '\0';
+    }
+    if (!text_is_safe(p, r->label, tokens, ARRAY_LEN(tokens))) {
+        r->label[0] = '\0';
+    }
     reply_detail(r, "granted");
 }
 

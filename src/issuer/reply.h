@@ -52,7 +52,7 @@ struct reply {
     struct tokens tokens;                       /* SPEND granted; refresh none: the old one stays */
     int64_t life_ms;                            /* 0: not said */
     int64_t login_deadline_ms;                  /* from now; 0: not said */
-    char subject[REPLY_SUBJECT_MAX];            /* "" not said */
+    char subject[REPLY_SUBJECT_MAX];            /* "" not said; it and `label` hold no token */
     char label[REPLY_SUBJECT_MAX];
     struct buf body; /* METADATA: the document; USAGE: {"path": number, …} */
 };
@@ -77,8 +77,11 @@ void reply_clear(struct reply *r); /* wiped; NULL-tolerant */
  * the first one that is listed decides. */
 void reply_of_spend(const struct provider *p, const struct http_outcome *o, struct reply *ret);
 /* NAMED: 2xx and every one of subject_paths is there. EXPIRED, REVOKED, SCOPE: a 401 or 403 that
- * says so in one of the known dialects (reply_ask.c). UNANSWERED: anything else. */
-void reply_of_identity(const struct provider *p, const struct http_outcome *o, struct reply *ret);
+ * says so in one of the known dialects (reply_ask.c). UNANSWERED: anything else, and a subject that
+ * holds `presented`, the access token that was shown, or begins like a token: it would be logged.
+ */
+void reply_of_identity(const struct provider *p, const struct http_outcome *o,
+                       const struct secret *presented, struct reply *ret);
 void reply_of_usage(const struct provider *p, const struct http_outcome *o, struct reply *ret);
 void reply_of_metadata(const struct http_outcome *o, struct reply *ret);
 

@@ -62,6 +62,25 @@ void label_read(const json_t *root, const char *path, char *ret, size_t size)
     }
 }
 
+#define TELLING_LEN 8 /* shorter than any token worth hiding: "u1" may well be part of a name */
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return prefix[0] != '\0' && strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool text_is_safe(const struct provider *p, const char *text, const struct secret *const tokens[],
+                  size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (tokens[i]->len >= TELLING_LEN &&
+            memmem(text, strlen(text), tokens[i]->bytes, tokens[i]->len) != NULL) {
+            return false;
+        }
+    }
+    return !has_prefix(text, p->access_prefix) && !has_prefix(text, p->refresh_prefix);
+}
+
 /* ---- refusals ---- */
 
 /* The dialects seen so far, old servers and new. The order is the order of caution: "expired or
@@ -141,7 +160,8 @@ static bool begin_question(enum ask ask, const struct http_outcome *o, struct re
 
 /* ---- the questions ---- */
 
-void reply_of_identity(const struct provider *p, const struct http_outcome *o, struct reply *ret)
+void reply_of_identity(const struct provider *p, const struct http_outcome *o,
+                       const struct secret *presented, struct reply *ret)
 {
     json_t *root = NULL;
     const char *missing = "";
@@ -151,9 +171,15 @@ void reply_of_identity(const struct provider *p, const struct http_outcome *o, s
     }
     int err = subject_read(root, p->subject_paths, ret->subject, sizeof(ret->subject), &missing,
                            &missing_len);
-    if (err == 0 && ret->subject[0] != '\0') {
+    if (err == 0 && !text_is_safe(p, ret->subject, &presented, 1)) {
+        ret->subject[0] = '\0';
+        reply_detail(ret, "the subject is or holds a token");
+    } else if (err == 0 && ret->subject[0] != '\0') {
         ret->identity = IDENTITY_NAMED;
         label_read(root, p->label_path, ret->label, sizeof(ret->label));
+        if (!text_is_safe(p, ret->label, &presented, 1)) {
+            ret->label[0] = '\0';
+        }
         reply_detail(ret, "named");
     } else {
         char what[REPLY_DETAIL_MAX];

@@ -30,6 +30,11 @@ int subject_read(const json_t *root, const char *paths, char *ret, size_t size,
 /* A label is for people: cleaned of control bytes, "" when absent. */
 void label_read(const json_t *root, const char *path, char *ret, size_t size);
 
+/* What says who somebody is is logged and stored, so it must be no token: not one of `tokens`, nor
+ * with one in it, nor what the definition says tokens begin with. */
+bool text_is_safe(const struct provider *p, const char *text, const struct secret *const tokens[],
+                  size_t n);
+
 /* `ret_issued_ms` 0 when the JWT has no `iat`. ERR_INVALID without a readable `exp`. */
 int jwt_times(const char *token, size_t len, int64_t *ret_issued_ms, int64_t *ret_expires_ms);
 

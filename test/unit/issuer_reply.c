@@ -339,6 +339,29 @@ static void a_pair_comes_with_everything_that_was_said(void **state)
     reply_clear(&r);
 }
 
+static void a_subject_or_label_is_not_said_when_it_is_a_token(void **state)
+{
+    (void)state;
+    static const char *const who[] = {"made-up-access", "(made-up-refresh)", "made-up-id-token",
+                                      "rt-x"};
+    struct provider p =
+        plain("answer_subject_paths = who\nanswer_label_path = who\nrefresh_prefix = rt-\n");
+    struct reply r;
+    char body[512];
+    reply_init(&r);
+    for (size_t i = 0; i <= ARRAY_LEN(who); i++) {
+        snprintf(body, sizeof(body),
+                 "{\"access_token\":\"made-up-access\",\"refresh_token\":\"made-up-refresh\","
+                 "\"id_token\":\"made-up-id-token\",\"who\":\"%s\"}",
+                 i < ARRAY_LEN(who) ? who[i] : "alice");
+        spend(&p, 200, body, &r);
+        assert_int_equal(r.verdict, VERDICT_GRANTED); /* the pair is not lost for it */
+        assert_string_equal(r.subject, i < ARRAY_LEN(who) ? "" : "alice");
+        assert_string_equal(r.label, i < ARRAY_LEN(who) ? "" : "alice");
+    }
+    reply_clear(&r);
+}
+
 static void expires_in_may_be_anything(void **state)
 {
     (void)state;
@@ -586,6 +609,7 @@ int main(void)
         cmocka_unit_test(each_answer_has_its_verdict),
         cmocka_unit_test(statuses_alone_hold_for_a_cut_body_too),
         cmocka_unit_test(a_pair_comes_with_everything_that_was_said),
+        cmocka_unit_test(a_subject_or_label_is_not_said_when_it_is_a_token),
         cmocka_unit_test(expires_in_may_be_anything),
         cmocka_unit_test(scopes_may_be_a_string_or_an_array),
         cmocka_unit_test(tokens_have_a_longest_length),

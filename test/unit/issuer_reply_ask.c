@@ -29,6 +29,8 @@ static struct provider plain(const char *more)
     return p;
 }
 
+static const struct secret shown = {(char *)(uintptr_t) "made-up-access-token", 20};
+
 static struct http_outcome answer(int status, const char *body)
 {
     return (struct http_outcome){.sent = true,
@@ -132,22 +134,54 @@ static void each_identity_answer_has_its_meaning(void **state)
         struct provider p = asked(identities[i].provider);
         struct http_outcome o = answer(identities[i].status, identities[i].body);
         o.retry_after_ms = 3000;
-        reply_of_identity(&p, &o, &r);
+        reply_of_identity(&p, &o, &shown, &r);
         if (r.identity != identities[i].identity || strcmp(r.subject, identities[i].subject) != 0) {
             fail_msg("row %zu: %s, subject \"%s\", \"%s\"", i, identity_name(r.identity), r.subject,
                      r.detail);
         }
         assert_int_equal(r.retry_after_ms, 3000);
         o.complete = false;
-        reply_of_identity(&p, &o, &r);
+        reply_of_identity(&p, &o, &shown, &r);
         assert_int_equal(r.identity, IDENTITY_UNANSWERED);
         assert_string_equal(r.subject, "");
     }
     struct provider p = asked("oidc");
     struct http_outcome silent = {.sent = true, .failure = "timed out"};
-    reply_of_identity(&p, &silent, &r);
+    reply_of_identity(&p, &silent, &shown, &r);
     assert_int_equal(r.identity, IDENTITY_UNANSWERED);
     assert_string_equal(r.detail, "no answer: timed out");
+    reply_clear(&r);
+}
+
+static void a_subject_or_label_is_never_a_token(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        enum identity identity;
+        const char *label;
+    } rows[] = {
+        {"{\"sub\":\"u1\",\"email\":\"a@b\"}", IDENTITY_NAMED, "a@b"},
+        {"{\"sub\":\"made-up-access-token\"}", IDENTITY_UNANSWERED, ""},
+        {"{\"sub\":\"<made-up-access-token>\"}", IDENTITY_UNANSWERED, ""},
+        {"{\"sub\":\"rt-of-somebody\"}", IDENTITY_UNANSWERED, ""},
+        {"{\"sub\":\"at-of-somebody\"}", IDENTITY_UNANSWERED, ""},
+        {"{\"sub\":\"u1\",\"email\":\"is made-up-access-token\"}", IDENTITY_NAMED, ""},
+        {"{\"sub\":\"u1\",\"email\":\"rt-of-somebody\"}", IDENTITY_NAMED, ""},
+        {"{\"sub\":\"u1\",\"email\":\"sport-at-home\"}", IDENTITY_NAMED, "sport-at-home"},
+    };
+    struct provider p = plain("identity_url = http://127.0.0.1:1/me\nsubject_paths = sub\n"
+                              "label_path = email\naccess_prefix = at-\nrefresh_prefix = rt-\n");
+    struct reply r;
+    reply_init(&r);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct http_outcome o = answer(200, rows[i].body);
+        reply_of_identity(&p, &o, &shown, &r);
+        assert_int_equal(r.identity, rows[i].identity);
+        assert_string_equal(r.subject, r.identity == IDENTITY_NAMED ? "u1" : "");
+        assert_string_equal(r.label, rows[i].label);
+        assert_null(strstr(r.detail, "made-up"));
+    }
     reply_clear(&r);
 }
 
@@ -157,7 +191,7 @@ static void a_missing_part_of_the_subject_is_named(void **state)
     struct reply r;
     reply_init(&r);
     struct http_outcome o = answer(200, "{\"account\":{\"uuid\":\"acc-1\"}}");
-    reply_of_identity(provider_builtin("claude"), &o, &r);
+    reply_of_identity(provider_builtin("claude"), &o, &shown, &r);
     assert_string_equal(r.detail, "200 the answer has no usable organization.uuid");
     reply_clear(&r);
 }
@@ -174,7 +208,7 @@ static void a_subject_has_a_longest_length(void **state)
         memset(body + at, 's', len);
         snprintf(body + at + len, 8, "\"}");
         struct http_outcome o = answer(200, body);
-        reply_of_identity(&p, &o, &r);
+        reply_of_identity(&p, &o, &shown, &r);
         assert_int_equal(r.identity, over ? IDENTITY_UNANSWERED : IDENTITY_NAMED);
         assert_int_equal(strlen(r.subject), over ? 0 : len);
     }
@@ -261,7 +295,7 @@ static void a_hostile_body_says_nothing(void **state)
         struct http_outcome o = answer(200, "");
         o.body = body;
         o.body_len = REPLY_BODY_MAX - 16;
-        reply_of_identity(provider_builtin("claude"), &o, &r);
+        reply_of_identity(provider_builtin("claude"), &o, &shown, &r);
         assert_int_equal(r.identity, IDENTITY_UNANSWERED);
         reply_of_metadata(&o, &r);
         assert_int_equal(r.identity, IDENTITY_UNANSWERED);
@@ -276,6 +310,7 @@ int main(void)
     json_use_secret_memory();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_identity_answer_has_its_meaning),
+        cmocka_unit_test(a_subject_or_label_is_never_a_token),
         cmocka_unit_test(a_missing_part_of_the_subject_is_named),
         cmocka_unit_test(a_subject_has_a_longest_length),
         cmocka_unit_test(usage_keeps_the_numbers_that_are_there),

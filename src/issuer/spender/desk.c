@@ -276,7 +276,7 @@ static void interpret(const struct task *t, const struct http_outcome *o, struct
         reply_of_spend(&t->provider, o, r);
         break;
     case ASK_IDENTITY:
-        reply_of_identity(&t->provider, o, r);
+        reply_of_identity(&t->provider, o, &t->q.token, r);
         break;
     case ASK_USAGE:
         reply_of_usage(&t->provider, o, r);
