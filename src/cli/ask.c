@@ -111,14 +111,16 @@ int reach_daemon(bool may_start, int *ret_fd, bool *ret_started, struct err_text
 /* What is shown while it comes. */
 static int take_lines(void *ctx, const char *lines, size_t len, struct err_text *text)
 {
-    (void)ctx;
-    return write_out(lines, len, text);
+    struct reply *reply = ctx;
+    int err = write_out(lines, len, text);
+    reply->out_failed = err != 0;
+    return err;
 }
 
 static int exchange(int fd, const struct buf *head, const struct request *r, struct reply *reply,
                     struct err_text *text)
 {
-    static const struct stream printed = {take_lines, NULL};
+    const struct stream printed = {take_lines, reply};
     int err = client_send(fd, head, r, text);
     if (err != 0 && err != ERR_CLOSED) {
         return err;
@@ -246,7 +248,7 @@ static enum exit_code ask_any(const struct invocation *in, struct request *r, st
     }
     if (err != 0) {
         say_if_uncertain(r, err, &text);
-        code = fail_text(EXIT_DAEMON, &text);
+        code = fail_text(reply.out_failed ? EXIT_FAILED : EXIT_DAEMON, &text);
         reply_release(&reply);
         goto out;
     }

@@ -25,8 +25,9 @@ enum exit_code fail_text(enum exit_code code, const struct err_text *text);
 struct reply {
     struct response response;
     struct buf body;
-    int peer_pid; /* of the daemon that answered; 0 not known */
-    int watch;    /* from ask_running(): for peer_await_end(); -1: cannot be watched */
+    int peer_pid;    /* of the daemon that answered; 0 not known */
+    int watch;       /* from ask_running(): for peer_await_end(); -1: cannot be watched */
+    bool out_failed; /* a stream ended because standard output takes no more */
 };
 void reply_release(struct reply *r); /* wiped when secret. NULL-tolerant */
 

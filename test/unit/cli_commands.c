@@ -43,6 +43,7 @@ struct world {
     pthread_t thread;
     const struct line *lines;
     size_t n_lines;
+    bool out_is_full;               /* standard output takes nothing */
     char requests[4][REQUEST_SIZE]; /* as they came */
     size_t n_requests;
     int code;
@@ -187,6 +188,11 @@ static void run(struct world *w, const struct line *lines, size_t n_lines, const
     (void)fflush(stdout);
     int out = divert(w, STDOUT_FILENO, "out", out_path, sizeof(out_path));
     int err = divert(w, STDERR_FILENO, "err", err_path, sizeof(err_path));
+    if (w->out_is_full) {
+        int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+        assert_int_equal(dup2(full, STDOUT_FILENO), STDOUT_FILENO);
+        (void)close(full);
+    }
     w->code = run_line(argc, argv);
     (void)fflush(stdout);
     restore(STDOUT_FILENO, out, out_path, w->out);
@@ -441,6 +447,16 @@ static void a_stream_is_printed_line_by_line(void **state)
     assert_asked(w, 0, "GET /v1/events?after=0&limit=9 HTTP/1.1\r\n");
 }
 
+/* It is not the daemon that failed. */
+static void an_output_that_takes_nothing_is_our_failure(void **state)
+{
+    struct world *w = *state;
+    w->out_is_full = true;
+    RUN(w, LINES({OK_HEAD TEXT "\r\n1 one\n2 two\n", false}), 1, "events");
+    assert_ends(w, EXIT_FAILED, "",
+                "credwarden: cannot write to standard output: No space left on device\n");
+}
+
 static void ctrl_c_ends_a_stream_well(void **state)
 {
     struct world *w = *state;
@@ -555,6 +571,7 @@ int main(void)
         STORY(policy_is_changed),
         STORY(remove_needs_a_yes),
         STORY(a_stream_is_printed_line_by_line),
+        STORY(an_output_that_takes_nothing_is_our_failure),
         STORY(ctrl_c_ends_a_stream_well),
         STORY(a_stream_may_be_refused),
         STORY(a_backup_is_named_by_its_whole_path),
