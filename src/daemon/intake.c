@@ -40,13 +40,15 @@ void intake_probed(void *ctx, uint64_t lineage, const struct reply *reply)
     drive(d, &ev);
 }
 
-/* The spender's record → the core's facts. Times: the server's Date where it was heard, so that
- * the pair means the same after the next boot; the boot clock of its arrival within this one. */
+/* The spender's record → the core's facts. Times: by the boot clock for this boot, and by the
+ * server's where its Date was heard, so that the pair means the same after the next one. Both count
+ * from the sending: the Date may be as young as the answer, and the pair as old as the request. */
 static void granted(struct daemon *d, struct holding *h, struct event *ev)
 {
     const struct reply *r = &h->answer;
     struct pair *pair = &ev->answer.pair;
-    int64_t server_wall_ms = r->server_wall_ms ? r->server_wall_ms : r->received_wall_ms;
+    int64_t answered_wall_ms = r->server_wall_ms ? r->server_wall_ms : r->received_wall_ms;
+    int64_t sent_wall_ms = answered_wall_ms - (r->received_boot_ms - r->sent_boot_ms);
     pair->access = vault_fingerprint(d->vault, &r->tokens.access);
     pair->refresh = vault_fingerprint(d->vault, &r->tokens.refresh);
     if (r->tokens.refresh.len == 0) { /* RFC 6749 §6: none in the answer keeps the old one */
@@ -56,12 +58,12 @@ static void granted(struct daemon *d, struct holding *h, struct event *ev)
     }
     pair->life_ms = r->life_ms;
     if (r->life_ms > 0) {
-        pair->expires_wall_ms = server_wall_ms + r->life_ms;
+        pair->expires_wall_ms = sent_wall_ms + r->life_ms;
         if (h->intent_same_boot)
-            ev->answer.expires_boot_ms = r->received_boot_ms + r->life_ms;
+            ev->answer.expires_boot_ms = r->sent_boot_ms + r->life_ms;
     }
     if (r->login_deadline_ms > 0)
-        pair->login_deadline_wall_ms = server_wall_ms + r->login_deadline_ms;
+        pair->login_deadline_wall_ms = sent_wall_ms + r->login_deadline_ms;
     if (r->subject[0])
         ev->answer.subject = vault_subject_fp(d->vault, h->provider.name, r->subject);
 }

@@ -48,11 +48,14 @@ struct reply {
                                       error code and a cleaned error_description */
     int64_t retry_after_ms;
     int64_t server_wall_ms;
-    int64_t received_wall_ms, received_boot_ms; /* filled in by the spender */
-    struct tokens tokens;                       /* SPEND granted; refresh none: the old one stays */
-    int64_t life_ms;                            /* 0: not said */
-    int64_t login_deadline_ms;                  /* from now; 0: not said */
-    char subject[REPLY_SUBJECT_MAX];            /* "" not said; it and `label` hold no token */
+    /* Filled in by the spender: when the answer was there, and when its request was about to leave
+     * (0: nothing left). The server commits at some moment between the two, and may take its time
+     * to say so: a life that the answer tells counts from the sending. */
+    int64_t received_wall_ms, received_boot_ms, sent_boot_ms;
+    struct tokens tokens;            /* SPEND granted; refresh none: the old one stays */
+    int64_t life_ms;                 /* from sent_boot_ms on; 0: not said */
+    int64_t login_deadline_ms;       /* likewise */
+    char subject[REPLY_SUBJECT_MAX]; /* "" not said; it and `label` hold no token */
     char label[REPLY_SUBJECT_MAX];
     struct buf body; /* METADATA: the document; USAGE: {"path": number, …} */
 };

@@ -27,6 +27,7 @@ enum tag {
     TAG_SUBJECT = 13,
     TAG_LABEL = 14,
     TAG_BODY = 15,
+    TAG_SENT_BOOT_MS = 16,
 };
 
 static const char *const ask_names[ASK_COUNT] = {
@@ -45,6 +46,7 @@ static const struct number {
     {TAG_SERVER_WALL_MS, offsetof(struct reply, server_wall_ms)},
     {TAG_RECEIVED_WALL_MS, offsetof(struct reply, received_wall_ms)},
     {TAG_RECEIVED_BOOT_MS, offsetof(struct reply, received_boot_ms)},
+    {TAG_SENT_BOOT_MS, offsetof(struct reply, sent_boot_ms)},
     {TAG_LIFE_MS, offsetof(struct reply, life_ms)},
     {TAG_LOGIN_DEADLINE_MS, offsetof(struct reply, login_deadline_ms)},
 };

@@ -145,6 +145,24 @@ def test_a_slow_provider_delays_nobody_else():
         assert slow.wait(20) == 0
 
 
+def test_a_life_counts_from_before_the_server_committed():
+    """The server commits and takes its time to say so: its token is half over when it arrives."""
+    with World() as world:
+        lab = new_world(world, access_life="10s")
+        world.add("work", "lab", lab.login("alice"))
+        lab.script("token", delay_after_ms=5000)
+        renewed = world.cw("renew", "work", "--json").json
+        assert 0 < renewed["left_ms"] <= 5000, renewed
+        shown = show(world)
+        assert shown["left_ms"] <= 5000, shown
+        answer = world.cw("token", "work", "--min-ttl", "6s", check=False)
+        promised = time.monotonic() + 5.9
+        assert answer.code in (0, POLICY, LATER), answer
+        if answer.code == 0:
+            time.sleep(max(0, promised - time.monotonic()))
+            assert lab.use(answer.stdout.strip()).status == 200
+
+
 def test_retry_after_is_honoured():
     with World() as world:
         lab = new_world(world, access_life="60s")

@@ -38,6 +38,7 @@ static void a_full_reply(struct reply *r)
     r->retry_after_ms = 1;
     r->received_wall_ms = 2;
     r->received_boot_ms = 3;
+    r->sent_boot_ms = 4;
 }
 
 static void a_reply_survives_its_record(void **state)
@@ -58,6 +59,7 @@ static void a_reply_survives_its_record(void **state)
     assert_int_equal(again.server_wall_ms, 7);
     assert_int_equal(again.received_wall_ms, 2);
     assert_int_equal(again.received_boot_ms, 3);
+    assert_int_equal(again.sent_boot_ms, 4);
     assert_string_equal(again.tokens.access.bytes, "sk-ant-oat01-x");
     assert_string_equal(again.tokens.refresh.bytes, "sk-ant-ort01-y");
     assert_string_equal(again.tokens.id_token.bytes, "z");

@@ -16,7 +16,8 @@ static void a_spend_is_granted(void **state)
     assert_true(secret_is(&f->reply.tokens.refresh, "rt-new"));
     assert_int_equal(f->reply.life_ms, 60000);
     assert_true(f->reply.received_wall_ms >= before);
-    assert_true(f->reply.received_boot_ms > 0);
+    assert_true(f->reply.sent_boot_ms > 0);
+    assert_true(f->reply.received_boot_ms >= f->reply.sent_boot_ms);
     assert_int_equal(f->server->requests, 1);
     assert_non_null(strstr(f->server->request, "POST /token HTTP/1.1\r\n"));
     assert_non_null(strstr(f->server->request, "grant_type=refresh_token&refresh_token=rt-old"));
@@ -215,6 +216,23 @@ static void an_answer_beyond_the_deadline_is_doubt(void **state)
     assert_int_equal(f->server->requests, 1);
 }
 
+/* The server may commit at once and say so late: the life it tells must not count from then. */
+static void the_moment_of_sending_is_told_apart_from_that_of_the_answer(void **state)
+{
+    struct fixture *f = *state;
+    use_server(f, answer_late, GRANT);
+    int64_t before = clock_now().boot_ms;
+    uint64_t intent = begin_spend(f);
+    wait_for_requests(f, 1);
+    int64_t seen = clock_now().boot_ms; /* by the server */
+    run_for(f, 300);
+    atomic_store(&f->server->released, true);
+    wait_for_all(f);
+    assert_int_equal(verdict_of(f, intent), VERDICT_GRANTED);
+    assert_in_range(f->reply.sent_boot_ms, before, seen);
+    assert_true(f->reply.received_boot_ms >= seen + 300);
+}
+
 static void times_that_change_count_from_the_next_question_on(void **state)
 {
     struct fixture *f = *state;
@@ -327,6 +345,7 @@ int main(void)
         TEST(throttled_until),
         TEST(throttled_until_a_date_of_the_server_s_own_clock),
         TEST(an_answer_beyond_the_deadline_is_doubt),
+        TEST(the_moment_of_sending_is_told_apart_from_that_of_the_answer),
         TEST(times_that_change_count_from_the_next_question_on),
         TEST(a_slow_server_delays_nobody_else),
         TEST(the_server_is_asked_who_it_is),

@@ -296,6 +296,7 @@ static void answer(struct desk *d, struct task *t, const struct http_outcome *o,
     interpret(t, o, &r);
     r.received_wall_ms = now.wall_ms;
     r.received_boot_ms = now.boot_ms;
+    r.sent_boot_ms = t->x.sent_boot_ms;
     tell(d, t, t->q.ask == ASK_SPEND ? verdict_name(r.verdict) : identity_name(r.identity),
          r.detail);
     if (t->q.ask == ASK_SPEND && t->x.refused_to_send)

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "issuer/spender/memory.h"
+#include "sys/clock.h"
 
 #define RETRY_AFTER_MAX_S (366 * INT64_C(86400))
 
@@ -66,6 +67,7 @@ static int on_prereq(void *ctx, char *remote_ip, char *local_ip, int remote_port
         return CURL_PREREQFUNC_ABORT;
     }
     x->sent = true;
+    x->sent_boot_ms = clock_now().boot_ms;
     return CURL_PREREQFUNC_OK;
 }
 

@@ -28,6 +28,7 @@ struct exchange {
     int (*on_sending)(void *ctx);
     void *ctx;
     bool sent;
+    int64_t sent_boot_ms; /* just before the first byte could leave; 0: none could */
     bool refused_to_send;
     bool too_large;
     int pending_status; /* of the head that is being read */
