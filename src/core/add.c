@@ -19,7 +19,7 @@ void on_added(struct step *s)
     l->policy = s->ev->added.policy;
     l->standing = STANDING_UNPROVEN;
     l->unproven = true;
-    l->expected_subject = s->ev->added.expected_subject;
+    l->continues = s->ev->added.continues;
     l->generation = 1;
     l->add_waiter = s->ev->waiter;
     l->add_deadline_boot_ms = s->ev->added.deadline_boot_ms;
@@ -42,7 +42,7 @@ void on_claimed(struct step *s)
     l->standing = STANDING_UNPROVEN;
     l->unproven = true;
     l->subject = (struct fp){{0}};
-    l->expected_subject = s->ev->added.expected_subject;
+    l->continues = s->ev->added.continues;
     l->add_waiter = s->ev->waiter;
     l->add_deadline_boot_ms = s->ev->added.deadline_boot_ms;
     back_off_clear(l);
@@ -63,7 +63,7 @@ void begin_ask(struct step *s)
     become(s, LS_ASKING);
 }
 
-void begin_adopt(struct step *s, struct fp subject, enum standing standing)
+static void begin_adopt(struct step *s, struct fp subject, enum standing standing)
 {
     struct effect *fx = emit(s, FX_ADOPT);
     fx->subject = subject;
@@ -115,9 +115,26 @@ void add_over(struct step *s)
     refuse(s, l->generation > 1 ? ANSWER_UNPROVEN : why);
 }
 
-static bool is_expected(const struct lineage *l, struct fp subject)
+/* May the profile go on with a pair of this subject (none: nobody can say)? Only proof of the same
+ * one will do: what is replaced is wiped. A dead login of nobody known has nothing to lose. */
+static bool may_continue(const struct step *s, struct fp subject)
 {
-    return fp_is_none(l->expected_subject) || fp_equal(l->expected_subject, subject);
+    const struct lineage *before = lineage_find(s->w, s->l->continues);
+    if (!before || before == s->l || before->remove_wanted || before->state == LS_RETIRING)
+        return true;
+    if (fp_is_none(before->subject))
+        return before->state == LS_DEAD;
+    return fp_equal(before->subject, subject);
+}
+
+void believe(struct step *s, struct fp subject)
+{
+    if (may_continue(s, subject))
+        begin_adopt(s, subject, STANDING_LIVE);
+    else if (s->l->generation > 1)
+        begin_adopt(s, subject, STANDING_QUARANTINED);
+    else
+        refuse(s, ANSWER_MISMATCH);
 }
 
 void on_identity(struct step *s)
@@ -129,18 +146,13 @@ void on_identity(struct step *s)
     }
     switch (s->ev->identity.what) {
     case IDENTITY_NAMED:
-        if (is_expected(l, s->ev->identity.subject))
-            begin_adopt(s, s->ev->identity.subject, STANDING_LIVE);
-        else if (l->generation > 1)
-            begin_adopt(s, s->ev->identity.subject, STANDING_QUARANTINED);
-        else
-            refuse(s, ANSWER_MISMATCH);
+        believe(s, s->ev->identity.subject);
         break;
     case IDENTITY_SCOPE:
         /* It lives, but nobody can say whose it is: good enough for a new profile, not for one
          * whose subject is known. */
-        if (fp_is_none(l->expected_subject)) {
-            begin_adopt(s, (struct fp){{0}}, STANDING_LIVE);
+        if (may_continue(s, (struct fp){{0}})) {
+            believe(s, (struct fp){{0}});
         } else {
             back_off(s, DAY_MS, ANSWER_UNPROVEN);
             refuse(s, ANSWER_UNPROVEN);

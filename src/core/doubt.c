@@ -5,9 +5,11 @@
  *
  *   - The provider forgives a reuse for a while (reuse_grace): soon, within it. The while began
  * with the presentation, not with the doubt; once it is over, the two below hold.
- *   - A spend would have killed the old access token, and the server can be asked: ask. Works:
- *     nothing was committed, go on as if nothing had been sent. Dead: it was; present now, there is
- *     nothing left to live on.
+ *   - A spend would have killed the old access token, and the server can be asked: ask. Dead: it
+ *     was committed; present now, there is nothing left to live on. Works: nothing was committed
+ *     *so far*. A server that answers late may commit late, and would then take our next
+ *     presentation for a reuse: so the old access token is lived on, and asked about once more when
+ *     a late commit is past. Only that second answer ends the doubt.
  *   - Otherwise: live on the old access token to its end, then.
  *
  * Before any of this the server gets a moment to finish what it may still be at.
@@ -15,6 +17,7 @@
 #include "core/internal.h"
 
 #define SETTLE_DOWN_MS  (5 * SECOND_MS) /* between the lost answer and the first look */
+#define LATE_COMMIT     2 /* a server commits within so many spend deadlines, or never */
 #define GRACE_MOMENT_MS (2 * SECOND_MS)
 
 static int64_t min_of(int64_t a, int64_t b)
@@ -41,11 +44,19 @@ static int64_t old_access_ends(const struct lineage *l)
     return l->expires_boot_ms;
 }
 
+/* From then on nothing of the lost presentation is under way any more. */
+static int64_t late_commit_over(const struct lineage *l)
+{
+    return l->presented_boot_ms + LATE_COMMIT * l->rules.spend_deadline_ms;
+}
+
 int64_t probe_due_boot_ms(const struct lineage *l)
 {
     if (!l->rules.refresh_kills_access || !l->rules.has_identity)
         return TIME_NEVER;
-    int64_t at = max_of(l->doubt_since_boot_ms + settle_down_ms(l), l->not_before_boot_ms);
+    int64_t at =
+        l->access_proved ? late_commit_over(l) : l->doubt_since_boot_ms + settle_down_ms(l);
+    at = max_of(at, l->not_before_boot_ms);
     return at < old_access_ends(l) ? at : TIME_NEVER;
 }
 
@@ -84,6 +95,7 @@ static void groundless(struct step *s)
     struct lineage *l = s->l;
     back_off_clear(l);
     l->answer_lost = false;
+    l->access_proved = false;
     l->last_comfort_boot_ms = 0; /* nothing was spent for anybody */
     l->standing = l->unproven ? STANDING_UNPROVEN : STANDING_LIVE;
     emit(s, FX_RESOLVE)->standing = l->standing;
@@ -96,7 +108,13 @@ void on_probed(struct step *s)
     switch (s->ev->probe.what) {
     case IDENTITY_NAMED:
     case IDENTITY_SCOPE:
-        groundless(s);
+        if (l->answer_lost && s->now.boot_ms < late_commit_over(l)) {
+            back_off_clear(l);
+            l->access_proved = true;
+            become(s, LS_DOUBT);
+        } else {
+            groundless(s);
+        }
         break;
     case IDENTITY_EXPIRED:
     case IDENTITY_REVOKED:

@@ -134,7 +134,7 @@ void perform_duty(struct step *s, enum duty duty)
         begin_ask(s);
         break;
     case DUTY_ADOPT:
-        begin_adopt(s, (struct fp){{0}}, STANDING_LIVE);
+        believe(s, (struct fp){{0}});
         break;
     case DUTY_SPEND:
         begin_spend(s, false);

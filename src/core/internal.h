@@ -60,9 +60,9 @@ struct lineage {
     bool unproven;          /* no profile points here yet: the subject is still to be named */
     struct rules rules;
     enum policy policy;
-    struct fp subject;          /* none: not known */
-    struct fp expected_subject; /* UNPROVEN: none: any */
-    struct fp named;            /* ADOPTING: what the server said */
+    struct fp subject;  /* none: not known */
+    uint64_t continues; /* unproven: the lineage whose profile it shall take; 0: none */
+    struct fp named;    /* ADOPTING: what the server said */
 
     struct pair pair;
     int64_t expires_boot_ms; /* TIME_NEVER: not known or never */
@@ -87,8 +87,9 @@ struct lineage {
     int64_t last_comfort_boot_ms;
 
     int64_t doubt_since_boot_ms;
-    bool replayed;    /* the one more presentation has been used */
-    bool answer_lost; /* why we doubt: a lost answer; else: a restored store */
+    bool access_proved; /* in doubt: the old access token was seen to work */
+    bool replayed;      /* the one more presentation has been used */
+    bool answer_lost;   /* why we doubt: a lost answer; else: a restored store */
 
     uint64_t add_waiter;          /* 0: nobody waits (any more) */
     int64_t add_deadline_boot_ms; /* TIME_NEVER: it is over, or there was none */
@@ -133,6 +134,7 @@ struct step {
 struct effect *emit(struct step *s, enum effect_kind kind);
 void become(struct step *s, enum state next); /* the one function that changes a state */
 const char *state_name(enum state state);
+struct lineage *lineage_find(const struct warden *w, uint64_t id); /* NULL: none */
 uint64_t rng_next(struct warden *w);
 int64_t rng_below(struct warden *w, int64_t limit); /* [0, limit) ; 0 when limit <= 0 */
 
@@ -195,7 +197,7 @@ void on_added(struct step *s);
 void on_claimed(struct step *s);
 void begin_ask(struct step *s);
 void on_identity(struct step *s);
-void begin_adopt(struct step *s, struct fp subject, enum standing standing);
+void believe(struct step *s, struct fp subject); /* adopt it, if it may be that subject's */
 void on_adopted(struct step *s);
 void add_over(struct step *s);
 void answer_add(struct step *s, enum answer answer);

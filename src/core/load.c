@@ -126,7 +126,7 @@ void on_loaded(struct step *s)
     l->standing = from->standing;
     l->unproven = from->unproven;
     l->subject = from->subject;
-    l->expected_subject = from->expected_subject;
+    l->continues = from->continues;
     l->generation = from->generation;
     l->fence = from->fence;
     l->alarms = from->alarms;

@@ -193,6 +193,7 @@ void on_settled(struct step *s)
     l->standing = l->pending.standing;
     l->replayed = false;
     l->answer_lost = false;
+    l->access_proved = false;
     l->held_until_boot_ms = 0; /* nobody has seen the new pair */
     back_off_clear(l);
     end_spend(s);
@@ -218,6 +219,7 @@ void on_closed(struct step *s)
     } else if (l->standing == STANDING_DOUBT && rest != LS_DOUBT) {
         back_off_clear(l);
         l->answer_lost = !is_old_copy(l);
+        l->access_proved = false;
         l->doubt_since_boot_ms = s->now.boot_ms;
         become(s, LS_DOUBT);
         answer_add(s, ANSWER_DOUBT);

@@ -57,7 +57,7 @@ struct warden *warden_init(void *memory, const struct warden_limits *limits, uin
     return w;
 }
 
-static struct lineage *find(const struct warden *w, uint64_t id)
+struct lineage *lineage_find(const struct warden *w, uint64_t id)
 {
     for (uint32_t i = 0; id != 0 && i < w->limits.lineages; i++) {
         if (w->lineages[i].state != LS_FREE && w->lineages[i].id == id)
@@ -185,7 +185,7 @@ static const struct {
     [EV_WANT] = {"want", on_want, IN_ANY},
     [EV_UNWANT] = {"unwant", NULL, 0},
     [EV_POLICY] = {"policy", on_policy, IN_ANY},
-    [EV_REMOVE] = {"remove", on_remove, IN_ANY & ~IN(LS_RETIRING)},
+    [EV_REMOVE] = {"remove", on_remove, IN_ANY},
     [EV_RETIRED] = {"retired", on_retired, IN(LS_RETIRING)},
     [EV_PUBLISHED] = {"published", on_published, IN_ANY},
     [EV_STOP] = {"stop", NULL, 0},
@@ -257,7 +257,7 @@ static void to_unknown(struct step *s)
 
 static void to_lineage(struct step *s)
 {
-    s->l = find(s->w, s->ev->lineage);
+    s->l = lineage_find(s->w, s->ev->lineage);
     if (!s->l) {
         to_unknown(s);
         return;
@@ -265,6 +265,8 @@ static void to_lineage(struct step *s)
     hear_date(s);
     if ((reactions[s->ev->kind].states & IN(s->l->state)) && is_about_us(s))
         reactions[s->ev->kind].react(s);
+    else if (s->ev->kind == EV_CLAIMED) /* who waits is always told something */
+        answer_waiter(s, s->ev->waiter, ANSWER_BUSY, 0, 0);
 }
 
 /* Every lineage does what it owes by now. One lineage owes a bounded number of things at once, and
@@ -359,7 +361,7 @@ bool warden_is_busy(const struct warden *w)
 
 bool warden_view(const struct warden *w, uint64_t lineage, struct now now, struct view *ret)
 {
-    const struct lineage *l = find(w, lineage);
+    const struct lineage *l = lineage_find(w, lineage);
     if (!l)
         return false;
     enum duty duty;

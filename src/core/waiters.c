@@ -47,7 +47,7 @@ static bool access_is_shaky(const struct lineage *l)
     if (!l->rules.refresh_kills_access)
         return false;
     bool doubting = l->state == LS_DOUBT || l->state == LS_PROBING;
-    return in_flight(l) || (doubting && l->answer_lost);
+    return in_flight(l) || (doubting && l->answer_lost && !l->access_proved);
 }
 
 static bool is_served(const struct lineage *l, const struct waiter *wt, struct now now)

@@ -51,9 +51,9 @@ struct loaded {
     struct rules rules;
     enum policy policy;
     enum standing standing;
-    bool unproven;              /* no profile points at it yet */
-    struct fp subject;          /* none: not known */
-    struct fp expected_subject; /* UNPROVEN: of the profile it shall continue; none: any */
+    bool unproven;      /* no profile points at it yet */
+    struct fp subject;  /* none: not known */
+    uint64_t continues; /* unproven: lineage of the profile it shall continue; 0: none */
     struct pair pair;
     int64_t expires_boot_ms; /* as counted in this same boot; 0: another boot, use wall */
     uint64_t generation;
@@ -108,11 +108,11 @@ struct event {
             struct rules rules;
             enum policy policy;
             struct pair pair;
-            struct fp expected_subject; /* of the profile being replaced; none: a new profile */
-            bool held_elsewhere;        /* another program has this file too: held until the
-                                           access token's end */
-            int64_t deadline_boot_ms;   /* the caller's patience */
-        } added;                        /* ADDED, CLAIMED */
+            uint64_t continues;       /* lineage of the profile being continued; 0: a new profile */
+            bool held_elsewhere;      /* another program has this file too: held until the
+                                         access token's end */
+            int64_t deadline_boot_ms; /* the caller's patience */
+        } added;                      /* ADDED, CLAIMED */
         struct {
             enum identity what;
             struct fp subject; /* NAMED */

@@ -141,16 +141,14 @@ static int load_details(struct daemon *d, struct store *s)
 }
 
 /* A new pair for a profile that exists must be its subject's. */
-static void expect_subjects(struct load *ld)
+static void find_continued(struct load *ld)
 {
     for (uint32_t i = 0; i < ld->n; i++) {
         struct holding *h = holding_find(ld->d, ld->events[i].lineage);
         struct holding *now =
             h->wanted_profile[0] ? holding_by_profile(ld->d, h->wanted_profile) : NULL;
-        for (uint32_t k = 0; now && k < ld->n; k++) {
-            if (ld->events[k].lineage == now->lineage)
-                ld->events[i].loaded.expected_subject = ld->events[k].loaded.subject;
-        }
+        if (now)
+            ld->events[i].loaded.continues = now->lineage;
     }
 }
 
@@ -159,6 +157,48 @@ static bool is_orphan(const struct holding *h, const struct event *ev)
 {
     return h->profile[0] == '\0' && !ev->loaded.unproven &&
            ev->loaded.standing != STANDING_QUARANTINED;
+}
+
+/* A file that is not an open intent's is what a crash left on either side of the store's write.
+ * Two kinds are kept. One in a spender's hand: its answer is yet to come. And an answer to an intent
+ * that the store has never heard of: then the store is an older copy, or another one, and the answer
+ * may be all there is of a login; it is taken once the store that knows it is put back. */
+static bool may_sweep(struct daemon *d, struct store *s, uint64_t intent)
+{
+    enum spool_stage stage = SPOOL_LOCKED;
+    bool same_boot = false, is_known = false;
+    struct buf sealed;
+    buf_init(&sealed, SPOOL_ANSWER_MAX);
+    int err = spool_read(d->spool_dir_fd, intent, d->boot_id, &stage, &same_boot, &sealed);
+    buf_release(&sealed);
+    if (err < 0 || stage == SPOOL_LOCKED)
+        return false;
+    return stage != SPOOL_ANSWERED || (store_knows_intent(s, intent, &is_known) == 0 && is_known);
+}
+
+static void tell_kept(struct daemon *d, struct store *s, uint64_t intent)
+{
+    struct event_row row = {.wall_ms = clock_now().wall_ms, .kind = "kept"};
+    (void)snprintf(row.detail, sizeof(row.detail),
+                   "spool file %016llx is of a spend that this store does not know",
+                   (unsigned long long)intent);
+    log_line(d, LOG_WARNING, "kept: %s", row.detail);
+    (void)store_event_add(s, &row, NULL); /* the file stays, told or not */
+}
+
+static void sweep_spool(struct daemon *d, struct store *s)
+{
+    uint64_t *left = calloc(SPOOL_LEFTOVER_MAX, sizeof(*left));
+    int n = left ? spool_list(d->spool_dir_fd, left, SPOOL_LEFTOVER_MAX) : 0;
+    for (int i = 0; i < n; i++) {
+        if (holding_by_intent(d, left[i]))
+            continue;
+        if (may_sweep(d, s, left[i]))
+            (void)spool_remove(d->spool_dir_fd, left[i]);
+        else
+            tell_kept(d, s, left[i]);
+    }
+    free(left);
 }
 
 int recover_load(struct daemon *d, struct store *s, struct err_text *text)
@@ -172,7 +212,7 @@ int recover_load(struct daemon *d, struct store *s, struct err_text *text)
     if (err == 0)
         err = load_details(d, s);
     if (err == 0) {
-        expect_subjects(&ld);
+        find_continued(&ld);
         d->limits = (struct warden_limits){
             .lineages = (uint32_t)d->config.profiles_max + ld.n,
             .waiters = WAITERS_MAX,
@@ -180,20 +220,10 @@ int recover_load(struct daemon *d, struct store *s, struct err_text *text)
         d->loaded = ld.events;
         d->n_loaded = ld.n;
         ld.events = NULL;
+        sweep_spool(d, s);
     }
     free(ld.events);
     return err;
-}
-
-static void sweep_spool(struct daemon *d)
-{
-    uint64_t *left = calloc(SPOOL_LEFTOVER_MAX, sizeof(*left));
-    int n = left ? spool_list(d->spool_dir_fd, left, SPOOL_LEFTOVER_MAX) : 0;
-    for (int i = 0; i < n; i++) {
-        if (!holding_by_intent(d, left[i]))
-            (void)spool_remove(d->spool_dir_fd, left[i]);
-    }
-    free(left);
 }
 
 static void look(uv_timer_t *timer)
@@ -237,7 +267,6 @@ void recover_start(struct daemon *d)
     }
     free(d->loaded);
     d->loaded = NULL;
-    sweep_spool(d);
     if (uv_is_active((uv_handle_t *)&d->recover_timer))
         look(&d->recover_timer); /* most are there already */
 }

@@ -26,7 +26,7 @@ struct add {
     char name[NAME_MAX_LEN + 1];
     char issuer[URL_MAX], client_id[256];
     char source[STORE_DETAIL_MAX];
-    struct fp expected_subject;
+    uint64_t continues;
     struct pair pair;
     struct buf sealed, definition;
     struct capture capture;
@@ -129,7 +129,7 @@ static void captured(struct add *a)
     ev.added.rules = rules_of(d, &a->provider);
     ev.added.policy = a->h->wanted_policy; /* it may have been changed meanwhile */
     ev.added.pair = a->pair;
-    ev.added.expected_subject = a->expected_subject;
+    ev.added.continues = a->continues;
     ev.added.held_elsewhere = is_held_elsewhere(a);
     ev.added.deadline_boot_ms = clock_now().boot_ms + ADD_TIMEOUT_MS;
     drive(d, &ev);
@@ -150,7 +150,7 @@ static void claimed(struct add *a)
     struct event ev = event_of(EV_CLAIMED, h->lineage);
     ev.waiter = wt ? wt->id : 0;
     ev.added.policy = h->wanted_policy;
-    ev.added.expected_subject = a->expected_subject;
+    ev.added.continues = a->continues;
     ev.added.deadline_boot_ms = clock_now().boot_ms + ADD_TIMEOUT_MS;
     holding_drop(d, a->h);
     add_free(a);
@@ -415,7 +415,7 @@ static bool read_query(struct add *a, struct api_call *call)
     }
     struct holding *before = holding_by_profile(d, a->name);
     if (before && warden_view(d->warden, before->lineage, clock_now(), &v)) {
-        a->expected_subject = v.subject;
+        a->continues = before->lineage;
         if (!policy)
             a->h->wanted_policy = v.policy;
     }

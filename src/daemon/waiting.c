@@ -196,8 +196,8 @@ static void answer_problem(struct daemon *d, const struct waiting *wt, const str
         return;
     case ANSWER_MISMATCH:
         api_problem(call, code, 0,
-                    "%s is another subject's profile than this login's; `credwarden remove %s` "
-                    "first, or add it under another name",
+                    "%s: this login is not shown to be the same subject's as the profile's; "
+                    "`credwarden remove %s` first, or add it under another name",
                     name, name);
         return;
     case ANSWER_REJECTED:

@@ -44,8 +44,8 @@ int vault_fp_key_take(struct vault *v, const struct vault *old,
 
 /* Keyed BLAKE2b-128; fp "none" for none (an empty token or subject). */
 struct fp vault_fingerprint(const struct vault *v, const struct secret *token);
-/* Of a subject: domain-separated, over provider and the server's name for it. */
-struct fp vault_subject_fp(const struct vault *v, const char *provider, const char *subject);
+/* Of a subject: domain-separated, over the server and its name for the subject. */
+struct fp vault_subject_fp(const struct vault *v, const char *server, const char *subject);
 
 /* Seal a pair, bound to its place: it opens for the same lineage and generation alone. Appended to
  * `out` (unchanged on failure); at most VAULT_SEALED_OVERHEAD longer than tokens_encode() made it.

@@ -103,7 +103,7 @@ def test_another_subjects_login_does_not_take_over_a_profile():
         world.add("work", "lab", lab.login("alice"))
         bobs = lab.login("bob")
         assert_refused(world.add("work", "lab", bobs, check=False), INPUT,
-                       "work is another subject's profile than this login's",
+                       "work: this login is not shown to be the same subject's as the profile's",
                        "`credwarden remove work` first, or add it under another name")
         assert profiles(world)["work"]["label"] == "alice@lab.invalid"
         assert generation(world, "work") == 1 and not presented(lab)

@@ -296,7 +296,7 @@ def test_the_same_profile_with_a_new_login():
         world.cw("policy", "work", "standby")
         before = world.cw("show", "work", "--json").json
         said = world.add("work", "lab", lab.login("bob"), check=False)
-        assert said.code == INPUT and "another subject" in said.stderr, said
+        assert said.code == INPUT and "the same subject" in said.stderr, said
         assert "credwarden remove work" in said.stderr, said
         assert world.cw("show", "work", "--json").json["lineage"] == before["lineage"]
 

@@ -281,6 +281,7 @@ def test_a_killed_spender_and_a_provider_that_forgives():
 
 def test_a_killed_spender_and_an_old_token_that_proves_that_nothing_happened():
     with World() as world:
+        world.write_config(spend_deadline="6s")
         lab, family = one_login(world, keys={"refresh_kills_access": True}, access_life="20s",
                                 kills_access=True)
         lab.script("token", delay_before_ms=5000, lose_before_commit=True)
@@ -288,7 +289,8 @@ def test_a_killed_spender_and_an_old_token_that_proves_that_nothing_happened():
         kill_spenders()
         assert_in_doubt(world)
         assert works(world, lab)  # it waits for the probe, and the probe says that it works
-        assert profile(world)["alarms"] == []
+        # It could still commit: the doubt ends when twice the spend's deadline is over.
+        wait_until(lambda: profile(world)["alarms"] == [], 15, "the end of the doubt")
         assert renewal.status() == 200
         wait_until(lambda: lab.stats()["endpoints"]["token"]["open"] == 0)
         assert lab.family(family)["reuses"] == 0
@@ -437,6 +439,25 @@ def test_a_damaged_or_missing_spool_file_is_doubt_and_not_death():
             assert_in_doubt(world, name)
 
 
+def test_an_answer_that_does_not_open_is_set_aside_and_not_deleted():
+    with World() as world:
+        lab, _ = one_login(world, access_life="10m")
+        lab.script("token", delay_after_ms=400)
+        reach(lab, "decided", lambda: Renewal(world, "work"))
+        world.kill_daemon()
+        wait_until(lambda: not spenders(), what="the spender to finish")
+        [file] = (world.state / "credwarden" / "spool").iterdir()
+        content = killing.reseal(file.read_bytes())
+        file.write_bytes(content)
+        assert works(world, lab)
+        assert_in_doubt(world, "work")
+        wait_until(lambda: not file.exists(), what="the end of the spend")
+        world.cw("daemon", "stop")
+        for _ in range(2):  # nor at the next start
+            assert file.with_suffix(".aside").read_bytes() == content
+            assert works(world, lab)
+
+
 # ---- a backup is put back ----
 
 def put_back(world, backup):
@@ -513,6 +534,35 @@ def test_a_backup_that_was_put_back_is_lived_on_and_not_presented_blindly():
         assert_in_step(world, lab, still, "still")
         assert becomes(world, "dead", "moved", timeout=20)["alarms"] == ["dead"]
         assert works(world, lab, "still")
+
+
+def test_an_answer_that_an_old_copy_does_not_know_waits_for_the_store_that_does():
+    with World() as world:
+        lab, _ = one_login(world, access_life="10m")
+        store, copy, newer = (folder / "store.db" for folder in (
+            world.share / "credwarden", world.home, world.folder))
+        world.cw("backup", copy)
+        lab.script("token", delay_after_ms=400)
+        reach(lab, "decided", lambda: Renewal(world, "work"))
+        world.kill_daemon()
+        wait_until(lambda: not spenders(), what="the spender to finish")
+        [(intent, (stage, _))] = killing.read_spool(world).items()
+        assert stage == killing.SPOOL_ANSWERED
+        for suffix in ("", "-wal"):
+            os.replace(f"{store}{suffix}", f"{newer}{suffix}")
+        shutil.copyfile(copy, store)
+        store.chmod(0o600)
+        for _ in range(2):  # the second start knows no more that it is a copy
+            assert works(world, lab)
+            assert intent in killing.read_spool(world)
+            assert f"{intent:016x}" in world.cw("events").stdout
+            world.cw("daemon", "stop")
+        store.with_name("store.db-wal").unlink(missing_ok=True)
+        for suffix in ("", "-wal"):
+            os.replace(f"{newer}{suffix}", f"{store}{suffix}")
+        assert works(world, lab)
+        wait_until(lambda: profile(world)["generation"] == 2, what="the answer that was kept")
+        wait_until(lambda: not killing.read_spool(world), what="the end of its file")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,16 @@ static struct event added(const struct story *st, enum policy policy, int64_t li
     return ev;
 }
 
+/* The lineage of a profile that is there already, of this subject (0: not known). */
+static uint64_t profile_of(struct story *st, int subject)
+{
+    struct event ev = loaded(st, POLICY_NEVER, 10 * HOUR_MS);
+    ev.lineage = 50 + (uint64_t)subject;
+    ev.loaded.subject = subject ? fp_of(subject) : (struct fp){{0}};
+    tell(st, ev);
+    return ev.lineage;
+}
+
 static void the_server_names_the_subject_and_it_is_adopted(void **state)
 {
     (void)state;
@@ -55,12 +65,53 @@ static void another_subject_than_the_profiles_is_turned_away(void **state)
     (void)state;
     struct story *st = story_new();
     struct event ev = added(st, POLICY_ALWAYS, HOUR_MS);
-    ev.added.expected_subject = fp_of(99);
+    ev.added.continues = profile_of(st, 99);
     expect(st, ev, "");
     expect(st, timer(), "ask-identity");
     expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 98), "answer(1,subject-differs) retire");
     expect(st, (struct event){.kind = EV_RETIRED}, "");
     expect(st, want(st, 2, -1), "answer(2,profile-unknown)");
+    story_free(st);
+}
+
+static void what_cannot_be_shown_to_be_the_same_subjects_replaces_nothing(void **state)
+{
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        struct story *st = story_new();
+        uint64_t before = profile_of(st, known ? 99 : 0);
+        st->rules.has_identity = false;
+        struct event ev = added(st, POLICY_ALWAYS, HOUR_MS);
+        ev.added.continues = before;
+        tell(st, ev);
+        expect(st, timer(), "answer(1,subject-differs) retire");
+        story_free(st);
+    }
+    struct story *st = story_new(); /* named now, but nobody knows whose the profile was */
+    uint64_t before = profile_of(st, 0);
+    struct event ev = added(st, POLICY_ALWAYS, HOUR_MS);
+    ev.added.continues = before;
+    tell(st, ev);
+    tell(st, timer());
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 98), "answer(1,subject-differs) retire");
+    story_free(st);
+}
+
+static void a_dead_login_of_nobody_known_may_be_replaced(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event dead = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    dead.lineage = 50;
+    dead.loaded.standing = STANDING_DEAD;
+    dead.loaded.subject = (struct fp){{0}};
+    dead.loaded.alarms = 1u << ALARM_DEAD;
+    tell(st, dead);
+    st->rules.has_identity = false;
+    struct event ev = added(st, POLICY_ALWAYS, HOUR_MS);
+    ev.added.continues = 50;
+    tell(st, ev);
+    expect(st, timer(), "adopt(live,s0)");
     story_free(st);
 }
 
@@ -87,7 +138,7 @@ static void what_was_spent_on_the_way_is_kept_in_quarantine(void **state)
     struct story *st = story_new();
     struct event ev = added(st, POLICY_ALWAYS, HOUR_MS);
     ev.added.pair.expires_wall_ms = WALL0 - HOUR_MS;
-    ev.added.expected_subject = fp_of(99);
+    ev.added.continues = profile_of(st, 99);
     tell(st, ev);
     tell(st, timer());
     present(st, 1, false);
@@ -257,19 +308,19 @@ static void what_was_set_aside_can_be_claimed(void **state)
     expect(st, ev, "alarm-raise(subject)");
     struct event claim = added(st, POLICY_STANDBY, 0);
     claim.kind = EV_CLAIMED;
-    claim.added.expected_subject = fp_of(97); /* not this one either */
+    claim.added.continues = profile_of(st, 97); /* not this one either */
     expect(st, claim, "alarm-clear(subject)");
     expect(st, timer(), "ask-identity");
     expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 98), "adopt(quarantined,s98)");
     expect(st, (struct event){.kind = EV_ADOPTED},
            "alarm-raise(subject) answer(1,subject-differs)");
-    claim.added.expected_subject = (struct fp){{0}};
+    claim.added.continues = 0;
     expect(st, claim, "alarm-clear(subject)");
-    expect(st, claim, ""); /* once */
+    expect(st, claim, "answer(1,busy)"); /* once */
     expect(st, timer(), "ask-identity");
     expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 98), "adopt(live,s98)");
     expect(st, (struct event){.kind = EV_ADOPTED}, "answer(1,done)");
-    expect(st, claim, ""); /* a live lineage is nobody's to claim */
+    expect(st, claim, "answer(1,busy)"); /* a live lineage is nobody's to claim */
     story_free(st);
 }
 
@@ -317,6 +368,8 @@ int main(void)
         cmocka_unit_test(a_renewal_right_after_the_add_is_a_renewal),
         cmocka_unit_test(a_provider_that_cannot_be_asked_is_taken_at_its_word),
         cmocka_unit_test(another_subject_than_the_profiles_is_turned_away),
+        cmocka_unit_test(what_cannot_be_shown_to_be_the_same_subjects_replaces_nothing),
+        cmocka_unit_test(a_dead_login_of_nobody_known_may_be_replaced),
         cmocka_unit_test(an_expired_access_token_is_renewed_before_the_question),
         cmocka_unit_test(what_was_spent_on_the_way_is_kept_in_quarantine),
         cmocka_unit_test(an_expired_pair_under_never_cannot_be_asked_about),

@@ -174,11 +174,46 @@ static void an_old_token_that_still_works_proves_that_nothing_was_committed(void
     expect(st, want(st, 1, -1), "");   /* the old one may be dead: nobody gets it unproven */
     assert_int_equal(until_due(st), 5 * SECOND_MS);
     expect(st, timer(), "probe");
-    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0),
-           "resolve alarm-clear(in-doubt) answer(1,token)");
+    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0), "answer(1,token)"); /* so far */
+    /* a server that answers late may commit late: asked once more when that is past */
+    assert_int_equal(until_due(st), 55 * SECOND_MS);
+    expect(st, timer(), "probe");
+    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0), "resolve alarm-clear(in-doubt)");
     expect(st, timer(), "lease");
     present(st, 1, false); /* not the one more: that is still unused */
     expect(st, answered(st, VERDICT_DOUBT), "close-intent(in-doubt,in-doubt)");
+    story_free(st);
+}
+
+static void a_commit_that_comes_late_is_noticed_before_the_next_presentation(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.refresh_kills_access = true;
+    lose_an_answer(st, 4 * MINUTE_MS);
+    until_due(st);
+    expect(st, timer(), "probe");
+    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0), "");
+    until_due(st);
+    expect(st, timer(), "probe");
+    expect(st, named(EV_PROBED, IDENTITY_REVOKED, 0), "");
+    expect(st, timer(), "lease");
+    present(st, 1, true); /* the one more, and counted */
+    story_free(st);
+}
+
+static void with_too_little_life_for_a_late_commit_the_one_more_is_used(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.refresh_kills_access = true;
+    lose_an_answer(st, 30 * SECOND_MS);
+    until_due(st);
+    expect(st, timer(), "probe");
+    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0), "");
+    assert_int_equal(until_due(st), 25 * SECOND_MS); /* its end, and no probe before */
+    expect(st, timer(), "lease");
+    present(st, 1, true);
     story_free(st);
 }
 
@@ -392,6 +427,8 @@ int main(void)
         cmocka_unit_test(a_grace_that_ended_while_nothing_ran_is_over),
         cmocka_unit_test(a_token_that_is_not_single_use_is_simply_presented_again),
         cmocka_unit_test(an_old_token_that_still_works_proves_that_nothing_was_committed),
+        cmocka_unit_test(a_commit_that_comes_late_is_noticed_before_the_next_presentation),
+        cmocka_unit_test(with_too_little_life_for_a_late_commit_the_one_more_is_used),
         cmocka_unit_test(an_old_token_that_is_dead_leaves_the_one_more_presentation),
         cmocka_unit_test(a_probe_without_an_answer_is_tried_again_then_the_end_is_awaited),
         cmocka_unit_test(a_caller_who_cannot_be_served_in_doubt_is_told_so),

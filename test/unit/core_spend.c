@@ -446,6 +446,7 @@ static void removal_waits_for_the_spend_in_flight(void **state)
     tell(st, of_intent(st, EV_SETTLED));
     expect(st, timer(), "retire");
     expect(st, want(st, 6, -1), "answer(6,profile-unknown)");
+    expect(st, (struct event){.kind = EV_REMOVE, .waiter = 8}, "answer(8,busy)");
     expect(st, (struct event){.kind = EV_RETIRED}, "answer(5,done)");
     expect(st, want(st, 7, -1), "answer(7,profile-unknown)");
     story_free(st);

@@ -128,7 +128,11 @@ static void a_spend_that_changed_nothing_is_not_rationed(void **state)
     expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
     until_due(st);
     expect(st, timer(), "probe");
+    expect(st, named(EV_PROBED, IDENTITY_NAMED, 0), "answer(1,in-doubt)"); /* not that patient */
+    until_due(st);
+    expect(st, timer(), "probe");
     expect(st, named(EV_PROBED, IDENTITY_NAMED, 0), "resolve alarm-clear(in-doubt)");
+    expect(st, renew(st, 2), "");
     expect(st, timer(), "lease");
     present(st, 1, false);
     story_free(st);
