@@ -60,6 +60,17 @@ int store_each_ledger(struct store *s, uint64_t lineage, int limit,
     return err;
 }
 
+int store_knows_intent(struct store *s, uint64_t intent, bool *ret)
+{
+    int64_t n = 0;
+    int err = sql_number(s, "SELECT count(*) FROM spend WHERE intent = ?1",
+                         SQL_ARGS(arg_u64(intent)), &n);
+    if (err == 0) {
+        *ret = n > 0;
+    }
+    return err;
+}
+
 /* Looked up per column, so that each has its own index. A token that an answer kept appears in
  * several generations: whether it was spent is asked of the one that is shown. */
 static const char select_sighting[] =

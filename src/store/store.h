@@ -306,6 +306,9 @@ int store_each_ledger(struct store *s, uint64_t lineage, int limit,
 int store_each_profile_lineage(struct store *s, const char *profile,
                                int (*each)(void *ctx, uint64_t lineage), void *ctx);
 
+/* Whether the ledger has this spend, open or closed: once it has, it has for good. */
+int store_knows_intent(struct store *s, uint64_t intent, bool *ret);
+
 /* A consistent copy while in use: written beside `dest`, checked, synced, renamed. `dest` is
  * absolute. ERR_EXISTS unless `overwrite`; ERR_INVALID for the store itself and for any name in
  * its folder or the mark's, by whatever path. One file, 0600; it holds sealed tokens only and is
