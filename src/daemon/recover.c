@@ -159,10 +159,10 @@ static bool is_orphan(const struct holding *h, const struct event *ev)
            ev->loaded.standing != STANDING_QUARANTINED;
 }
 
-/* A file that is not an open intent's is what a crash left on either side of the store's write.
- * Two kinds are kept. One in a spender's hand: its answer is yet to come. And an answer to an intent
- * that the store has never heard of: then the store is an older copy, or another one, and the answer
- * may be all there is of a login; it is taken once the store that knows it is put back. */
+/* A file that is no open intent's is what a crash left on either side of the store's write. Two
+ * kinds are kept. One that a spender has in hand: its answer is yet to come. And an answer to an
+ * intent that the store has never heard of: then the store is an older copy, or another one, and
+ * the answer may be all there is of a login; it is taken once the store that knows it is back. */
 static bool may_sweep(struct daemon *d, struct store *s, uint64_t intent)
 {
     enum spool_stage stage = SPOOL_LOCKED;
