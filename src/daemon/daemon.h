@@ -65,6 +65,7 @@ struct holding {
     bool recovering;               /* the outcome cannot be told yet: look again */
     bool after_restart;            /* … of a spend that an earlier daemon began */
     int64_t recover_until_boot_ms; /* then it is in doubt */
+    bool answer_is_shut;           /* it is in the spool, and does not open with our key */
     struct reply answer;           /* in hand from EV_ANSWER to EV_SETTLED */
     char spend_detail[REPLY_DETAIL_MAX];
     char write_detail[REPLY_DETAIL_MAX]; /* what the last write that failed was, and why */

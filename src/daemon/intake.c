@@ -140,6 +140,7 @@ static int read_outcome(struct daemon *d, struct holding *h, enum spool_stage *r
         err = open_answer(d, h, &sealed);
         if (err < 0 && err != ERR_NOMEM) {
             *ret_stage = SPOOL_TORN;
+            h->answer_is_shut = true;
             err = 0;
         }
     }

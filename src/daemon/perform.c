@@ -18,6 +18,7 @@ struct task {
     struct holding *h;
     int spool_dir_fd;
     int spool_fd;
+    bool answer_is_shut;
     uint64_t generation;
     char boot_id[BOOT_ID_SIZE];
     char detail[REPLY_DETAIL_MAX];
@@ -119,6 +120,7 @@ static void intent_done(struct store_job *job, int err)
         store_failed(d, h->lineage, "intent", err);
     } else {
         h->intent = t->intent.id;
+        h->answer_is_shut = false;
         h->intent_same_boot = true;
         h->spool_fd = t->spool_fd;
         t->spool_fd = -1;
@@ -302,7 +304,9 @@ static int closing_run(struct store *s, struct store_job *job)
 {
     struct task *t = (struct task *)job;
     int err = store_close_intent(s, &t->closing);
-    if (err == 0)
+    if (err == 0 && t->answer_is_shut)
+        (void)spool_set_aside(t->spool_dir_fd, t->closing.intent);
+    else if (err == 0)
         (void)spool_remove(t->spool_dir_fd, t->closing.intent);
     return err;
 }
@@ -330,6 +334,7 @@ static void perform_close(struct daemon *d, struct holding *h, const struct effe
     struct task *t = task_new(d, h, closing_run, closing_done);
     fd_close(&h->spool_fd);
     if (t) {
+        t->answer_is_shut = h->answer_is_shut;
         (void)str_copy(t->detail, sizeof(t->detail), h->spend_detail);
         t->closing = (struct closing){
             .intent = fx->intent,

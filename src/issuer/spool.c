@@ -256,6 +256,17 @@ int spool_remove(int dir_fd, uint64_t intent)
     return dir_sync(dir_fd);
 }
 
+int spool_set_aside(int dir_fd, uint64_t intent)
+{
+    char name[NAME_SIZE], aside[sizeof("0123456789abcdef.aside")];
+    name_of(intent, name);
+    snprintf(aside, sizeof(aside), "%016" PRIx64 ".aside", intent);
+    int err = path_rename(dir_fd, name, dir_fd, aside);
+    if (err < 0)
+        return errno == ENOENT ? 0 : err;
+    return dir_sync(dir_fd);
+}
+
 static bool name_parse(const char *name, uint64_t *ret)
 {
     if (strlen(name) != NAME_SIZE - 1 || strcmp(name + 16, NAME_SUFFIX) != 0)

@@ -55,6 +55,10 @@ int spool_answer(int fd, const void *sealed, size_t len);
 int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
                bool *ret_same_boot, struct buf *ret_sealed);
 int spool_remove(int dir_fd, uint64_t intent); /* durable; absent is fine */
+/* Out of the way but kept, as `<intent as 16 hex>.aside`: no function here looks at it again. For
+ * an answer that does not open with the key at hand: another key may come back. Like
+ * spool_remove(). */
+int spool_set_aside(int dir_fd, uint64_t intent);
 
 /* Intents that have a file, at most `max`, in no order. Returns how many, or negative. */
 int spool_list(int dir_fd, uint64_t *ret_intents, int max);

@@ -445,6 +445,27 @@ static void only_spools_are_listed(void **state)
         assert_int_equal(unlinkat(f->dir, others[i], 0), 0);
 }
 
+static void what_is_set_aside_is_kept_and_seen_no_more(void **state)
+{
+    struct fixture *f = *state;
+    enum spool_stage stage = SPOOL_TORN;
+    bool same_boot = false;
+    uint64_t found[2];
+    int fd = -1;
+    assert_int_equal(spool_create(f->dir, INTENT, BOOT, &fd), 0);
+    assert_int_equal(spool_answer(fd, "sealed", 6), 0);
+    close(fd);
+    assert_int_equal(spool_set_aside(f->dir, INTENT), 0);
+    assert_int_equal(spool_set_aside(f->dir, INTENT), 0); /* absent is fine */
+    assert_int_equal(spool_list(f->dir, found, 2), 0);
+    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same_boot, &f->sealed), 0);
+    assert_int_equal(stage, SPOOL_ABSENT);
+    assert_int_equal(spool_remove(f->dir, INTENT), 0);
+    assert_int_equal(renameat(f->dir, "feed000000000042.aside", f->dir, NAME), 0);
+    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same_boot, &f->sealed), 0);
+    assert_int_equal(stage, SPOOL_ANSWERED);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -468,6 +489,7 @@ int main(void)
         TEST(a_failed_answer_can_be_tried_again),
         TEST(a_reader_without_room_says_so),
         TEST(only_spools_are_listed),
+        TEST(what_is_set_aside_is_kept_and_seen_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
