@@ -11,6 +11,16 @@
 
 #define OUTCOME_PATIENCE_MS (30 * SECOND_MS)
 
+/* A subject is who a certain server says it is: the same words from another server are another. The
+ * definition's name is the user's, and says nothing. */
+static struct fp subject_fp(const struct daemon *d, const struct provider *p, const char *subject)
+{
+    char origin[URL_MAX] = "";
+    const char *url = p->identity_url[0] ? p->identity_url : p->token_url;
+    (void)url_origin(url, origin, sizeof(origin));
+    return vault_subject_fp(d->vault, p->issuer[0] ? p->issuer : origin, subject);
+}
+
 void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply)
 {
     struct daemon *d = ctx;
@@ -23,7 +33,7 @@ void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply)
     ev.identity.what = reply->identity;
     (void)str_copy(h->spend_detail, sizeof(h->spend_detail), reply->detail);
     if (reply->identity == IDENTITY_NAMED) {
-        ev.identity.subject = vault_subject_fp(d->vault, h->provider.name, reply->subject);
+        ev.identity.subject = subject_fp(d, &h->provider, reply->subject);
         (void)str_copy(h->asked_subject, sizeof(h->asked_subject), reply->subject);
         (void)str_copy(h->asked_label, sizeof(h->asked_label), reply->label);
     }
@@ -65,7 +75,7 @@ static void granted(struct daemon *d, struct holding *h, struct event *ev)
     if (r->login_deadline_ms > 0)
         pair->login_deadline_wall_ms = sent_wall_ms + r->login_deadline_ms;
     if (r->subject[0])
-        ev->answer.subject = vault_subject_fp(d->vault, h->provider.name, r->subject);
+        ev->answer.subject = subject_fp(d, &h->provider, r->subject);
 }
 
 static int open_answer(struct daemon *d, struct holding *h, const struct buf *sealed)
