@@ -5,6 +5,7 @@
 #ifndef STORE_BENCH_H
 #define STORE_BENCH_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -285,6 +286,14 @@ static inline void copy_file(const char *from, const char *to)
     assert_true(image_read(from, &i));
     image_write(to, i.bytes, i.len);
     image_release(&i);
+}
+
+/* Where backups may go. */
+static inline void path_elsewhere(const struct bench *b, const char *name, char ret[128])
+{
+    (void)snprintf(ret, 128, "%s/elsewhere", b->dir);
+    assert_true(mkdir(ret, 0700) == 0 || errno == EEXIST);
+    (void)snprintf(ret, 128, "%s/elsewhere/%s", b->dir, name);
 }
 
 #define STORY(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)

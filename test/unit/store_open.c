@@ -446,14 +446,6 @@ static void spend_once(struct bench *b, uint64_t generation)
     assert_int_equal(put_settlement(b->s, 1, generation), 0);
 }
 
-/* Where backups may go. */
-static void path_elsewhere(const struct bench *b, const char *name, char ret[128])
-{
-    (void)snprintf(ret, 128, "%s/elsewhere", b->dir);
-    assert_true(mkdir(ret, 0700) == 0 || errno == EEXIST);
-    (void)snprintf(ret, 128, "%s/elsewhere/%s", b->dir, name);
-}
-
 /* A backup taken, a spend later, the backup put back. */
 static void put_old_copy_back(struct bench *b)
 {

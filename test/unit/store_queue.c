@@ -203,7 +203,9 @@ static int run_spend(struct store *s, struct store_job *job)
 
 static void backup_name(const struct job *j, char ret[128])
 {
-    (void)snprintf(ret, 128, "%s/backup-%d", j->line->b->dir, j->n);
+    char name[32];
+    (void)snprintf(name, sizeof(name), "backup-%d", j->n);
+    path_elsewhere(j->line->b, name, ret);
 }
 
 static int run_backup(struct store *s, struct store_job *job)
