@@ -20,19 +20,9 @@
 #define LATE_COMMIT     2 /* a server commits within so many spend deadlines, or never */
 #define GRACE_MOMENT_MS (2 * SECOND_MS)
 
-static int64_t min_of(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t max_of(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 static int64_t settle_down_ms(const struct lineage *l)
 {
-    return l->pair.life_ms > 0 ? min_of(SETTLE_DOWN_MS, l->pair.life_ms / 8) : SETTLE_DOWN_MS;
+    return l->pair.life_ms > 0 ? ms_min(SETTLE_DOWN_MS, l->pair.life_ms / 8) : SETTLE_DOWN_MS;
 }
 
 /* Boot ms until which there may be life in the old access token. Not known counts as none: what
@@ -56,7 +46,7 @@ int64_t probe_due_boot_ms(const struct lineage *l)
         return TIME_NEVER;
     int64_t at =
         l->access_proved ? late_commit_over(l) : l->doubt_since_boot_ms + settle_down_ms(l);
-    at = max_of(at, l->not_before_boot_ms);
+    at = ms_max(at, l->not_before_boot_ms);
     return at < old_access_ends(l) ? at : TIME_NEVER;
 }
 
@@ -67,20 +57,20 @@ static int64_t forgiven_from(const struct lineage *l, int64_t may_boot_ms, struc
     int64_t end = l->presented_boot_ms + grace;
     if (!l->answer_lost || now.boot_ms >= end || may_boot_ms >= end)
         return TIME_NEVER;
-    int64_t at = l->doubt_since_boot_ms + min_of(GRACE_MOMENT_MS, grace / 4);
-    return max_of(may_boot_ms, min_of(at, end - grace / 4));
+    int64_t at = l->doubt_since_boot_ms + ms_min(GRACE_MOMENT_MS, grace / 4);
+    return ms_max(may_boot_ms, ms_min(at, end - grace / 4));
 }
 
 int64_t replay_due_boot_ms(const struct lineage *l, struct now now)
 {
-    int64_t may = max_of(may_spend_from(l), l->not_before_boot_ms);
+    int64_t may = ms_max(may_spend_from(l), l->not_before_boot_ms);
     if (may == TIME_NEVER || l->replayed)
         return TIME_NEVER;
     int64_t forgiven = forgiven_from(l, may, now);
     if (forgiven != TIME_NEVER)
         return forgiven;
-    int64_t at = max_of(l->doubt_since_boot_ms + settle_down_ms(l), old_access_ends(l));
-    return max_of(at, may);
+    int64_t at = ms_max(l->doubt_since_boot_ms + settle_down_ms(l), old_access_ends(l));
+    return ms_max(at, may);
 }
 
 void begin_probe(struct step *s)

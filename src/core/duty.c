@@ -12,11 +12,6 @@ static void sooner(int64_t at, enum duty duty, int64_t *soonest, enum duty *whic
     }
 }
 
-static int64_t later_of(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 static bool at_rest(const struct lineage *l)
 {
     switch (l->state) {
@@ -53,7 +48,7 @@ static int64_t spend_from(const struct warden *w, const struct lineage *l)
     int64_t due = l->n_waiters > 0 ? 0 : due_boot_ms(l);
     if (due == TIME_NEVER)
         return TIME_NEVER;
-    return later_of(later_of(due, from), l->not_before_boot_ms);
+    return ms_max(ms_max(due, from), l->not_before_boot_ms);
 }
 
 static void unproven_owes(const struct warden *w, const struct lineage *l, int64_t *at,
@@ -70,7 +65,7 @@ static void unproven_owes(const struct warden *w, const struct lineage *l, int64
     else if (life_left(l, w->now) > 0)
         sooner(l->not_before_boot_ms, DUTY_ASK, at, duty);
     else if (may_spend_from(l) != TIME_NEVER)
-        sooner(later_of(may_spend_from(l), l->not_before_boot_ms), DUTY_SPEND, at, duty);
+        sooner(ms_max(may_spend_from(l), l->not_before_boot_ms), DUTY_SPEND, at, duty);
     else if (l->add_deadline_boot_ms != TIME_NEVER)
         sooner(0, DUTY_ADD_OVER, at, duty);
 }

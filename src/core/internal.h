@@ -138,6 +138,16 @@ struct lineage *lineage_find(const struct warden *w, uint64_t id); /* NULL: none
 uint64_t rng_next(struct warden *w);
 int64_t rng_below(struct warden *w, int64_t limit); /* [0, limit) ; 0 when limit <= 0 */
 
+static inline int64_t ms_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t ms_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* life.c: how long things last */
 int64_t life_left(const struct lineage *l, struct now now); /* of the access token; TIME_NEVER */
 bool is_static(const struct lineage *l);

@@ -11,23 +11,13 @@
 #define COMFORT_MIN_MS     SECOND_MS
 #define COMFORT_MAX_MS     (15 * MINUTE_MS)
 
-static int64_t min_of(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t max_of(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
 int64_t life_left(const struct lineage *l, struct now now)
 {
     if (fp_is_none(l->pair.access) || l->access_dead)
         return 0;
     if (l->expires_boot_ms == TIME_NEVER)
         return TIME_NEVER;
-    return max_of(0, l->expires_boot_ms - now.boot_ms);
+    return ms_max(0, l->expires_boot_ms - now.boot_ms);
 }
 
 bool is_static(const struct lineage *l)
@@ -69,20 +59,20 @@ int64_t due_boot_ms(const struct lineage *l)
         return 0;
     if (l->expires_boot_ms == TIME_NEVER)
         return TIME_NEVER;
-    return max_of(0, l->expires_boot_ms - l->lead_ms);
+    return ms_max(0, l->expires_boot_ms - l->lead_ms);
 }
 
 int64_t comfort_from(const struct lineage *l)
 {
     if (!l->rules.refresh_kills_access || l->last_comfort_boot_ms == 0)
         return 0;
-    int64_t pause = max_of(COMFORT_MIN_MS, min_of(COMFORT_MAX_MS, l->pair.life_ms / 4));
+    int64_t pause = ms_max(COMFORT_MIN_MS, ms_min(COMFORT_MAX_MS, l->pair.life_ms / 4));
     return l->last_comfort_boot_ms + pause;
 }
 
 int64_t wish_default_ms(const struct lineage *l)
 {
-    return l->pair.life_ms > 0 ? min_of(WISH_DEFAULT_MS, l->pair.life_ms / 8) : WISH_DEFAULT_MS;
+    return l->pair.life_ms > 0 ? ms_min(WISH_DEFAULT_MS, l->pair.life_ms / 8) : WISH_DEFAULT_MS;
 }
 
 /* Before the expiry by the provider's skew, at most by 2/5 of the life (short tokens), plus a
@@ -92,7 +82,7 @@ static int64_t choose_lead_ms(struct warden *w, const struct lineage *l)
     int64_t skew = l->rules.skew_ms, life = l->pair.life_ms;
     if (life <= 0)
         return skew + rng_below(w, skew / 2);
-    return min_of(skew, life / 5 * 2) + rng_below(w, min_of(life / 10, JITTER_MAX_MS));
+    return ms_min(skew, life / 5 * 2) + rng_below(w, ms_min(life / 10, JITTER_MAX_MS));
 }
 
 void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms)
@@ -110,7 +100,7 @@ void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms)
         l->expires_boot_ms = s->now.boot_ms + (pair->expires_wall_ms - s->now.wall_ms);
         /* A clock that is slow must not give it more life than it was issued with. */
         if (pair->life_ms > 0)
-            l->expires_boot_ms = min_of(l->expires_boot_ms, s->now.boot_ms + pair->life_ms);
+            l->expires_boot_ms = ms_min(l->expires_boot_ms, s->now.boot_ms + pair->life_ms);
     }
     l->obtained_boot_ms = s->now.boot_ms;
     l->lead_ms = choose_lead_ms(s->w, l);
@@ -136,13 +126,13 @@ void hear_date(struct step *s)
 void back_off(struct step *s, int64_t retry_after_ms, enum answer trouble)
 {
     struct lineage *l = s->l;
-    int64_t pause = BACK_OFF_FIRST_MS << min_of(l->tries, 12);
-    pause = min_of(pause, BACK_OFF_MAX_MS);
+    int64_t pause = BACK_OFF_FIRST_MS << ms_min(l->tries, 12);
+    pause = ms_min(pause, BACK_OFF_MAX_MS);
     /* A short-lived token has no time for long pauses, but never less than the first. */
     if (l->pair.life_ms > 0)
-        pause = min_of(pause, max_of(BACK_OFF_FIRST_MS, l->pair.life_ms / 4));
+        pause = ms_min(pause, ms_max(BACK_OFF_FIRST_MS, l->pair.life_ms / 4));
     pause = pause / 2 + rng_below(s->w, pause); /* 0.5 to 1.5 of it */
-    pause = max_of(pause, min_of(retry_after_ms, RETRY_AFTER_MAX_MS));
+    pause = ms_max(pause, ms_min(retry_after_ms, RETRY_AFTER_MAX_MS));
     l->tries += l->tries < UINT32_MAX;
     l->not_before_boot_ms = s->now.boot_ms + pause;
     l->trouble = trouble;

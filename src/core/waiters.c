@@ -13,11 +13,6 @@ struct judgement {
     int64_t limit_ms;
 };
 
-static int64_t min_of(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static struct judgement tell(enum answer answer)
 {
     return (struct judgement){.answer = answer};
@@ -36,7 +31,7 @@ static bool is_fresh_for(const struct lineage *l, const struct waiter *wt)
 {
     int64_t coalesce = RENEW_COALESCE_MS;
     if (l->pair.life_ms > 0)
-        coalesce = min_of(coalesce, l->pair.life_ms / 4);
+        coalesce = ms_min(coalesce, l->pair.life_ms / 4);
     return l->obtained_boot_ms + coalesce >= wt->since_boot_ms;
 }
 
@@ -100,7 +95,7 @@ static bool judge_in_doubt(const struct warden *w, const struct lineage *l, cons
 {
     int64_t next = w->now.boot_ms;
     if (l->state == LS_DOUBT)
-        next = min_of(probe_due_boot_ms(l), replay_due_boot_ms(l, w->now));
+        next = ms_min(probe_due_boot_ms(l), replay_due_boot_ms(l, w->now));
     if (next <= wt->deadline_boot_ms && !w->stopping)
         return false;
     *ret = tell_later(ANSWER_DOUBT, next, w->now);
@@ -221,7 +216,7 @@ int64_t waiters_deadline(const struct warden *w, const struct lineage *l)
     int64_t soonest = TIME_NEVER;
     for (uint32_t i = 0; i < w->n_waiters; i++) {
         if (w->waiters[i].slot == slot)
-            soonest = min_of(soonest, w->waiters[i].deadline_boot_ms);
+            soonest = ms_min(soonest, w->waiters[i].deadline_boot_ms);
     }
     return soonest;
 }
