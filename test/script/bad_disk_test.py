@@ -241,18 +241,18 @@ def test_a_new_store_on_a_full_disk_is_refused_and_made_when_there_is_room():
 
 
 def test_a_backup_to_a_full_disk_is_refused_and_leaves_nothing():
-    with house("state") as (world, _, small):
-        folder = small.path / "backups"  # the folders of our own files take none
-        folder.mkdir(0o700)
-        small.fill()
-        target = folder / "backup.db"
-        result = world.cw("backup", target, check=False)
-        assert_refused(result, FAILED, target)
-        assert "full" in result.stderr or "room" in result.stderr, result
-        assert not list(folder.iterdir())
-        small.make_room()
-        world.cw("backup", target)
-        assert target.stat().st_mode & 0o777 == 0o600
+    with World() as world:
+        with disk(world.folder / "elsewhere", "1m") as small:
+            furnish(world)  # now: who was there before the mount does not see it
+            small.fill()
+            target = small.path / "backup.db"
+            result = world.cw("backup", target, check=False)
+            assert_refused(result, FAILED, target)
+            assert "full" in result.stderr or "room" in result.stderr, result
+            assert [path.name for path in small.path.iterdir()] == ["ballast"]
+            small.make_room()
+            world.cw("backup", target)
+            assert target.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_log_without_room_harms_nothing_and_goes_on_later():
