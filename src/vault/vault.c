@@ -247,7 +247,7 @@ struct fp vault_fingerprint(const struct vault *v, const struct secret *token)
     return fp;
 }
 
-struct fp vault_subject_fp(const struct vault *v, const char *provider, const char *subject)
+struct fp vault_subject_fp(const struct vault *v, const char *server, const char *subject)
 {
     struct fp fp = {0};
     CHECK(v->has_fp_key);
@@ -258,9 +258,8 @@ struct fp vault_subject_fp(const struct vault *v, const char *provider, const ch
     CHECK(crypto_generichash_blake2b_init_salt_personal(&state, v->fp_key, sizeof(v->fp_key),
                                                         FP_LEN, NULL,
                                                         (const uint8_t *)PERSONAL_SUBJECT) == 0);
-    /* The NUL after the provider marks where it ends. */
-    (void)crypto_generichash_blake2b_update(&state, (const uint8_t *)provider,
-                                            strlen(provider) + 1);
+    /* The NUL after the server marks where it ends. */
+    (void)crypto_generichash_blake2b_update(&state, (const uint8_t *)server, strlen(server) + 1);
     (void)crypto_generichash_blake2b_update(&state, (const uint8_t *)subject, strlen(subject));
     (void)crypto_generichash_blake2b_final(&state, fp.bytes, FP_LEN);
     secret_wipe(&state, sizeof(state)); /* it began with the key */
