@@ -80,23 +80,97 @@ static void print_overview(void)
         "\n`credwarden help COMMAND` says more; `credwarden help exit-codes` lists those.\n");
 }
 
+/* The same for programs. The texts are our own; only what stands in them is escaped. */
+static void json_text(const char *text)
+{
+    (void)putchar('"');
+    for (; *text != '\0'; text++) {
+        if (*text == '\n') {
+            (void)printf("\\n");
+        } else {
+            (void)printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+        }
+    }
+    (void)putchar('"');
+}
+
+static void json_member(const char *before, const char *name, const char *text)
+{
+    (void)printf("%s\"%s\":", before, name);
+    json_text(text);
+}
+
+static void json_command(const struct command *c)
+{
+    char usage[160];
+    command_usage(c, usage, sizeof(usage));
+    json_member("{", "name", c->name);
+    json_member(",", "usage", usage);
+    json_member(",", "summary", c->summary);
+    json_member(",", "text", c->text);
+    (void)printf(",\"options\":[");
+    for (const struct option_spec *o = c->options; o->name != NULL; o++) {
+        (void)printf("{");
+        json_member("", "name", o->name);
+        json_member(",", "value", o->value != NULL ? o->value : "");
+        json_member(",", "doc", o->doc);
+        (void)printf("%s", o[1].name != NULL ? "}," : "}");
+    }
+    (void)printf("]}");
+}
+
+static void json_overview(void)
+{
+    (void)printf("{\"commands\":[");
+    for (size_t i = 0; i < n_commands; i++) {
+        (void)printf("%s", i > 0 ? "," : "");
+        json_command(commands[i]);
+    }
+    (void)printf("]}");
+}
+
+static void json_exit_codes(void)
+{
+    (void)printf("{\"exit_codes\":[");
+    for (int code = EXIT_OK; exit_text((enum exit_code)code) != NULL; code++) {
+        const char *before = "";
+        (void)printf("%s{\"exit\":%d", code > EXIT_OK ? "," : "", code);
+        json_member(",", "text", exit_text((enum exit_code)code));
+        (void)printf(",\"problems\":[");
+        for (unsigned i = 0; problem_at(i) != NULL; i++) {
+            if (problem_at(i)->exit == (enum exit_code)code) {
+                (void)printf("%s", before);
+                json_member("{", "code", problem_at(i)->code);
+                json_member(",", "title", problem_at(i)->title);
+                (void)printf("}");
+                before = ",";
+            }
+        }
+        (void)printf("]}");
+    }
+    (void)printf("]}");
+}
+
 static enum exit_code run(const struct invocation *in)
 {
     const char *topic = in->args[0];
     struct err_text text;
     if (topic == NULL) {
-        print_overview();
+        in->json ? json_overview() : print_overview();
+        (void)printf("%s", in->json ? "\n" : "");
         return EXIT_OK;
     }
     if (strcmp(topic, "exit-codes") == 0) {
-        print_exit_codes();
+        in->json ? json_exit_codes() : print_exit_codes();
+        (void)printf("%s", in->json ? "\n" : "");
         return EXIT_OK;
     }
     const struct command *c = command_find(topic, commands, n_commands, &text);
     if (c == NULL) {
         return fail_text(EXIT_USAGE, &text);
     }
-    print_command(c);
+    in->json ? json_command(c) : print_command(c);
+    (void)printf("%s", in->json ? "\n" : "");
     return EXIT_OK;
 }
 

@@ -228,6 +228,11 @@ def test_help_of_every_command():
             told = world.cw("help", command).stdout
             assert told.startswith(f"usage: credwarden {command}"), told
             assert world.cw(command, "--help").stdout == told
+            assert world.cw("help", command, "--json").json["name"] == command
+        said = world.cw("help", "--json").json["commands"]
+        assert [item["name"] for item in said] == commands
+        codes = world.cw("help", "exit-codes", "--json").json["exit_codes"]
+        assert [item["exit"] for item in codes] == list(range(9))
         assert "did you mean" in refused(world, USAGE, "help", "histroy")
         assert world.daemon_pid() is None, "help started the daemon"
         out = world.cw("version").stdout
