@@ -167,8 +167,8 @@ void holding_drop(struct daemon *d, struct holding *h); /* freed once its jobs a
 void holding_job_done(struct daemon *d, struct holding *h);
 /* Unseals the current pair. ERR_CORRUPT is logged and raised as an event. */
 int holding_unseal(struct daemon *d, const struct holding *h, struct tokens *ret);
-int holding_take(struct daemon *d, struct holding *h, uint64_t generation,
-                 const struct tokens *tokens, const struct buf *sealed);
+int holding_take(struct holding *h, uint64_t generation, const struct tokens *tokens,
+                 const struct buf *sealed);
 struct rules rules_of(const struct daemon *d, const struct provider *p);
 
 /* waiting.c */

@@ -106,10 +106,9 @@ int holding_unseal(struct daemon *d, const struct holding *h, struct tokens *ret
     return err;
 }
 
-int holding_take(struct daemon *d, struct holding *h, uint64_t generation,
-                 const struct tokens *tokens, const struct buf *sealed)
+int holding_take(struct holding *h, uint64_t generation, const struct tokens *tokens,
+                 const struct buf *sealed)
 {
-    (void)d;
     struct secret access = {0};
     struct buf copy;
     buf_init(&copy, STORE_SEALED_MAX);

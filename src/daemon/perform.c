@@ -248,7 +248,7 @@ static void settle_done(struct store_job *job, int err)
     struct daemon *d = t->d;
     struct holding *h = t->h;
     if (err == 0)
-        err = holding_take(d, h, t->generation, &t->tokens, &t->sealed);
+        err = holding_take(h, t->generation, &t->tokens, &t->sealed);
     if (err < 0) {
         store_failed(d, h->lineage, "settlement", err);
     } else {

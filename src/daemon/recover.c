@@ -41,7 +41,7 @@ static int fill_holding(struct load *ld, struct holding *h, const struct lineage
     err = vault_unseal(ld->d->vault, row->id, row->generation, row->sealed.bytes, row->sealed.len,
                        &pair);
     if (err == 0)
-        err = holding_take(ld->d, h, row->generation, &pair, &row->sealed);
+        err = holding_take(h, row->generation, &pair, &row->sealed);
     tokens_clear(&pair);
     if (err < 0)
         return err_say(ld->text, err,

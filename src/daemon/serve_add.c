@@ -187,7 +187,7 @@ static int fill_capture(struct add *a)
     if (err == 0)
         err = vault_seal(d->vault, h->lineage, 1, &a->import.tokens, &a->sealed);
     if (err == 0)
-        err = holding_take(d, h, 1, &a->import.tokens, &a->sealed);
+        err = holding_take(h, 1, &a->import.tokens, &a->sealed);
     if (err < 0)
         return err;
     h->provider = a->provider;
