@@ -160,6 +160,32 @@ void stats_answer(struct lab *lab, struct exchange *ex, struct now now)
                          (json_int_t)events_dropped(&lab->events)));
 }
 
+/* POST /lab/keep: what the logins are worth now can be had back, as often as is wished. */
+void keep_answer(struct lab *lab, struct exchange *ex, struct now now)
+{
+    (void)now;
+    if (lab->kept == NULL)
+        lab->kept = grants_new(0);
+    if (lab->kept == NULL || grants_keep(lab->grants, lab->kept) != 0)
+        reply_oauth_error(&ex->reply, 503, "temporarily_unavailable", "no memory");
+    else
+        reply_json(&ex->reply, 200, json_object());
+}
+
+/* POST /lab/rewind: as it was at the last keep. Not while somebody else's request is under way,
+ * which may be of a login that would be gone. */
+void rewind_answer(struct lab *lab, struct exchange *ex, struct now now)
+{
+    (void)now;
+    if (lab->kept == NULL || lab->open != ex || ex->next != NULL)
+        reply_oauth_error(&ex->reply, 409, "conflict",
+                          lab->kept == NULL ? "nothing was kept" : "requests are under way");
+    else if (grants_rewind(lab->grants, lab->kept) != 0)
+        reply_oauth_error(&ex->reply, 503, "temporarily_unavailable", "no memory");
+    else
+        reply_json(&ex->reply, 200, json_object());
+}
+
 void log_answer(struct lab *lab, struct exchange *ex, struct now now)
 {
     char text[24];

@@ -30,6 +30,8 @@ static const struct {
     [ENDPOINT_LOG] = {"log", log_answer, false},
     [ENDPOINT_FAMILIES] = {"families", families_answer, false},
     [ENDPOINT_STATS] = {"stats", stats_answer, false},
+    [ENDPOINT_KEEP] = {"keep", keep_answer, false},
+    [ENDPOINT_REWIND] = {"rewind", rewind_answer, false},
     [ENDPOINT_NONE] = {"none", NULL, true},
 };
 
@@ -53,6 +55,8 @@ static const struct {
     {"GET", "/lab/log", ENDPOINT_LOG},
     {"GET", "/lab/families", ENDPOINT_FAMILIES},
     {"GET", "/lab/stats", ENDPOINT_STATS},
+    {"POST", "/lab/keep", ENDPOINT_KEEP},
+    {"POST", "/lab/rewind", ENDPOINT_REWIND},
 };
 
 const char *endpoint_name(enum endpoint e)
@@ -81,7 +85,8 @@ void lab_release(struct lab *lab)
 {
     CHECK(lab->open == NULL);
     grants_free(lab->grants);
-    lab->grants = NULL;
+    grants_free(lab->kept);
+    lab->grants = lab->kept = NULL;
     quirks_release(&lab->quirks);
     events_release(&lab->events);
 }

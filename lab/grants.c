@@ -72,6 +72,40 @@ void grants_free(struct grants *g)
     free(g);
 }
 
+int grants_keep(const struct grants *g, struct grants *kept)
+{
+    size_t families = g->cap_families * sizeof(g->families[0]);
+    size_t tokens = g->cap_tokens * sizeof(g->tokens[0]);
+    struct grants copy = *g;
+
+    copy.families = malloc(families + 1);
+    copy.tokens = malloc(tokens);
+    if (copy.families == NULL || copy.tokens == NULL) {
+        free(copy.families);
+        free(copy.tokens);
+        return ERR_NOMEM;
+    }
+    if (families > 0)
+        memcpy(copy.families, g->families, families);
+    memcpy(copy.tokens, g->tokens, tokens);
+    free(kept->families);
+    free(kept->tokens);
+    *kept = copy;
+    return 0;
+}
+
+int grants_rewind(struct grants *g, const struct grants *kept)
+{
+    uint64_t chance = g->chance, serial = g->serial;
+    int err = grants_keep(kept, g);
+
+    if (err == 0) {
+        g->chance = chance;
+        g->serial = serial;
+    }
+    return err;
+}
+
 static void digest_of(const char *token, size_t len, uint8_t ret[32])
 {
     crypto_hash_sha256(ret, (const unsigned char *)token, len);

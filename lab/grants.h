@@ -127,6 +127,12 @@ struct grants;
 struct grants *grants_new(uint64_t seed); /* NULL: out of memory */
 void grants_free(struct grants *g);       /* NULL-tolerant */
 
+/* `kept` becomes all that `g` remembers now. Later `g` can be taken back to it, any number of
+ * times: what was issued or spent meanwhile never happened, and no token is made up a second time.
+ * ERR_NOMEM: nothing has changed. */
+int grants_keep(const struct grants *g, struct grants *kept);
+int grants_rewind(struct grants *g, const struct grants *kept);
+
 /* `access_life_ms` 0: as the rules say. ERR_INVALID: a word is empty or too long. ERR_BUSY: full.
  */
 int grants_login(struct grants *g, const struct grant_rules *rules, const char *subject,

@@ -43,6 +43,8 @@ enum endpoint {
     ENDPOINT_LOG,
     ENDPOINT_FAMILIES,
     ENDPOINT_STATS,
+    ENDPOINT_KEEP,
+    ENDPOINT_REWIND,
     ENDPOINT_NONE, /* no such path, or not by this method */
     ENDPOINT_COUNT
 };
@@ -79,6 +81,7 @@ struct counters {
 struct lab {
     struct settings settings;
     struct grants *grants;
+    struct grants *kept; /* NULL: nothing yet */
     struct quirks quirks;
     struct events events;
     struct counters counters[ENDPOINT_COUNT];
@@ -146,6 +149,8 @@ void config_answer(struct lab *lab, struct exchange *ex, struct now now);
 void log_answer(struct lab *lab, struct exchange *ex, struct now now);
 void families_answer(struct lab *lab, struct exchange *ex, struct now now);
 void stats_answer(struct lab *lab, struct exchange *ex, struct now now);
+void keep_answer(struct lab *lab, struct exchange *ex, struct now now);
+void rewind_answer(struct lab *lab, struct exchange *ex, struct now now);
 
 /* {token_type, access_token, …} of RFC 6749 §5.1, as Anthropic's token endpoint fills it in. */
 json_t *token_answer_json(struct lab *lab, const struct grant_issue *issue);

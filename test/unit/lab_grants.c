@@ -307,6 +307,29 @@ static void thousands_of_tokens_are_all_remembered(void **state)
     assert_int_equal(spend(s, first, &pair).result, SPEND_REUSED);
 }
 
+static void what_was_kept_can_be_had_back_again_and_again(void **state)
+{
+    struct story *s = *state;
+    struct grants *kept = grants_new(0);
+    struct grant_issue pair, other;
+
+    assert_int_equal(grants_keep(s->g, kept), 0);
+    assert_int_equal(spend(s, s->first.refresh, &pair).result, SPEND_GRANTED);
+    assert_int_equal(spend(s, s->first.refresh, &other).result, SPEND_REUSED);
+    assert_int_equal(check(s, s->first.access), BEARER_REVOKED);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(grants_rewind(s->g, kept), 0);
+        assert_int_equal(check(s, s->first.access), BEARER_VALID);
+        assert_int_equal(check(s, pair.access), BEARER_UNKNOWN);
+        assert_int_equal(spend(s, pair.refresh, &other).result, SPEND_UNKNOWN);
+        assert_int_equal(grants_family(s->g, 1)->reuses, 0);
+        assert_int_equal(spend(s, s->first.refresh, &other).result, SPEND_GRANTED);
+        assert_string_not_equal(other.access, pair.access);
+        pair = other;
+    }
+    grants_free(kept);
+}
+
 static void short_ids_are_sha256(void **state)
 {
     char id[GRANT_ID_SIZE];
@@ -336,6 +359,7 @@ int main(void)
         TEST(revocation_from_outside),
         TEST(logins_are_apart_and_refused_when_unfit),
         TEST(thousands_of_tokens_are_all_remembered),
+        TEST(what_was_kept_can_be_had_back_again_and_again),
         TEST(short_ids_are_sha256),
     };
 
