@@ -145,6 +145,7 @@ void perform(struct daemon *d, const struct effect *fx);
 
 /* intake.c: the callbacks are passed where the questions are asked (perform.c) */
 void intake_spent(void *ctx, uint64_t intent);
+bool intake_take_back(void *ctx, uint64_t intent);
 void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply);
 void intake_probed(void *ctx, uint64_t lineage, const struct reply *reply);
 void intake_outcome(struct daemon *d, struct holding *h);

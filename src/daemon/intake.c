@@ -11,6 +11,8 @@
 
 #define OUTCOME_PATIENCE_MS (30 * SECOND_MS)
 
+static const char no_answer[] = "the spender does not answer; what it has in hand is waited for";
+
 /* A subject is who a certain server says it is: the same words from another server are another. The
  * definition's name is the user's, and says nothing. */
 static struct fp subject_fp(const struct daemon *d, const struct provider *p, const char *subject)
@@ -158,12 +160,27 @@ static int read_outcome(struct daemon *d, struct holding *h, enum spool_stage *r
     return err;
 }
 
+/* Somebody has had it in hand for too long: a stopped spender of an earlier daemon. False: it is
+ * taken back, and the outcome can be told. Otherwise it may still come, however late, and doubt
+ * would present the token a second time. */
+static bool is_in_hand(struct daemon *d, struct holding *h)
+{
+    if (spool_withdraw(d->spool_dir_fd, h->intent) != ERR_LOCKED)
+        return false;
+    (void)str_copy(h->spend_detail, sizeof(h->spend_detail), no_answer);
+    journal(d, h, "stuck", "%s", no_answer);
+    recover_later(d, h, OUTCOME_PATIENCE_MS);
+    return true;
+}
+
 /* A spender that lives has it in hand, or the spool cannot be read for want of something: doubt
  * would throw away an answer that may well be there. */
 static bool wait_for_outcome(struct daemon *d, struct holding *h, int err)
 {
+    if (h->recovering && clock_now().boot_ms < h->recover_until_boot_ms)
+        return true;
     if (h->recovering)
-        return clock_now().boot_ms < h->recover_until_boot_ms;
+        return err == ERR_LOCKED && is_in_hand(d, h);
     log_line(d, LOG_WARNING, "%s: the outcome of a spend cannot be read yet: %s", h->profile,
              err_name(err));
     recover_later(d, h, OUTCOME_PATIENCE_MS);
@@ -178,6 +195,8 @@ void intake_outcome(struct daemon *d, struct holding *h)
     int err = read_outcome(d, h, &stage, &same_boot);
     if (err < 0 && wait_for_outcome(d, h, err))
         return;
+    if (err == ERR_LOCKED) /* no more: it has been taken back */
+        err = read_outcome(d, h, &stage, &same_boot);
 
     struct event ev = event_of(EV_ANSWER, h->lineage);
     ev.intent = h->intent;
@@ -204,4 +223,17 @@ void intake_spent(void *ctx, uint64_t intent)
     struct holding *h = holding_by_intent(d, intent);
     if (h)
         intake_outcome(d, h);
+}
+
+/* Its spender does not answer. True: nothing was sent and nothing will be, or the outcome is there
+ * and was not told. */
+bool intake_take_back(void *ctx, uint64_t intent)
+{
+    struct daemon *d = ctx;
+    struct holding *h = holding_by_intent(d, intent);
+    if (!h || spool_withdraw(d->spool_dir_fd, intent) != ERR_LOCKED)
+        return true;
+    (void)str_copy(h->spend_detail, sizeof(h->spend_detail), no_answer);
+    journal(d, h, "stuck", "%s", no_answer);
+    return false;
 }

@@ -177,6 +177,7 @@ static struct spender_options spender_times(const struct config *c)
 {
     return (struct spender_options){
         .idle_ms = c->spender_idle_ms,
+        .margin_ms = SPENDER_MARGIN_MS,
         .deadline_ms = c->spend_deadline_ms,
         .ask_deadline_ms = c->ask_deadline_ms,
     };
@@ -199,6 +200,8 @@ static int start_parts(struct daemon *d, struct store *s, struct err_text *text)
     struct spender_options spender = spender_times(&d->config);
     spender.program = program;
     spender.box_public = vault_box_public(d->vault);
+    spender.take_back = intake_take_back;
+    spender.ctx = d;
     err = spender_init(&d->loop, &spender, &d->spender);
     if (err < 0)
         return err_say(text, err, "the spender could not be prepared: %s", err_name(err));

@@ -6,6 +6,10 @@
  * child. Until its message is in the socket it can move to another one, because then nobody can
  * have seen it; from then on only that child, or that child's death, answers it.
  *
+ * One timer runs to the earliest question that is overdue. A child that is behind then is stuck:
+ * see child_is_stuck(). It may wake up at any time, so it is heard like the others; an answer to a
+ * question that is over is ignored.
+ *
  * A message that lies unread in the socket of a dying child is discarded by the kernel together
  * with the spool's descriptor in it: the lock goes, the spool says PREPARED, and so the caller
  * learns the truth: not sent.
@@ -17,6 +21,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "base/time.h"
 #include "sys/io.h"
 #include "sys/process.h"
 
@@ -32,7 +37,9 @@ struct child {
     uv_poll_t socket;
     uv_poll_t exit;
     int open_handles;
-    bool is_deaf; /* its socket has ended: nothing more will be read from it */
+    int n_questions;
+    bool is_stuck; /* it did not answer in time: gets nothing new */
+    bool is_deaf;  /* its socket has ended: nothing more will be read from it */
 };
 
 struct question {
@@ -41,6 +48,8 @@ struct question {
     uint64_t serial; /* its id on the wire */
     uint64_t id;     /* the caller's own */
     enum ask ask;
+    int64_t limit_ms; /* for the answer, from when a child is given it */
+    int64_t due_ms;   /* then the child is stuck; TIME_NEVER: nothing more is expected of it */
     spend_done spend_done;
     ask_done ask_done;
     void *ctx;
@@ -52,6 +61,9 @@ struct question {
 struct spender {
     uv_loop_t *loop;
     uv_timer_t idle;
+    uv_timer_t due; /* runs to the earliest question that is overdue, or wakes too early */
+    int64_t due_ms;
+    int open_handles;
     struct spender_options o;
     char program[PROGRAM_PATH_MAX];
     uint8_t box_public[BOX_PUBLIC_LEN];
@@ -68,6 +80,13 @@ struct spender {
 
 static void send_waiting(struct child *c);
 static void arm_idle(struct spender *s);
+static void child_hang_up(struct child *c);
+
+/* libuv's own idea of now is as old as its turn; a suspend counts in neither. */
+static int64_t now_ms(void)
+{
+    return (int64_t)(uv_hrtime() / 1000000);
+}
 
 /* ---- Questions ------------------------------------------------------------------------------ */
 
@@ -99,6 +118,7 @@ static void question_link(struct spender *s, struct question *q)
     while (*at != NULL)
         at = &(*at)->next;
     *at = q;
+    q->child->n_questions++;
     s->n_questions++;
 }
 
@@ -108,6 +128,7 @@ static void question_unlink(struct spender *s, struct question *q)
     while (*at != q)
         at = &(*at)->next;
     *at = q->next;
+    q->child->n_questions--;
     s->n_questions--;
 }
 
@@ -127,6 +148,8 @@ static void report(struct spender *s, struct question *q, const struct reply *re
     buf_release(&q->message);
     fd_close(&q->spool_fd);
     arm_idle(s);
+    if (q->child->is_stuck && q->child->n_questions == 0)
+        child_hang_up(q->child); /* it woke up, and was waited for until now */
     if (q->ask == ASK_SPEND)
         q->spend_done(q->ctx, q->id);
     else
@@ -134,14 +157,14 @@ static void report(struct spender *s, struct question *q, const struct reply *re
     question_free(q);
 }
 
-static void report_unanswered(struct spender *s, struct question *q)
+static void report_unanswered(struct spender *s, struct question *q, const char *why)
 {
     struct reply r;
     reply_init(&r);
     r.ask = q->ask;
     r.verdict = VERDICT_DOUBT;
     r.identity = IDENTITY_UNANSWERED;
-    (void)str_copy(r.detail, sizeof(r.detail), "the spender ended before it had an answer");
+    (void)str_copy(r.detail, sizeof(r.detail), why);
     report(s, q, &r);
     reply_clear(&r);
 }
@@ -199,6 +222,8 @@ static int take_answer(struct child *c, const struct wire_answer *a)
 {
     struct spender *s = c->owner;
     struct question *q = question_find(s, c, a->id);
+    if (q == NULL && c->is_stuck && a->id <= s->last_serial)
+        return 0; /* too late */
     if (q == NULL || q->ask != a->ask)
         return ERR_INVALID;
     if (q->ask == ASK_SPEND) {
@@ -291,15 +316,16 @@ static void on_exit_of_child(uv_poll_t *poll, int status, int events)
     /* Its last words first: they may be the answers that are about to be called missing. */
     child_read(c, INT_MAX);
     process_reap(c->pid, false);
-    child_forget(c);
+    child_hang_up(c);
     for (struct question *q = s->questions; q != NULL;) {
         if (q->child == c) {
-            report_unanswered(s, q);
+            report_unanswered(s, q, "the spender ended before it had an answer");
             q = s->questions; /* the callback may have changed the list */
         } else {
             q = q->next;
         }
     }
+    child_forget(c);
 }
 
 /* ---- Starting one --------------------------------------------------------------------------- */
@@ -414,6 +440,13 @@ static struct question *first_waiting(struct child *c)
     return q;
 }
 
+static void arm_due(struct spender *s, int64_t due_ms);
+
+static void question_begin_time(struct question *q)
+{
+    q->due_ms = now_ms() + q->limit_ms;
+}
+
 /* The child takes no more: what it has not been given goes to a new one. When none can be started,
  * it stays where it is and is answered when this child exits. */
 static void move_waiting(struct child *from)
@@ -423,8 +456,12 @@ static void move_waiting(struct child *from)
     if (first_waiting(from) == NULL || (s->current == NULL && child_start(s) < 0))
         return;
     for (struct question *q = s->questions; q != NULL; q = q->next)
-        if (q->child == from && !q->sent)
+        if (q->child == from && !q->sent) {
+            from->n_questions--;
+            s->current->n_questions++;
             q->child = s->current;
+            question_begin_time(q);
+        }
     uv_poll_start(&s->current->socket, UV_READABLE | UV_WRITABLE, on_socket);
 }
 
@@ -441,7 +478,7 @@ static void send_waiting(struct child *c)
             return;
         }
         if (err < 0)
-            report_unanswered(c->owner, q);
+            report_unanswered(c->owner, q, "the spender cannot be asked");
     }
     uv_poll_start(&c->socket, UV_READABLE, on_socket);
 }
@@ -470,12 +507,14 @@ static int give(struct spender *s, struct question *q)
 /* Takes over `q` on every path. */
 static int ask(struct spender *s, struct question *q, struct wire_question *w)
 {
-    int err = s->n_questions >= SPENDER_QUESTIONS_MAX ? ERR_BUSY : 0;
+    bool is_full = s->current != NULL && s->current->n_questions >= SPENDER_QUESTIONS_MAX;
+    int err = is_full ? ERR_BUSY : 0;
     /* The spender would take a broken definition for a broken daemon, and stop listening. */
     if (err == 0 && q->ask != ASK_METADATA)
         err = provider_validate(w->provider, NULL);
     w->id = q->serial;
     w->ask = q->ask;
+    q->limit_ms = w->deadline_ms + s->o.margin_ms;
     if (err == 0)
         err = wire_question_encode(w, &q->message);
     if (err == 0)
@@ -484,9 +523,78 @@ static int ask(struct spender *s, struct question *q, struct wire_question *w)
         question_free(q);
         return err;
     }
+    question_begin_time(q);
     question_link(s, q);
     uv_timer_stop(&s->idle);
+    arm_due(s, q->due_ms);
     return 0;
+}
+
+/* ---- One that does not answer --------------------------------------------------------------- */
+
+static struct question *first_unjudged(const struct child *c)
+{
+    struct question *q = c->owner->questions;
+    while (q != NULL && (q->child != c || q->due_ms == TIME_NEVER))
+        q = q->next;
+    return q;
+}
+
+/* A stopped process, a bug, a machine that stands still: nobody can tell, and it may go on at any
+ * time. So nothing is believed to be lost, and nobody waits for it who need not. */
+static void child_is_stuck(struct child *c)
+{
+    struct spender *s = c->owner;
+    struct question *q;
+    c->is_stuck = true;
+    move_waiting(c);
+    while ((q = first_unjudged(c)) != NULL) {
+        q->due_ms = TIME_NEVER;
+        if (q->ask != ASK_SPEND || !q->sent || (s->o.take_back && s->o.take_back(s->o.ctx, q->id)))
+            report_unanswered(s, q, "the spender did not answer in time");
+    }
+    if (c->n_questions == 0) {
+        child_hang_up(c);
+        process_end(c->pid_fd);
+    }
+}
+
+static struct question *earliest_due(const struct spender *s)
+{
+    struct question *first = NULL;
+    for (struct question *q = s->questions; q != NULL; q = q->next)
+        if (q->due_ms != TIME_NEVER && (first == NULL || q->due_ms < first->due_ms))
+            first = q;
+    return first;
+}
+
+static void on_due(uv_timer_t *timer)
+{
+    struct spender *s = timer->data;
+    struct question *q;
+    s->due_ms = TIME_NEVER;
+    while ((q = earliest_due(s)) != NULL && q->due_ms <= now_ms()) {
+        struct child *c = q->child;
+        uint64_t serial = q->serial;
+        /* It may be we who stood still: what it said meanwhile comes first. */
+        child_read(c, INT_MAX);
+        q = earliest_due(s);
+        if (q != NULL && q->serial == serial)
+            child_is_stuck(c);
+    }
+    if (q != NULL)
+        arm_due(s, q->due_ms);
+}
+
+/* Called for each question; the timer is not put off when one is answered. */
+static void arm_due(struct spender *s, int64_t due_ms)
+{
+    if (due_ms >= s->due_ms)
+        return;
+    int64_t left_ms = due_ms - now_ms();
+    s->due_ms = due_ms;
+    uv_update_time(s->loop);
+    uv_timer_start(&s->due, on_due, left_ms > 0 ? (uint64_t)left_ms : 0, 0);
 }
 
 /* ---- Outside -------------------------------------------------------------------------------- */
@@ -494,13 +602,13 @@ static int ask(struct spender *s, struct question *q, struct wire_question *w)
 static void on_idle(uv_timer_t *timer)
 {
     struct spender *s = timer->data;
-    if (s->n_questions == 0 && s->current != NULL)
+    if (s->current != NULL && s->current->n_questions == 0)
         child_hang_up(s->current);
 }
 
 static void arm_idle(struct spender *s)
 {
-    if (s->n_questions == 0 && s->current != NULL)
+    if (s->current != NULL && s->current->n_questions == 0)
         uv_timer_start(&s->idle, on_idle, (uint64_t)s->o.idle_ms, 0);
 }
 
@@ -512,7 +620,7 @@ static bool deadline_is_valid(int64_t ms)
 static bool times_are_valid(const struct spender_options *o)
 {
     return deadline_is_valid(o->deadline_ms) && deadline_is_valid(o->ask_deadline_ms) &&
-           o->idle_ms >= 0;
+           o->idle_ms >= 0 && o->margin_ms >= 0;
 }
 
 int spender_init(uv_loop_t *loop, const struct spender_options *o, struct spender **ret)
@@ -524,8 +632,8 @@ int spender_init(uv_loop_t *loop, const struct spender_options *o, struct spende
         return ERR_NOMEM;
     s->packet = secret_alloc(PACKET_MAX);
     int err = s->packet == NULL ? ERR_NOMEM : str_copy(s->program, sizeof(s->program), o->program);
-    if (err == 0 && uv_timer_init(loop, &s->idle) < 0)
-        err = ERR_NOMEM;
+    if (err == 0 && (uv_timer_init(loop, &s->idle) < 0 || uv_timer_init(loop, &s->due) < 0))
+        err = ERR_NOMEM; /* neither can fail */
     if (err < 0) {
         secret_free(s->packet);
         free(s);
@@ -534,6 +642,9 @@ int spender_init(uv_loop_t *loop, const struct spender_options *o, struct spende
     s->loop = loop;
     s->o = *o;
     s->idle.data = s;
+    s->due.data = s;
+    s->due_ms = TIME_NEVER;
+    s->open_handles = 2;
     memcpy(s->box_public, o->box_public, sizeof(s->box_public));
     *ret = s;
     return 0;
@@ -552,7 +663,9 @@ int spender_set_times(struct spender *s, const struct spender_options *o)
 
 static void on_timer_closed(uv_handle_t *h)
 {
-    free(h->data);
+    struct spender *s = h->data;
+    if (--s->open_handles == 0)
+        free(s);
 }
 
 void spender_free(struct spender *s)
@@ -568,6 +681,7 @@ void spender_free(struct spender *s)
     }
     secret_free(s->packet);
     uv_close((uv_handle_t *)&s->idle, on_timer_closed);
+    uv_close((uv_handle_t *)&s->due, on_timer_closed);
 }
 
 int spender_spend(struct spender *s, const struct spend_order *o, spend_done done, void *ctx)

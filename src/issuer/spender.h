@@ -11,6 +11,12 @@
  * Each question is answered once, from the loop, never from within the call that asked. A spender
  * that dies answers all of its open questions: a spend by what its spool says (the caller reads it:
  * PREPARED when the question never reached the network), others as unanswered.
+ *
+ * A spender that answers a question neither in its time nor SPENDER_MARGIN_MS later (stopped, or
+ * stuck) is given nothing more; another takes its place, and what has not been sent yet. Of what it
+ * was sent, the asks are reported as unanswered, and spends as far as `take_back` can take them
+ * back. The others stay open: the answer may still come, and is heard when it does. With no spend
+ * in hand it is ended.
  */
 #ifndef ISSUER_SPENDER_H
 #define ISSUER_SPENDER_H
@@ -23,7 +29,8 @@
 #include "issuer/reply.h"
 #include "issuer/wire.h"
 
-#define SPENDER_QUESTIONS_MAX WIRE_QUESTIONS_MAX /* in flight; beyond: ERR_BUSY */
+#define SPENDER_QUESTIONS_MAX WIRE_QUESTIONS_MAX  /* in flight at once; beyond: ERR_BUSY */
+#define SPENDER_MARGIN_MS     (3 * INT64_C(1000)) /* for sealing, syncing, a busy machine */
 
 struct spender;
 
@@ -32,8 +39,13 @@ struct spender_options {
     int64_t idle_ms;           /* sent away after this long without a question */
     int64_t deadline_ms;       /* for a spend's answer */
     int64_t ask_deadline_ms;   /* for other answers */
+    int64_t margin_ms;         /* beyond either, for the answer to get here */
     const uint8_t *box_public; /* vault_box_public(); copied */
-    int verbosity;             /* above 0: it tells its progress on standard error, no token */
+    /* A spender has had the spend in hand for too long. True: it can send nothing any more, or its
+     * outcome is there, and spend_done follows. False, or NULL: it stays open. Must not ask. */
+    bool (*take_back)(void *ctx, uint64_t intent);
+    void *ctx;
+    int verbosity; /* above 0: it tells its progress on standard error, no token */
 };
 
 /* Starts nothing yet. ERR_NOMEM, ERR_INVALID (a deadline out of the bounds of issuer/wire.h). */

@@ -25,6 +25,7 @@
 #define HEADER_SIZE   4096 /* answers start on a block of their own */
 #define SPOOL_VERSION 1
 #define SUM_LEN       32
+#define WITHDRAWN     16 /* a stage on disk only: told as PREPARED */
 #define BOOT_ID_ROOM  40
 #define NAME_SIZE     sizeof("0123456789abcdef.spool")
 #define NAME_SUFFIX   ".spool"
@@ -61,7 +62,7 @@ static bool header_is_valid(const struct header *h)
     checksum(h, offsetof(struct header, sum), sum);
     return memcmp(h->magic, magic, sizeof(magic)) == 0 && h->version == SPOOL_VERSION &&
            memcmp(h->sum, sum, SUM_LEN) == 0 && h->boot_id[BOOT_ID_ROOM - 1] == '\0' &&
-           h->stage >= SPOOL_PREPARED && h->stage <= SPOOL_ANSWERED &&
+           ((h->stage >= SPOOL_PREPARED && h->stage <= SPOOL_ANSWERED) || h->stage == WITHDRAWN) &&
            h->answer_len <= SPOOL_ANSWER_MAX;
 }
 
@@ -134,17 +135,49 @@ static int header_read(int fd, struct header *ret)
     return header_is_valid(ret) ? 0 : ERR_CORRUPT;
 }
 
-int spool_start(int fd)
+/* From PREPARED to `stage`, once. The second lock stays with the open file: as long as a spender
+ * that has started has it open, it cannot be taken back. */
+static int leave_prepared(int fd, uint32_t stage)
 {
+    int err = fd_lock_second(fd);
+    if (err < 0)
+        return err;
     struct header h;
-    int err = header_read(fd, &h);
+    err = header_read(fd, &h);
     if (err < 0)
         return err;
     if (h.stage != SPOOL_PREPARED)
-        return ERR_CONFLICT;
-    h.stage = SPOOL_STARTED;
+        return h.stage == stage && stage == WITHDRAWN ? 0 : ERR_CONFLICT;
+    h.stage = stage;
     header_seal(&h);
     return fd_write_at(fd, &h, sizeof(h), 0);
+}
+
+int spool_start(int fd)
+{
+    return leave_prepared(fd, SPOOL_STARTED);
+}
+
+/* The lock of a file that was taken back means nothing: who holds it will send nothing. */
+static bool is_withdrawn(int fd, uint64_t intent)
+{
+    struct header h;
+    return header_read(fd, &h) == 0 && h.intent == intent && h.stage == WITHDRAWN;
+}
+
+/* Not synced: who could still send it does not outlive the boot either. */
+int spool_withdraw(int dir_fd, uint64_t intent)
+{
+    char name[NAME_SIZE];
+    name_of(intent, name);
+    int fd = -1;
+    int err = path_open(dir_fd, name, OPEN_WRITE, &fd);
+    if (err == 0)
+        err = leave_prepared(fd, WITHDRAWN);
+    if (err == ERR_LOCKED && is_withdrawn(fd, intent))
+        err = 0; /* by one that came too late to start */
+    fd_close(&fd);
+    return err;
 }
 
 int spool_answer(int fd, const void *sealed, size_t len)
@@ -215,8 +248,11 @@ static int read_locked(int fd, uint64_t intent, const char *boot_id, enum spool_
         err = answer_read(fd, &h, ret_sealed);
     if (err < 0 && err != ERR_CORRUPT)
         return err;
-    *ret_stage = err == ERR_CORRUPT ? SPOOL_TORN : (enum spool_stage)h.stage;
-    *ret_same_boot = err == 0 && strcmp(h.boot_id, boot_id) == 0;
+    bool is_withdrawn = err == 0 && h.stage == WITHDRAWN;
+    *ret_stage = err == ERR_CORRUPT ? SPOOL_TORN
+                 : is_withdrawn     ? SPOOL_PREPARED
+                                    : (enum spool_stage)h.stage;
+    *ret_same_boot = is_withdrawn || (err == 0 && strcmp(h.boot_id, boot_id) == 0);
     return 0;
 }
 
@@ -235,7 +271,7 @@ int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stag
     if (err < 0)
         return err;
     err = fd_lock(fd, LOCK_SHARED);
-    if (err == 0) {
+    if (err == 0 || (err == ERR_LOCKED && is_withdrawn(fd, intent))) {
         err = read_locked(fd, intent, boot_id, ret_stage, ret_same_boot, ret_sealed);
     } else if (err == ERR_LOCKED) {
         *ret_stage = SPOOL_LOCKED;

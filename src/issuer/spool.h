@@ -14,6 +14,10 @@
  *      ANSWERED. Then it drops the lock, and reports.
  *   5. the daemon settles, and only when that has committed removes the file.
  *
+ * A spender that does not answer may still have a file in stage PREPARED in hand. spool_withdraw()
+ * takes it back: of it and spool_start(), whichever comes first shuts the other one out, by a
+ * second lock on the file.
+ *
  * A process that calls these ignores SIGXFSZ, or a file size limit kills it instead of ERR_FULL.
  */
 #ifndef ISSUER_SPOOL_H
@@ -59,6 +63,11 @@ int spool_remove(int dir_fd, uint64_t intent); /* durable; absent is fine */
  * an answer that does not open with the key at hand: another key may come back. Like
  * spool_remove(). */
 int spool_set_aside(int dir_fd, uint64_t intent);
+
+/* 0: nothing was sent, and nothing will be; the file reads as PREPARED from now on, in whatever
+ * boot and whoever holds its lock. ERR_LOCKED: a spender that has started has it in hand.
+ * ERR_CONFLICT: it was started, and nobody has it in hand. ERR_NOT_FOUND, ERR_CORRUPT. */
+int spool_withdraw(int dir_fd, uint64_t intent);
 
 /* Intents that have a file, at most `max`, in no order. Returns how many, or negative. */
 int spool_list(int dir_fd, uint64_t *ret_intents, int max);

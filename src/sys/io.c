@@ -214,3 +214,12 @@ int fd_lock(int fd, enum lock how)
     }
     return errno == EWOULDBLOCK ? ERR_LOCKED : err_from_errno(errno);
 }
+
+int fd_lock_second(int fd)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (UNINTERRUPTED(fcntl(fd, F_OFD_SETLK, &whole)) == 0) {
+        return 0;
+    }
+    return errno == EAGAIN || errno == EACCES ? ERR_LOCKED : err_from_errno(errno);
+}

@@ -80,5 +80,8 @@ int fd_reserve(int fd, off_t len);
  * process. Never waits: ERR_LOCKED. */
 enum lock { LOCK_SHARED, LOCK_EXCLUSIVE };
 int fd_lock(int fd, enum lock how);
+/* A second exclusive lock beside that one, of the same life: neither sees the other. The file must
+ * be open for writing. Never waits: ERR_LOCKED. */
+int fd_lock_second(int fd);
 
 #endif

@@ -213,6 +213,11 @@ void process_reap(pid_t pid, bool may_wait)
     }
 }
 
+void process_end(int pid_fd)
+{
+    (void)syscall(SYS_pidfd_send_signal, pid_fd, SIGKILL, NULL, 0);
+}
+
 int process_spawn(const char *path, char *const argv[], char *const envp[], int socket_fd,
                   pid_t *ret_pid, int *ret_pid_fd)
 {

@@ -39,6 +39,8 @@ int process_spawn(const char *path, char *const argv[], char *const envp[], int 
                   pid_t *ret_pid, int *ret_pid_fd);
 /* Let go of a child that has exited. One that has not is waited for, or left alone. */
 void process_reap(pid_t pid, bool may_wait);
+/* SIGKILL, also to one that is stopped. Its end shows at the pidfd, as ever. */
+void process_end(int pid_fd);
 
 /* Message-keeping local sockets with descriptors (SOCK_SEQPACKET, close-on-exec, non-blocking). */
 #define PACKET_MAX (160 * 1024)

@@ -78,6 +78,7 @@ static inline int set_up(void **state)
         .idle_ms = 10000,
         .deadline_ms = 8000,
         .ask_deadline_ms = 8000,
+        .margin_ms = 2000,
         .box_public = f->box_public,
     };
     f->provider = *provider_builtin("codex");

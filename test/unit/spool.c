@@ -466,6 +466,75 @@ static void what_is_set_aside_is_kept_and_seen_no_more(void **state)
     assert_int_equal(stage, SPOOL_ANSWERED);
 }
 
+/* ---- Taken back ----------------------------------------------------------------------------- */
+
+static void what_was_taken_back_is_never_started(void **state)
+{
+    struct fixture *f = *state;
+    int fd = create(f);
+    assert_int_equal(look(f, BOOT, NULL), SPOOL_LOCKED);
+    assert_int_equal(spool_withdraw(f->dir, INTENT), 0);
+    bool same_boot = false;
+    assert_int_equal(look(f, OTHER_BOOT, &same_boot), SPOOL_PREPARED); /* its lock means nothing */
+    assert_true(same_boot);
+    assert_int_equal(spool_start(fd), ERR_CONFLICT);
+    assert_int_equal(spool_withdraw(f->dir, INTENT), 0); /* once more is fine */
+    close(fd);
+    assert_int_equal(look(f, OTHER_BOOT, &same_boot), SPOOL_PREPARED);
+    assert_true(same_boot);
+}
+
+static void what_was_started_is_not_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    int fd = create(f);
+    assert_int_equal(spool_start(fd), 0);
+    assert_int_equal(spool_withdraw(f->dir, INTENT), ERR_LOCKED);
+    assert_int_equal(look(f, BOOT, NULL), SPOOL_LOCKED);
+    assert_int_equal(spool_answer(fd, "sealed", 6), 0);
+    assert_int_equal(spool_withdraw(f->dir, INTENT), ERR_LOCKED);
+    close(fd);
+    assert_int_equal(spool_withdraw(f->dir, INTENT), ERR_CONFLICT);
+    assert_int_equal(look(f, BOOT, NULL), SPOOL_ANSWERED);
+    assert_int_equal(spool_remove(f->dir, INTENT), 0);
+    assert_int_equal(spool_withdraw(f->dir, INTENT), ERR_NOT_FOUND);
+}
+
+/* A holder that starts at any moment, and a daemon that takes it back at any other. */
+static void of_start_and_taking_back_one_wins(void **state)
+{
+    struct fixture *f = *state;
+    int started = 0;
+    for (int round = 0; round < 120; round++) {
+        int fd = create(f);
+        int gate[2];
+        assert_int_equal(pipe(gate), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            char go;
+            (void)!read(gate[0], &go, 1);
+            _exit(spool_start(fd) == 0);
+        }
+        close(fd);
+        assert_int_equal(write(gate[1], "g", 1), 1);
+        for (volatile int spin = 0; spin < round * 400; spin++)
+            ;
+        int err = spool_withdraw(f->dir, INTENT);
+        int status = -1;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        bool has_started = WEXITSTATUS(status) == 1;
+        if (err == 0)
+            assert_false(has_started);
+        else
+            assert_true(err == ERR_CONFLICT || err == ERR_LOCKED);
+        started += has_started;
+        close(gate[0]);
+        close(gate[1]);
+        assert_int_equal(spool_remove(f->dir, INTENT), 0);
+    }
+    assert_in_range(started, 1, 119); /* both were seen */
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -490,6 +559,9 @@ int main(void)
         TEST(a_reader_without_room_says_so),
         TEST(only_spools_are_listed),
         TEST(what_is_set_aside_is_kept_and_seen_no_more),
+        TEST(what_was_taken_back_is_never_started),
+        TEST(what_was_started_is_not_taken_back),
+        TEST(of_start_and_taking_back_one_wins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

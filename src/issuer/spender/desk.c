@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,8 +35,9 @@ struct task {
     int attempt;
     struct exchange x;
     int64_t begun_boot_ms;
-    struct buf plain;  /* secret: sealed_answer's plaintext */
-    struct buf sealed; /* the box */
+    int64_t due_run_ms; /* on the clock of the desk's turns */
+    struct buf plain;   /* secret: sealed_answer's plaintext */
+    struct buf sealed;  /* the box */
     int spool_tries;
     int64_t next_try_boot_ms;
     int64_t give_up_boot_ms;
@@ -48,8 +50,10 @@ struct desk {
     CURLM *multi;
     struct task *tasks;
     int n_tasks;
-    bool is_closed;  /* no more questions come */
-    bool is_unheard; /* nor is anybody there to hear an answer */
+    int64_t run_ms;       /* how long we have been running, turn by turn */
+    int64_t turn_boot_ms; /* when this turn began */
+    bool is_closed;       /* no more questions come */
+    bool is_unheard;      /* nor is anybody there to hear an answer */
     bool is_stopping;
     int err;
     uint8_t *packet; /* PACKET_MAX of secret memory: what is received */
@@ -312,7 +316,7 @@ static void answer(struct desk *d, struct task *t, const struct http_outcome *o,
 
 static int begin_exchange(struct desk *d, struct task *t)
 {
-    int64_t left_ms = t->begun_boot_ms + t->q.deadline_ms - boot_ms();
+    int64_t left_ms = t->due_run_ms - d->run_ms;
     int err = request_build(&t->q, t->attempt, &t->x.request);
     if (err == 0 && left_ms <= 0)
         err = ERR_TIMEOUT;
@@ -343,13 +347,11 @@ static bool try_elsewhere(struct desk *d, struct task *t, const struct http_outc
     return true;
 }
 
-static void finish_exchange(struct desk *d, CURLMsg *msg)
+static void finish_exchange(struct desk *d, struct task *t, CURLcode result)
 {
-    struct task *t = NULL;
-    CHECK(curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t) == CURLE_OK);
     struct now now = clock_now();
     struct http_outcome o;
-    exchange_finish(&t->x, d->multi, msg->data.result, now.wall_ms, &o);
+    exchange_finish(&t->x, d->multi, result, now.wall_ms, &o);
     if (!try_elsewhere(d, t, &o))
         answer(d, t, &o, now);
 }
@@ -361,8 +363,22 @@ static void run_exchanges(struct desk *d)
     CHECK(rc == CURLM_OK || rc == CURLM_OUT_OF_MEMORY);
     CURLMsg *msg;
     while ((msg = curl_multi_info_read(d->multi, &left)) != NULL)
-        if (msg->msg == CURLMSG_DONE)
-            finish_exchange(d, msg);
+        if (msg->msg == CURLMSG_DONE) {
+            struct task *t = NULL;
+            CURLcode known = curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+            CHECK(known == CURLE_OK);
+            finish_exchange(d, t, msg->data.result);
+        }
+}
+
+/* After what has arrived was read. */
+static void end_overdue(struct desk *d)
+{
+    for (struct task *t = d->tasks, *next; t != NULL; t = next) {
+        next = t->next;
+        if (t->stage == STAGE_UNDER_WAY && t->due_run_ms <= d->run_ms)
+            finish_exchange(d, t, CURLE_OPERATION_TIMEDOUT);
+    }
 }
 
 /* ---- Questions ------------------------------------------------------------------------------ */
@@ -379,6 +395,7 @@ static void begin(struct desk *d, struct task *t)
     d->tasks = t;
     d->n_tasks++;
     t->begun_boot_ms = boot_ms();
+    t->due_run_ms = d->run_ms + t->q.deadline_ms;
     tell(d, t, "received", t->provider.name);
     int err = t->q.ask == ASK_SPEND ? reserve_for_answer(t) : 0;
     if (err == 0)
@@ -475,18 +492,51 @@ static void retry_spools(struct desk *d)
 
 /* A loop that is stuck (a bug, in us or in a library) would hold its locks for ever, and every
  * daemon to come would wait for them. Wound at each turn; the signal's default action ends us. What
- * is unanswered by then is in doubt, and doubt can be resolved. */
+ * is unanswered by then is in doubt, and doubt can be resolved. But who was merely stopped gets the
+ * signal, too, on going on: so the first one winds it again, and only the second one ends us. */
+static void on_first_alarm(int number)
+{
+    (void)number;
+    (void)alarm(WATCHDOG_S);
+}
+
 static void wind_watchdog(void)
 {
+    struct sigaction once = {.sa_handler = on_first_alarm, .sa_flags = (int)SA_RESETHAND};
+    (void)sigaction(SIGALRM, &once, NULL);
     (void)alarm(WATCHDOG_S);
+}
+
+static void count_turn(struct desk *d)
+{
+    int64_t now = boot_ms();
+    int64_t took_ms = now - d->turn_boot_ms;
+    d->turn_boot_ms = now;
+    d->run_ms += took_ms < 2 * TURN_ASKING_MS ? took_ms : 2 * TURN_ASKING_MS;
+}
+
+/* Until the next deadline. */
+static int time_for_answers(const struct desk *d)
+{
+    int64_t least_ms = TURN_MAX_MS;
+    for (const struct task *t = d->tasks; t != NULL; t = t->next) {
+        int64_t left_ms = t->due_run_ms - d->run_ms;
+        if (t->stage != STAGE_UNDER_WAY)
+            continue;
+        if (left_ms < least_ms)
+            least_ms = left_ms;
+        if (least_ms > TURN_ASKING_MS)
+            least_ms = TURN_ASKING_MS;
+    }
+    return least_ms > 0 ? (int)least_ms : 0;
 }
 
 static void wait_for_something(struct desk *d)
 {
-    int timeout_ms = TURN_MAX_MS;
+    int timeout_ms = time_for_answers(d);
     short socket_events = d->is_closed ? 0 : CURL_WAIT_POLLIN;
     for (const struct task *t = d->tasks; t != NULL; t = t->next) {
-        if (t->stage == STAGE_UNSTORED)
+        if (t->stage == STAGE_UNSTORED && timeout_ms > SPOOL_RETRY_MS)
             timeout_ms = SPOOL_RETRY_MS;
         if (t->stage == STAGE_REPORTING)
             socket_events |= CURL_WAIT_POLLOUT;
@@ -519,14 +569,21 @@ static int say_hello(const struct desk_options *o, const struct sandbox_facts *s
 
 int desk_run(const struct desk_options *o, const struct sandbox_facts *sandbox)
 {
-    struct desk d = {.o = o, .multi = curl_multi_init(), .packet = secret_alloc(PACKET_MAX)};
+    struct desk d = {
+        .o = o,
+        .multi = curl_multi_init(),
+        .packet = secret_alloc(PACKET_MAX),
+        .turn_boot_ms = boot_ms(),
+    };
     int err = d.multi == NULL || d.packet == NULL ? ERR_NOMEM : say_hello(o, sandbox);
     while (err == 0 && !(d.is_closed && d.tasks == NULL)) {
         wind_watchdog();
         wait_for_something(&d);
+        count_turn(&d);
         take_questions(&d);
         drop_unwanted(&d);
         run_exchanges(&d);
+        end_overdue(&d);
         retry_spools(&d);
         flush_reports(&d);
     }

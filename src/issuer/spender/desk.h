@@ -9,6 +9,9 @@
  *   answered    parsed, sealed, written and synced: spool_answer()            STARTED or ANSWERED
  *   reported    the lock is dropped, then the daemon is told                  ANSWERED
  *
+ * A question's time counts while we run: a turn that took much longer than it should have (we were
+ * stopped, or the machine slept) counts as a short one, and what came meanwhile is read first.
+ *
  * Nothing that may wait stands between "answered" and the sync: no name, no lock, no other
  * question. If the sync fails it is tried again; if that does not help, the sealed answer goes to
  * the daemon, which may have another disk; if the daemon is gone, it is tried for
@@ -25,6 +28,7 @@
 #define SPOOL_RETRY_MS    100
 #define SPOOL_PATIENCE_MS (10 * INT64_C(60000))
 #define TURN_MAX_MS       20000 /* the loop comes around at least this often */
+#define TURN_ASKING_MS    1000  /* … with a question under way */
 #define WATCHDOG_S        120
 
 struct desk_options {

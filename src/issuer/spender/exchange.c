@@ -230,10 +230,9 @@ static void set_tls(struct setter *s)
     }
 }
 
-static void set_times(struct setter *s, int64_t deadline_ms)
+static void set_times(struct setter *s, int64_t left_ms)
 {
-    int64_t connect_ms = deadline_ms < EXCHANGE_CONNECT_MS ? deadline_ms : EXCHANGE_CONNECT_MS;
-    set_long(s, CURLOPT_TIMEOUT_MS, (long)deadline_ms);
+    int64_t connect_ms = left_ms < EXCHANGE_CONNECT_MS ? left_ms : EXCHANGE_CONNECT_MS;
     set_long(s, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
 }
 
@@ -257,7 +256,7 @@ static int set_request(struct setter *s, struct exchange *x)
     return 0;
 }
 
-int exchange_start(struct exchange *x, CURLM *multi, int64_t deadline_ms)
+int exchange_start(struct exchange *x, CURLM *multi, int64_t left_ms)
 {
     struct setter s = {.easy = curl_easy_init(), .first_error = CURLE_OK};
     if (s.easy == NULL)
@@ -267,7 +266,7 @@ int exchange_start(struct exchange *x, CURLM *multi, int64_t deadline_ms)
     set_once(&s);
     set_protocol(&s, strncasecmp(x->request.url, "https:", 6) == 0);
     set_tls(&s);
-    set_times(&s, deadline_ms);
+    set_times(&s, left_ms);
     int err = set_request(&s, x);
     if (err < 0)
         return err;

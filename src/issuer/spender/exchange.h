@@ -49,8 +49,11 @@ void exchange_library_cleanup(void);
 void exchange_init(struct exchange *x, int (*on_sending)(void *ctx), void *ctx);
 void exchange_clear(struct exchange *x); /* not while it is under way. NULL-tolerant */
 
-/* Begin what `x->request` says. ERR_NOMEM, ERR_UNSUPPORTED. */
-int exchange_start(struct exchange *x, CURLM *multi, int64_t deadline_ms);
+/* Begin what `x->request` says. The deadline of the whole is the caller's to keep: libcurl looks at
+ * its own before it reads, so that a process that was stopped, or suspended, for longer would throw
+ * away an answer that is there. Connecting, before anything is sent, has `left_ms` at most.
+ * ERR_NOMEM, ERR_UNSUPPORTED. */
+int exchange_start(struct exchange *x, CURLM *multi, int64_t left_ms);
 
 /* It has ended: take it out of `multi` and say what was seen. The outcome points into `x`. */
 void exchange_finish(struct exchange *x, CURLM *multi, CURLcode result, int64_t now_wall_ms,
