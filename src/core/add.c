@@ -9,8 +9,13 @@
 
 void on_added(struct step *s)
 {
-    struct lineage *l = s->l = slot_take(s, s->ev->lineage);
+    bool claimed = s->ev->capture != 0;
+    if (claimed)
+        capture_claimed(s, s->ev->capture);
+    bool full = !claimed && slots_are_spoken_for(s->w);
+    struct lineage *l = s->l = full ? NULL : slot_take(s, s->ev->lineage);
     if (!l) {
+        CHECK(!claimed);
         emit(s, FX_RETIRE);
         answer_waiter(s, s->ev->waiter, ANSWER_BUSY, 0, 0);
         return;
@@ -20,6 +25,7 @@ void on_added(struct step *s)
     l->standing = STANDING_UNPROVEN;
     l->unproven = true;
     l->continues = s->ev->added.continues;
+    l->claimed = claimed;
     l->generation = 1;
     l->add_waiter = s->ev->waiter;
     l->add_deadline_boot_ms = s->ev->added.deadline_boot_ms;
@@ -68,6 +74,7 @@ static void begin_adopt(struct step *s, struct fp subject, enum standing standin
     struct effect *fx = emit(s, FX_ADOPT);
     fx->subject = subject;
     fx->standing = standing;
+    fx->continues = standing == STANDING_LIVE ? s->l->continues : 0;
     s->l->named = subject;
     s->l->pending = (struct pending){.standing = standing};
     become(s, LS_ADOPTING);
@@ -77,6 +84,7 @@ void on_adopted(struct step *s)
 {
     struct lineage *l = s->l;
     l->unproven = false;
+    l->claimed = false;
     l->standing = l->pending.standing;
     l->subject = l->named;
     back_off_clear(l);
@@ -86,16 +94,24 @@ void on_adopted(struct step *s)
         answer_add(s, ANSWER_MISMATCH);
     } else {
         become(s, LS_LIVE);
+        consumers_follow(s, lineage_find(s->w, l->continues));
         answer_add(s, ANSWER_DONE);
     }
     serve_waiters(s);
+}
+
+/* Generation 1 of an `add` is still in the user's file; what was spent, or came from a replica, may
+ * be nowhere else. */
+static bool is_only_here(const struct lineage *l)
+{
+    return l->generation > 1 || l->claimed;
 }
 
 /* It will not be believed. */
 static void refuse(struct step *s, enum answer answer)
 {
     answer_add(s, answer);
-    if (s->l->generation == 1) {
+    if (!is_only_here(s->l)) {
         begin_retire(s);
         return;
     }
@@ -112,7 +128,7 @@ void add_over(struct step *s)
                                        : ANSWER_POLICY;
     if (s->w->stopping)
         why = ANSWER_STOPPING;
-    refuse(s, l->generation > 1 ? ANSWER_UNPROVEN : why);
+    refuse(s, is_only_here(l) ? ANSWER_UNPROVEN : why);
 }
 
 /* May the profile go on with a pair of this subject (none: nobody can say)? Only proof of the same
@@ -127,11 +143,24 @@ static bool may_continue(const struct step *s, struct fp subject)
     return fp_equal(before->subject, subject);
 }
 
+/* From a replica, and not its profile's: the login of a profile of that subject that needs one. */
+static void look_for_owner(struct step *s, struct fp subject)
+{
+    for (uint32_t i = 0; !fp_is_none(subject) && i < s->w->limits.lineages; i++) {
+        const struct lineage *other = &s->w->lineages[i];
+        if ((other->state == LS_DEAD || other->state == LS_SEARCHING) && !other->unproven &&
+            fp_equal(other->subject, subject))
+            s->l->continues = other->id;
+    }
+}
+
 void believe(struct step *s, struct fp subject)
 {
+    if (s->l->claimed && !may_continue(s, subject))
+        look_for_owner(s, subject);
     if (may_continue(s, subject))
         begin_adopt(s, subject, STANDING_LIVE);
-    else if (s->l->generation > 1)
+    else if (is_only_here(s->l))
         begin_adopt(s, subject, STANDING_QUARANTINED);
     else
         refuse(s, ANSWER_MISMATCH);
@@ -161,7 +190,7 @@ void on_identity(struct step *s)
     case IDENTITY_EXPIRED:
     case IDENTITY_REVOKED:
         l->access_dead = true;
-        if (may_spend_from(l) == TIME_NEVER && l->generation == 1) {
+        if (may_spend_from(l) == TIME_NEVER && !is_only_here(l)) {
             refuse(s, ANSWER_REJECTED);
             break;
         }

@@ -43,11 +43,16 @@ static int64_t expiring_from(const struct warden *w, const struct lineage *l)
 }
 
 /* Spends keep failing and the access token is over: callers are without one. */
-static int64_t unreachable_from(const struct lineage *l)
+static int64_t unreachable_from(const struct warden *w, const struct lineage *l)
 {
-    if (l->state != LS_LIVE || l->tries == 0 || l->expires_boot_ms == TIME_NEVER)
+    if (l->expires_boot_ms == TIME_NEVER)
         return TIME_NEVER;
-    return l->expires_boot_ms;
+    if (l->state == LS_SPENDING) /* the answer is long overdue */
+        return ms_max(l->expires_boot_ms, l->presented_boot_ms + 2 * l->rules.spend_deadline_ms);
+    bool held_back = may_spend_from(l) != TIME_NEVER && spend_is_hindered(w, l);
+    if (l->state == LS_LIVE && (l->tries > 0 || held_back))
+        return l->expires_boot_ms;
+    return TIME_NEVER;
 }
 
 static bool is_used(const struct lineage *l)
@@ -63,8 +68,8 @@ int64_t alarm_due_boot_ms(const struct warden *w, const struct lineage *l)
         return at;
     if (!(l->alarms & (1u << ALARM_EXPIRING)))
         at = expiring_from(w, l);
-    if (!(l->alarms & (1u << ALARM_UNREACHABLE)) && unreachable_from(l) < at)
-        at = unreachable_from(l);
+    if (!(l->alarms & (1u << ALARM_UNREACHABLE)))
+        at = ms_min(at, unreachable_from(w, l));
     return at;
 }
 
@@ -76,6 +81,13 @@ void alarm_look(struct step *s)
         alarm_raise(s, ALARM_EXPIRING);
     else
         alarm_clear(s, ALARM_EXPIRING);
-    if (unreachable_from(s->l) <= s->now.boot_ms)
+    if (unreachable_from(s->w, s->l) <= s->now.boot_ms)
         alarm_raise(s, ALARM_UNREACHABLE);
+    else if (s->l->state == LS_LIVE)
+        alarm_clear(s, ALARM_UNREACHABLE);
+    enum drift drift = drift_of(s->w, s->l);
+    if (drift == DRIFT_SOMEBODY)
+        alarm_raise(s, ALARM_SUBJECT);
+    else if (drift == DRIFT_NONE)
+        alarm_clear(s, ALARM_SUBJECT);
 }

@@ -61,12 +61,14 @@ static int64_t forgiven_from(const struct lineage *l, int64_t may_boot_ms, struc
     return ms_max(may_boot_ms, ms_min(at, end - grace / 4));
 }
 
-int64_t replay_due_boot_ms(const struct lineage *l, struct now now)
+int64_t replay_due_boot_ms(const struct warden *w, const struct lineage *l)
 {
     int64_t may = ms_max(may_spend_from(l), l->not_before_boot_ms);
-    if (may == TIME_NEVER || l->replayed)
+    if (may == TIME_NEVER || l->replayed || spend_is_hindered(w, l))
         return TIME_NEVER;
-    int64_t forgiven = forgiven_from(l, may, now);
+    if (has_replica(w, l)) /* a sibling may have written what our lost answer, or its own, said */
+        may = ms_max(may, search_over_boot_ms(w, l));
+    int64_t forgiven = forgiven_from(l, may, w->now);
     if (forgiven != TIME_NEVER)
         return forgiven;
     int64_t at = ms_max(l->doubt_since_boot_ms + settle_down_ms(l), old_access_ends(l));
@@ -90,6 +92,7 @@ static void groundless(struct step *s)
     l->standing = l->unproven ? STANDING_UNPROVEN : STANDING_LIVE;
     emit(s, FX_RESOLVE)->standing = l->standing;
     become(s, l->unproven ? LS_UNPROVEN : LS_LIVE);
+    alarm_look(s);
 }
 
 void on_probed(struct step *s)

@@ -18,13 +18,16 @@ static bool at_rest(const struct lineage *l)
     case LS_UNPROVEN:
     case LS_LIVE:
     case LS_DOUBT:
+    case LS_SEARCHING:
     case LS_DEAD:
     case LS_QUARANTINED:
         return true;
     case LS_FREE:
     case LS_ASKING:
     case LS_ADOPTING:
+    case LS_CONTINUING:
     case LS_LEASING:
+    case LS_WITHHOLDING:
     case LS_INTENDING:
     case LS_SPENDING:
     case LS_SETTLING:
@@ -42,7 +45,7 @@ static bool at_rest(const struct lineage *l)
 static int64_t spend_from(const struct warden *w, const struct lineage *l)
 {
     int64_t from = may_spend_from(l);
-    if (w->stopping || from == TIME_NEVER)
+    if (w->stopping || from == TIME_NEVER || spend_is_hindered(w, l))
         return TIME_NEVER;
     /* Who still waits at a lineage at rest waits for a spend: see judge(). */
     int64_t due = l->n_waiters > 0 ? 0 : due_boot_ms(l);
@@ -64,7 +67,7 @@ static void unproven_owes(const struct warden *w, const struct lineage *l, int64
         sooner(l->not_before_boot_ms, DUTY_ADOPT, at, duty);
     else if (life_left(l, w->now) > 0)
         sooner(l->not_before_boot_ms, DUTY_ASK, at, duty);
-    else if (may_spend_from(l) != TIME_NEVER)
+    else if (may_spend_from(l) != TIME_NEVER && !spend_is_hindered(w, l))
         sooner(ms_max(may_spend_from(l), l->not_before_boot_ms), DUTY_SPEND, at, duty);
     else if (l->add_deadline_boot_ms != TIME_NEVER)
         sooner(0, DUTY_ADD_OVER, at, duty);
@@ -92,8 +95,11 @@ int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_dut
     case LS_DOUBT:
         if (!w->stopping) {
             sooner(probe_due_boot_ms(l), DUTY_PROBE, &at, &duty);
-            sooner(replay_due_boot_ms(l, w->now), DUTY_REPLAY, &at, &duty);
+            sooner(replay_due_boot_ms(w, l), DUTY_REPLAY, &at, &duty);
         }
+        break;
+    case LS_SEARCHING:
+        sooner(search_over_boot_ms(w, l), DUTY_SEARCH_OVER, &at, &duty);
         break;
     case LS_SETTLING:
     case LS_CLOSING:
@@ -103,7 +109,9 @@ int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_dut
     case LS_FREE:
     case LS_ASKING:
     case LS_ADOPTING:
+    case LS_CONTINUING:
     case LS_LEASING:
+    case LS_WITHHOLDING:
     case LS_INTENDING:
     case LS_SPENDING:
     case LS_PROBING:
@@ -113,6 +121,8 @@ int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_dut
     case LS_COUNT:
         break;
     }
+    sooner(captures_owe(w, l), DUTY_CAPTURES, &at, &duty);
+    sooner(consumers_owe(w, l), DUTY_CONSUMERS, &at, &duty);
     if (l->n_waiters > 0)
         sooner(w->stopping && at_rest(l) ? 0 : waiters_deadline(w, l), DUTY_WAITERS, &at, &duty);
     sooner(alarm_due_boot_ms(w, l), DUTY_ALARM, &at, &duty);
@@ -157,6 +167,15 @@ void perform_duty(struct step *s, enum duty duty)
         break;
     case DUTY_ADD_OVER:
         add_over(s);
+        break;
+    case DUTY_CONSUMERS:
+        consumers_go(s);
+        break;
+    case DUTY_CAPTURES:
+        captures_go(s);
+        break;
+    case DUTY_SEARCH_OVER:
+        search_over(s);
         break;
     }
 }

@@ -13,7 +13,12 @@
  *      than WAITERS_PER_LINEAGE_MAX; add and remove wait apart (one each).
  *   6. A lineage that was proven keeps its subject for ever.
  *   7. The generation never goes down.
- *   8. Raised alarms agree with the state: DEAD has ALARM_DEAD, DOUBT and PROBING have ALARM_DOUBT.
+ *   8. A refresh token is being given to one consumer at most, and to none that may not have it;
+ *      what is withheld is written without one.
+ *   9. Each consumer belongs to a used lineage; each capture holds back one lineage, or is
+ * nobody's.
+ *  10. Raised alarms agree with the state: DEAD has ALARM_DEAD; DOUBT, PROBING and SEARCHING have
+ *      ALARM_DOUBT.
  */
 #ifndef CORE_INTERNAL_H
 #define CORE_INTERNAL_H
@@ -28,12 +33,15 @@ enum state {
     LS_ADOPTING,    /* subject known, adoption on its way to disk */
     LS_LIVE,        /* rest: the current pair is believed */
     LS_LEASING,     /* the right to spend is asked for */
+    LS_WITHHOLDING, /* replicas are made access-only, so that no client can spend behind us */
     LS_INTENDING,   /* intent on its way to disk */
     LS_SPENDING,    /* presented (or: a recovered intent), answer awaited */
     LS_SETTLING,    /* a new pair is on its way to disk */
     LS_CLOSING,     /* an outcome without a pair is on its way to disk */
     LS_DOUBT,       /* rest: an answer was lost */
     LS_PROBING,     /* doubt; asking whether the old access token works */
+    LS_SEARCHING,   /* rest: refused for good; is there a live pair in a replica? */
+    LS_CONTINUING,  /* a captured pair is on its way to become the current one */
     LS_DEAD,        /* rest: sign in again */
     LS_QUARANTINED, /* rest: kept, never used */
     LS_RETIRING,    /* the end is on its way to disk */
@@ -50,18 +58,20 @@ struct pending {
     enum origin origin;      /* SETTLING */
     int64_t retry_after_ms;
     bool foreign; /* SETTLING: the answer names another subject */
+    bool late;    /* SETTLING: another warden has closed our intent in doubt */
 };
 
 struct lineage {
     uint64_t id;
     enum state state;
-    enum state rest;        /* RETIRING: where to go back if it cannot be stored */
+    enum state rest;        /* RETIRING, CONTINUING: where to go back if it cannot be stored */
     enum standing standing; /* as stored */
     bool unproven;          /* no profile points here yet: the subject is still to be named */
     struct rules rules;
     enum policy policy;
     struct fp subject;  /* none: not known */
     uint64_t continues; /* unproven: the lineage whose profile it shall take; 0: none */
+    bool claimed;       /* unproven: from a replica by FX_CLAIM */
     struct fp named;    /* ADOPTING: what the server said */
 
     struct pair pair;
@@ -75,6 +85,7 @@ struct lineage {
     int64_t held_until_boot_ms; /* a consumer holds the pair until then; 0: nobody */
 
     uint64_t intent;
+    bool intent_elsewhere;     /* another warden of the fleet opened it */
     bool replay;               /* this spend is the one more presentation */
     int64_t presented_boot_ms; /* of the last presentation: a grace counts from it */
     uint64_t fence;
@@ -97,8 +108,60 @@ struct lineage {
     bool remove_wanted;
     int64_t remove_from_boot_ms; /* when to try again, after a write that failed */
 
+    bool refused;                 /* the server will not take the refresh token any more */
+    bool given_away;              /* a consumer that is no longer ours has the refresh token */
+    int64_t search_from_boot_ms;  /* SEARCHING, DOUBT: replicas are read again after this … */
+    int64_t search_until_boot_ms; /* … and after this; then there is nothing to be found */
+
     uint32_t n_waiters;
+    uint32_t n_consumers;
+    uint32_t n_captures; /* bound here or on their way into this lineage */
     uint32_t alarms;
+};
+
+enum doing { DOING_NOTHING, DOING_READ, DOING_PUBLISH, DOING_WITHHOLD };
+
+struct consumer {
+    uint64_t id; /* 0: the slot is unused */
+    uint32_t slot;
+    bool replica;
+    bool with_pair;
+    enum doing doing;
+    uint32_t withheld_for; /* WITHHOLD: slot of the lineage that is about to spend */
+    bool known;            /* what is there was read or written */
+    bool drifted;          /* somebody unknown is signed in there: left alone */
+    enum seen what;
+    struct pair there;   /* SEEN_PAIR; else none */
+    struct pair written; /* PUBLISH, WITHHOLD: what is being written */
+    struct pair blanked; /* what was there when the client blanked it */
+    int64_t read_boot_ms;
+    int64_t asked_boot_ms; /* READ: since */
+    uint32_t tries;
+    int64_t not_before_boot_ms;
+};
+
+enum stage {
+    STAGE_CAPTURED, /* to be asked about */
+    STAGE_ASKING,
+    STAGE_NAMED,  /* whose it is is known; waits for that lineage to be at rest */
+    STAGE_MUTE,   /* the server does not tell: its access token is over */
+    STAGE_STORING /* ADOPT, QUARANTINE or CLAIM is under way */
+};
+
+#define NO_SLOT UINT32_MAX
+
+struct capture {
+    uint64_t id; /* 0: unused */
+    uint64_t consumer;
+    uint32_t slot;   /* lineage whose consumer had it; NO_SLOT: retired since */
+    uint32_t target; /* NAMED, STORING: lineage of that subject; NO_SLOT: not known */
+    enum stage stage;
+    enum stage resume; /* STORING: where to go back if it cannot be stored */
+    bool claiming;     /* STORING: as a lineage of its own, by FX_CLAIM */
+    struct pair pair;
+    struct fp subject;
+    uint32_t tries;
+    int64_t not_before_boot_ms;
 };
 
 struct waiter {
@@ -117,8 +180,11 @@ struct warden {
     struct now now; /* of the last event */
     bool stopping;
     uint32_t n_waiters;
-    struct lineage *lineages; /* limits.lineages */
-    struct waiter *waiters;   /* limits.waiters; the first n_waiters are in use */
+    uint32_t n_claims;          /* FX_CLAIMs under way: each will want a lineage's place */
+    struct lineage *lineages;   /* limits.lineages */
+    struct waiter *waiters;     /* limits.waiters; the first n_waiters are in use */
+    struct consumer *consumers; /* limits.consumers */
+    struct capture *captures;   /* limits.captures */
 };
 
 /* One step's context: every state function gets it. */
@@ -133,6 +199,7 @@ struct step {
 /* step.c */
 struct effect *emit(struct step *s, enum effect_kind kind);
 void become(struct step *s, enum state next); /* the one function that changes a state */
+void begin_anew(struct step *s);              /* … but this: as if s->l were about to be loaded */
 const char *state_name(enum state state);
 struct lineage *lineage_find(const struct warden *w, uint64_t id); /* NULL: none */
 uint64_t rng_next(struct warden *w);
@@ -175,7 +242,10 @@ enum duty {
     DUTY_NO_DATE, /* the server did not tell the time */
     DUTY_WAITERS,
     DUTY_ALARM,
-    DUTY_ADD_OVER
+    DUTY_ADD_OVER,
+    DUTY_CONSUMERS,  /* one or more of them are to be read or written */
+    DUTY_CAPTURES,   /* one or more of them can go on */
+    DUTY_SEARCH_OVER /* nothing was found: it is dead */
 };
 int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_duty);
 void perform_duty(struct step *s, enum duty duty);
@@ -190,9 +260,52 @@ void on_closed(struct step *s);
 void write_failed(struct step *s);
 void write_again(struct step *s);
 
+void order_intent(struct step *s);     /* the lease is ours and nobody else can spend */
+void spend_called_off(struct step *s); /* before anything was presented */
+
+/* consumer.c */
+struct consumer *consumer_find(const struct warden *w, uint64_t id); /* NULL: none */
+void on_bound(struct step *s);
+void on_unbound(struct step *s);
+void on_published(struct step *s);
+void on_consumer_failed(struct step *s);
+void consumer_saw(struct step *s, struct consumer *c); /* what an EV_OBSERVED says of the place */
+int64_t consumers_owe(const struct warden *w, const struct lineage *l);
+void consumers_go(struct step *s);
+bool spend_is_hindered(const struct warden *w, const struct lineage *l); /* somebody may be ahead */
+bool withhold(struct step *s); /* false: nobody has the token that is to be presented */
+void consumers_follow(struct step *s, const struct lineage *from); /* to s->l */
+enum drift { DRIFT_NONE, DRIFT_UNKNOWN, DRIFT_SOMEBODY };
+enum drift drift_of(const struct warden *w, const struct lineage *l);
+void count_as_held(struct step *s); /* until the current access token's end somebody lives on it */
+bool has_replica(const struct warden *w, const struct lineage *l);
+bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_t boot_ms);
+void consumers_leave(struct step *s); /* s->l ends */
+
+/* capture.c */
+void on_observed(struct step *s);
+void on_capture_named(struct step *s);
+void on_capture_stored(struct step *s);
+void on_capture_failed(struct step *s);
+int64_t captures_owe(const struct warden *w, const struct lineage *l);
+void captures_go(struct step *s);
+void captures_leave(struct step *s); /* s->l ends */
+void capture_overtaken(struct step *s);
+void capture_claimed(struct step *s, uint64_t id); /* EV_ADDED: it is a lineage now */
+bool slots_are_spoken_for(const struct warden *w); /* every free one, by claims under way */
+
+/* search.c */
+bool has_hope(const struct warden *w, const struct lineage *l);
+void begin_search(struct step *s);
+int64_t search_over_boot_ms(const struct warden *w, const struct lineage *l);
+void search_over(struct step *s);
+
+/* fleet.c */
+void on_overtaken(struct step *s);
+
 /* doubt.c */
 int64_t probe_due_boot_ms(const struct lineage *l); /* TIME_NEVER: no use or not allowed */
-int64_t replay_due_boot_ms(const struct lineage *l, struct now now);
+int64_t replay_due_boot_ms(const struct warden *w, const struct lineage *l);
 void begin_probe(struct step *s);
 void on_probed(struct step *s);
 
@@ -201,6 +314,9 @@ struct lineage *slot_take(struct step *s, uint64_t id); /* a free one, zeroed; N
 void on_time_told(struct step *s);                      /* the question of a LIVE lineage is over */
 void on_loaded(struct step *s);
 bool is_old_copy(const struct lineage *l); /* of a restored store, and not yet resolved */
+void take_row(struct step *s,
+              const struct loaded *from); /* everything that the store says of s->l */
+void load_row(struct step *s);            /* and the state that follows from it */
 
 /* add.c */
 void on_added(struct step *s);

@@ -89,6 +89,7 @@ void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms)
 {
     struct lineage *l = s->l;
     l->pair = *pair;
+    l->given_away = false;
     l->access_dead = false;
     l->expiry_from_wall = false;
     if (pair->expires_wall_ms == 0) {

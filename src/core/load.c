@@ -40,6 +40,16 @@ static int64_t boot_ms_of(struct now now, int64_t wall_ms)
     return now.boot_ms - (ago > 0 ? ago : 0);
 }
 
+/* Dead, unless it was not said yet and a replica is still to be looked at. */
+static void load_dead(struct step *s, const struct loaded *from)
+{
+    bool said = s->l->alarms & (1u << ALARM_DEAD);
+    s->l->refused = true;
+    s->l->standing = STANDING_DEAD;
+    begin_search(s);
+    become(s, from->shared && !said ? LS_SEARCHING : LS_DEAD);
+}
+
 static void load_in_doubt(struct step *s, const struct loaded *from)
 {
     struct lineage *l = s->l;
@@ -51,7 +61,11 @@ static void load_in_doubt(struct step *s, const struct loaded *from)
     l->answer_lost = !from->restored && !is_old_copy(l);
     l->doubt_since_boot_ms = boot_ms_of(s->now, from->doubt_since_wall_ms);
     l->presented_boot_ms = l->doubt_since_boot_ms; /* at the latest: no more is known */
-    become(s, l->replayed ? LS_DEAD : LS_DOUBT);
+    begin_search(s);
+    if (l->replayed)
+        load_dead(s, from);
+    else
+        become(s, LS_DOUBT);
 }
 
 static void load_at_rest(struct step *s, const struct loaded *from)
@@ -60,11 +74,12 @@ static void load_at_rest(struct step *s, const struct loaded *from)
     switch (from->standing) {
     case STANDING_LIVE:
     case STANDING_UNPROVEN:
-        if (l->unproven && l->generation == 1) {
+        if (l->unproven && l->generation == 1 && !l->claimed) {
             begin_retire(s);
         } else if (may_be_outdated(from)) {
             l->standing = STANDING_DOUBT; /* as store_accept_restored() has it */
             l->doubt_since_boot_ms = s->now.boot_ms;
+            begin_search(s);
             become(s, LS_DOUBT);
         } else {
             become(s, l->unproven ? LS_UNPROVEN : LS_LIVE);
@@ -77,7 +92,7 @@ static void load_at_rest(struct step *s, const struct loaded *from)
         if (l->unproven)
             begin_retire(s);
         else
-            become(s, LS_DEAD);
+            load_dead(s, from);
         break;
     case STANDING_QUARANTINED:
         become(s, LS_QUARANTINED);
@@ -116,28 +131,33 @@ void on_time_told(struct step *s)
     serve_waiters(s);
 }
 
-void on_loaded(struct step *s)
+void take_row(struct step *s, const struct loaded *from)
 {
-    const struct loaded *from = &s->ev->loaded;
-    struct lineage *l = s->l = slot_take(s, s->ev->lineage);
-    CHECK(l); /* the daemon sizes the warden by what it is about to load */
+    struct lineage *l = s->l;
     l->rules = from->rules;
     l->policy = from->policy;
     l->standing = from->standing;
     l->unproven = from->unproven;
+    l->claimed = from->claimed;
     l->subject = from->subject;
     l->continues = from->continues;
     l->generation = from->generation;
     l->fence = from->fence;
-    l->alarms = from->alarms;
     l->replayed = from->replayed;
+    l->refused = from->standing == STANDING_DEAD;
     take_pair(s, &from->pair, from->expires_boot_ms);
     l->obtained_boot_ms = INT64_MIN / 2; /* long ago: no renewal is answered with it */
     l->held_until_boot_ms = held_until(s, from);
+}
 
+void load_row(struct step *s)
+{
+    const struct loaded *from = &s->ev->loaded;
+    struct lineage *l = s->l;
     if (from->intent != 0) {
         /* What became of it is asked of the spool: the answer comes as EV_ANSWER. */
         l->intent = from->intent;
+        l->intent_elsewhere = from->intent_elsewhere;
         l->replay = from->intent_is_replay;
         l->presented_boot_ms = boot_ms_of(s->now, from->intent_begun_wall_ms);
         become(s, LS_SPENDING);
@@ -146,6 +166,16 @@ void on_loaded(struct step *s)
     }
     if (may_be_outdated(from) && (l->state == LS_DOUBT || l->state == LS_SPENDING))
         alarm_raise(s, ALARM_RESTORED);
+}
+
+void on_loaded(struct step *s)
+{
+    const struct loaded *from = &s->ev->loaded;
+    s->l = slot_take(s, s->ev->lineage);
+    CHECK(s->l); /* the daemon sizes the warden by what it is about to load */
+    s->l->alarms = from->alarms;
+    take_row(s, from);
+    load_row(s);
     ask_the_time(s);
 }
 
@@ -179,5 +209,7 @@ void on_retired(struct step *s)
         alarm_clear(s, (enum alarm)alarm);
     answer_waiter(s, l->remove_waiter, ANSWER_DONE, 0, 0);
     answer_add(s, ANSWER_STOPPING);
+    captures_leave(s);
+    consumers_leave(s);
     become(s, LS_FREE);
 }

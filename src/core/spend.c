@@ -23,6 +23,7 @@ static void end_spend(struct step *s)
 {
     emit(s, FX_UNLEASE);
     s->l->intent = 0;
+    s->l->intent_elsewhere = false;
     s->l->replay = false;
 }
 
@@ -54,6 +55,26 @@ void on_leased(struct step *s)
     }
     l->fence = s->ev->lease.fence;
     l->lease_until_boot_ms = s->ev->lease.until_boot_ms;
+    if (spend_is_hindered(s->w, l))
+        spend_called_off(s);
+    else if (withhold(s))
+        become(s, LS_WITHHOLDING);
+    else
+        order_intent(s);
+}
+
+void spend_called_off(struct step *s)
+{
+    emit(s, FX_UNLEASE);
+    back_off(s, 0, ANSWER_BUSY);
+    become(s, rest_state(s->l));
+    s->l->replay = false;
+    serve_waiters(s);
+}
+
+void order_intent(struct step *s)
+{
+    struct lineage *l = s->l;
     do
         l->intent = rng_next(s->w) >> 1;
     while (l->intent == 0);
@@ -93,7 +114,7 @@ void on_intent_durable(struct step *s)
     /* Time may have passed while the intent went to disk (a suspend): the right to spend must
      * outlast the spend. The user may also have changed the policy meanwhile. */
     if (s->now.boot_ms + l->rules.spend_deadline_ms > l->lease_until_boot_ms ||
-        !may_spend(l, s->now)) {
+        !may_spend(l, s->now) || spend_is_hindered(s->w, l)) {
         begin_closing(s, VERDICT_UNSENT, rest_standing(l));
         return;
     }
@@ -118,6 +139,7 @@ static void store_settlement(struct step *s)
     fx->origin = l->pending.origin;
     fx->pair = l->pending.pair;
     fx->expires_boot_ms = l->pending.expires_boot_ms;
+    fx->late = l->pending.late;
 }
 
 static void on_granted(struct step *s)
@@ -179,6 +201,8 @@ void on_answer(struct step *s)
     }
     if (l->replay && (verdict == VERDICT_DOUBT || verdict == VERDICT_REFUSED))
         l->replayed = true;
+    if (verdict == VERDICT_REFUSED)
+        l->refused = true;
     begin_closing(s, verdict, standing_after(l, verdict));
     l->pending.retry_after_ms = s->ev->retry_after_ms;
 }
@@ -191,6 +215,7 @@ void on_settled(struct step *s)
     take_pair(s, &l->pending.pair, l->pending.expires_boot_ms);
     l->generation++;
     l->standing = l->pending.standing;
+    l->refused = false;
     l->replayed = false;
     l->answer_lost = false;
     l->access_proved = false;
@@ -215,12 +240,15 @@ void on_closed(struct step *s)
         begin_retire(s);
     } else if (l->standing == STANDING_DEAD) {
         back_off_clear(l);
-        become(s, LS_DEAD);
+        l->refused = true;
+        begin_search(s);
+        become(s, has_hope(s->w, l) ? LS_SEARCHING : LS_DEAD);
     } else if (l->standing == STANDING_DOUBT && rest != LS_DOUBT) {
         back_off_clear(l);
         l->answer_lost = !is_old_copy(l);
         l->access_proved = false;
         l->doubt_since_boot_ms = s->now.boot_ms;
+        begin_search(s);
         become(s, LS_DOUBT);
         answer_add(s, ANSWER_DOUBT);
     } else {
@@ -266,9 +294,12 @@ void write_failed(struct step *s)
     case LS_ASKING:
     case LS_LIVE:
     case LS_LEASING:
+    case LS_WITHHOLDING:
     case LS_SPENDING:
     case LS_DOUBT:
     case LS_PROBING:
+    case LS_SEARCHING:
+    case LS_CONTINUING:
     case LS_DEAD:
     case LS_QUARANTINED:
     case LS_COUNT:

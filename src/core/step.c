@@ -40,7 +40,9 @@ static size_t round_up(size_t n)
 size_t warden_size(const struct warden_limits *limits)
 {
     return round_up(sizeof(struct warden)) + round_up(limits->lineages * sizeof(struct lineage)) +
-           round_up(limits->waiters * sizeof(struct waiter));
+           round_up(limits->waiters * sizeof(struct waiter)) +
+           round_up(limits->consumers * sizeof(struct consumer)) +
+           round_up(limits->captures * sizeof(struct capture));
 }
 
 struct warden *warden_init(void *memory, const struct warden_limits *limits, uint64_t seed)
@@ -52,6 +54,10 @@ struct warden *warden_init(void *memory, const struct warden_limits *limits, uin
     w->lineages = (struct lineage *)(void *)at;
     at += round_up(limits->lineages * sizeof(struct lineage));
     w->waiters = (struct waiter *)(void *)at;
+    at += round_up(limits->waiters * sizeof(struct waiter));
+    w->consumers = (struct consumer *)(void *)at;
+    at += round_up(limits->consumers * sizeof(struct consumer));
+    w->captures = (struct capture *)(void *)at;
     w->limits = *limits;
     w->rng = seed;
     return w;
@@ -73,25 +79,30 @@ static const struct {
     uint32_t next;
 } states[LS_COUNT] = {
     [LS_FREE] = {"free", TO(LS_UNPROVEN) | TO(LS_LIVE) | TO(LS_SPENDING) | TO(LS_DOUBT) |
-                             TO(LS_DEAD) | TO(LS_QUARANTINED) | TO(LS_RETIRING)},
+                             TO(LS_SEARCHING) | TO(LS_DEAD) | TO(LS_QUARANTINED) | TO(LS_RETIRING)},
     [LS_UNPROVEN] = {"unproven",
                      TO(LS_ASKING) | TO(LS_ADOPTING) | TO(LS_LEASING) | TO(LS_RETIRING)},
     [LS_ASKING] = {"asking", TO(LS_UNPROVEN) | TO(LS_ADOPTING) | TO(LS_RETIRING)},
     [LS_ADOPTING] = {"adopting", TO(LS_UNPROVEN) | TO(LS_LIVE) | TO(LS_QUARANTINED)},
-    [LS_LIVE] = {"live", TO(LS_LEASING) | TO(LS_RETIRING)},
-    [LS_LEASING] = {"leasing", TO(LS_INTENDING) | TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_DOUBT)},
+    [LS_LIVE] = {"live", TO(LS_LEASING) | TO(LS_CONTINUING) | TO(LS_RETIRING)},
+    [LS_LEASING] = {"leasing", TO(LS_WITHHOLDING) | TO(LS_INTENDING) | TO(LS_LIVE) |
+                                   TO(LS_UNPROVEN) | TO(LS_DOUBT)},
+    [LS_WITHHOLDING] = {"withholding",
+                        TO(LS_INTENDING) | TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_DOUBT)},
     [LS_INTENDING] = {"intending", TO(LS_SPENDING) | TO(LS_CLOSING) | TO(LS_LIVE) |
                                        TO(LS_UNPROVEN) | TO(LS_DOUBT)},
     [LS_SPENDING] = {"spending", TO(LS_SETTLING) | TO(LS_CLOSING)},
     [LS_SETTLING] = {"settling", TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_QUARANTINED)},
-    [LS_CLOSING] = {"closing",
-                    TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_DOUBT) | TO(LS_DEAD) | TO(LS_RETIRING)},
-    [LS_DOUBT] = {"doubt", TO(LS_PROBING) | TO(LS_LEASING) | TO(LS_RETIRING)},
+    [LS_CLOSING] = {"closing", TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_DOUBT) | TO(LS_SEARCHING) |
+                                   TO(LS_DEAD) | TO(LS_RETIRING)},
+    [LS_DOUBT] = {"doubt", TO(LS_PROBING) | TO(LS_LEASING) | TO(LS_CONTINUING) | TO(LS_RETIRING)},
     [LS_PROBING] = {"probing", TO(LS_DOUBT) | TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_RETIRING)},
-    [LS_DEAD] = {"dead", TO(LS_RETIRING)},
+    [LS_SEARCHING] = {"searching", TO(LS_CONTINUING) | TO(LS_DEAD) | TO(LS_RETIRING)},
+    [LS_CONTINUING] = {"continuing", TO(LS_LIVE) | TO(LS_DOUBT) | TO(LS_SEARCHING) | TO(LS_DEAD)},
+    [LS_DEAD] = {"dead", TO(LS_CONTINUING) | TO(LS_RETIRING)},
     [LS_QUARANTINED] = {"quarantined", TO(LS_UNPROVEN) | TO(LS_RETIRING)},
     [LS_RETIRING] = {"retiring", TO(LS_FREE) | TO(LS_UNPROVEN) | TO(LS_LIVE) | TO(LS_DOUBT) |
-                                     TO(LS_DEAD) | TO(LS_QUARANTINED)},
+                                     TO(LS_SEARCHING) | TO(LS_DEAD) | TO(LS_QUARANTINED)},
 };
 
 const char *state_name(enum state state)
@@ -107,15 +118,17 @@ void become(struct step *s, enum state next)
     l->state = next;
     switch (next) {
     case LS_FREE:
-        CHECK(l->n_waiters == 0);
+        CHECK(l->n_waiters == 0 && l->n_consumers == 0 && l->n_captures == 0);
         memset(l, 0, sizeof(*l));
         break;
     case LS_DOUBT:
+    case LS_SEARCHING:
         alarm_raise(s, ALARM_DOUBT);
         break;
     case LS_DEAD:
         alarm_clear(s, ALARM_DOUBT);
         alarm_clear(s, ALARM_RESTORED);
+        alarm_clear(s, ALARM_UNREACHABLE);
         alarm_raise(s, ALARM_DEAD);
         break;
     case LS_QUARANTINED:
@@ -132,11 +145,13 @@ void become(struct step *s, enum state next)
     case LS_ASKING:
     case LS_ADOPTING:
     case LS_LEASING:
+    case LS_WITHHOLDING:
     case LS_INTENDING:
     case LS_SPENDING:
     case LS_SETTLING:
     case LS_CLOSING:
     case LS_PROBING:
+    case LS_CONTINUING:
     case LS_RETIRING:
         break;
     case LS_COUNT:
@@ -144,12 +159,9 @@ void become(struct step *s, enum state next)
     }
 }
 
-static void on_published(struct step *s)
+void begin_anew(struct step *s)
 {
-    int64_t left = life_left(s->l, s->now);
-    int64_t until = left == TIME_NEVER ? TIME_NEVER : s->now.boot_ms + left + s->l->rules.skew_ms;
-    if (until > s->l->held_until_boot_ms)
-        s->l->held_until_boot_ms = until;
+    s->l->state = LS_FREE;
 }
 
 static void on_policy(struct step *s)
@@ -187,7 +199,13 @@ static const struct {
     [EV_POLICY] = {"policy", on_policy, IN_ANY},
     [EV_REMOVE] = {"remove", on_remove, IN_ANY},
     [EV_RETIRED] = {"retired", on_retired, IN(LS_RETIRING)},
+    [EV_OVERTAKEN] = {"overtaken", on_overtaken, IN_ANY},
+    [EV_BOUND] = {"bound", on_bound, IN_ANY},
+    [EV_UNBOUND] = {"unbound", on_unbound, IN_ANY},
+    [EV_OBSERVED] = {"observed", on_observed, 0},
     [EV_PUBLISHED] = {"published", on_published, IN_ANY},
+    [EV_CONSUMER_FAILED] = {"consumer-failed", on_consumer_failed, IN_ANY},
+    [EV_QUARANTINED] = {"quarantined", on_capture_stored, 0},
     [EV_STOP] = {"stop", NULL, 0},
 };
 
@@ -209,6 +227,11 @@ const char *effect_name(enum effect_kind kind)
         [FX_PROBE] = "probe",
         [FX_ADOPT] = "adopt",
         [FX_RETIRE] = "retire",
+        [FX_QUARANTINE] = "quarantine",
+        [FX_CLAIM] = "claim",
+        [FX_DROP] = "drop",
+        [FX_READ] = "read",
+        [FX_PUBLISH] = "publish",
         [FX_RESOLVE] = "resolve",
         [FX_ANSWER] = "answer",
         [FX_ALARM_RAISE] = "alarm-raise",
@@ -241,7 +264,13 @@ static bool is_about_us(const struct step *s)
     case EV_POLICY:
     case EV_REMOVE:
     case EV_RETIRED:
+    case EV_OVERTAKEN:
+    case EV_BOUND:
+    case EV_UNBOUND:
+    case EV_OBSERVED:
     case EV_PUBLISHED:
+    case EV_CONSUMER_FAILED:
+    case EV_QUARANTINED:
     case EV_STOP:
     case EV_COUNT:
         break;
@@ -269,11 +298,30 @@ static void to_lineage(struct step *s)
         answer_waiter(s, s->ev->waiter, ANSWER_BUSY, 0, 0);
 }
 
+/* It names a consumer: whose it is now is ours to know. */
+static void to_consumer(struct step *s)
+{
+    const struct consumer *c = consumer_find(s->w, s->ev->consumer);
+    if (!c && s->ev->consumer == 0) {
+        to_lineage(s);
+    } else if (c) {
+        s->l = &s->w->lineages[c->slot];
+        reactions[s->ev->kind].react(s);
+    }
+}
+
+/* It is about a capture; its lineage may be gone. */
+static void to_capture(struct step *s, reaction react)
+{
+    s->l = lineage_find(s->w, s->ev->lineage);
+    react(s);
+}
+
 /* Every lineage does what it owes by now. One lineage owes a bounded number of things at once, and
  * the loop leaves room for the largest answer of one; what is left over is owed still. */
 static void on_timer(struct step *s)
 {
-    enum { ROOM = WAITERS_PER_LINEAGE_MAX + 8 };
+    enum { ROOM = WAITERS_PER_LINEAGE_MAX + CONSUMERS_PER_LINEAGE_MAX + 16 };
     struct warden *w = s->w;
     for (uint32_t i = 0; i < w->limits.lineages; i++) {
         s->l = &w->lineages[i];
@@ -314,21 +362,48 @@ void warden_step(struct warden *w, const struct event *ev, struct effects *out)
     case EV_STOP:
         w->stopping = true; /* waiters are answered by the timer, which is due at once */
         break;
-    case EV_CLAIMED:
+    case EV_OBSERVED:
+        to_capture(&s, on_observed);
+        break;
+    case EV_QUARANTINED:
+        to_capture(&s, on_capture_stored);
+        break;
+    case EV_UNBOUND:
+    case EV_PUBLISHED:
+    case EV_CONSUMER_FAILED:
+        to_consumer(&s);
+        break;
     case EV_IDENTITY:
+        if (ev->capture != 0)
+            to_capture(&s, on_capture_named);
+        else
+            to_lineage(&s);
+        break;
     case EV_ADOPTED:
+        if (ev->capture != 0)
+            to_capture(&s, on_capture_stored);
+        else
+            to_lineage(&s);
+        break;
+    case EV_STORE_FAILED:
+        if (ev->capture != 0)
+            to_capture(&s, on_capture_failed);
+        else
+            to_lineage(&s);
+        break;
+    case EV_OVERTAKEN:
+    case EV_BOUND:
+    case EV_CLAIMED:
     case EV_LEASED:
     case EV_INTENT_DURABLE:
     case EV_ANSWER:
     case EV_SETTLED:
     case EV_CLOSED:
-    case EV_STORE_FAILED:
     case EV_PROBED:
     case EV_WANT:
     case EV_POLICY:
     case EV_REMOVE:
     case EV_RETIRED:
-    case EV_PUBLISHED:
         to_lineage(&s);
         break;
     case EV_COUNT:
@@ -348,6 +423,17 @@ int64_t warden_deadline(const struct warden *w)
             soonest = at;
     }
     return soonest;
+}
+
+uint32_t warden_state_bit(const struct warden *w, uint64_t lineage)
+{
+    const struct lineage *l = lineage_find(w, lineage);
+    return l ? 1u << l->state : 0;
+}
+
+const char *warden_state_name(unsigned index)
+{
+    return index < LS_COUNT ? states[index].name : NULL;
 }
 
 bool warden_is_busy(const struct warden *w)

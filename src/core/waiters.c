@@ -95,7 +95,7 @@ static bool judge_in_doubt(const struct warden *w, const struct lineage *l, cons
 {
     int64_t next = w->now.boot_ms;
     if (l->state == LS_DOUBT)
-        next = ms_min(probe_due_boot_ms(l), replay_due_boot_ms(l, w->now));
+        next = ms_min(probe_due_boot_ms(l), replay_due_boot_ms(w, l));
     if (next <= wt->deadline_boot_ms && !w->stopping)
         return false;
     *ret = tell_later(ANSWER_DOUBT, next, w->now);
@@ -110,7 +110,7 @@ static struct judgement judge_late(const struct warden *w, const struct lineage 
 {
     if (is_good_enough(l, wt, w->now) && !in_flight(l))
         return tell(ANSWER_TOKEN);
-    if (l->state == LS_DOUBT || l->state == LS_PROBING)
+    if (l->state == LS_DOUBT || l->state == LS_PROBING || l->state == LS_SEARCHING)
         return tell(ANSWER_DOUBT);
     if (l->state == LS_UNPROVEN || l->state == LS_ASKING || l->state == LS_ADOPTING)
         return tell(ANSWER_UNPROVEN);
@@ -140,12 +140,15 @@ static bool judge(const struct warden *w, const struct lineage *l, const struct 
     case LS_ADOPTING:
     case LS_LIVE:
     case LS_LEASING:
+    case LS_WITHHOLDING:
     case LS_INTENDING:
     case LS_SPENDING:
     case LS_SETTLING:
     case LS_CLOSING:
     case LS_DOUBT:
     case LS_PROBING:
+    case LS_SEARCHING:
+    case LS_CONTINUING:
         break;
     }
     if (!l->unproven && is_served(l, wt, w->now)) {

@@ -16,6 +16,11 @@
  *     pairs are listed at the effects.
  *   - Failures are events. warden_step never fails.
  *
+ * Besides lineages the core knows *consumers* (places where others find a copy: a replica is
+ * written by them too, a sink by us alone) and *captures* (pairs found in a replica: sealed and
+ * durable, not yet believed). What a consumer's place holds is known by reading it and by our own
+ * writes; every write of a replica is a compare-and-swap on that, under the client's own locks.
+ *
  * Time: enters with each event, once. Life is counted on the boot clock; wall time (corrected by
  * the server's Date where one was heard) is only used for pairs that come from an earlier boot. A
  * clock jump alone never causes a spend.
@@ -30,9 +35,11 @@
 #include "base/time.h"
 #include "base/words.h"
 
-#define WAITERS_PER_LINEAGE_MAX 128
-#define EFFECTS_MAX             192
-#define RENEW_COALESCE_MS       2000 /* or a quarter of the pair's life, if that is less */
+#define WAITERS_PER_LINEAGE_MAX   128
+#define CONSUMERS_PER_LINEAGE_MAX 16
+#define CAPTURES_PER_LINEAGE_MAX  8
+#define EFFECTS_MAX               192
+#define RENEW_COALESCE_MS         2000 /* or a quarter of the pair's life, if that is less */
 
 /* What the core must know of a provider; pinned to the lineage when it is loaded. */
 struct rules {
@@ -63,47 +70,91 @@ struct loaded {
     bool replayed;               /* the one more presentation has been used */
     uint64_t intent;             /* open intent: its answer is being recovered; 0: none */
     bool intent_is_replay;
+    bool intent_elsewhere; /* another warden of the fleet opened it: its answer is not ours to hear.
+                              EV_ANSWER in doubt comes when it can no longer be under way */
     int64_t intent_begun_wall_ms;
     bool restored;   /* the store is older than its high-water mark */
+    bool claimed;    /* unproven: came by FX_CLAIM, so it may be nowhere else: never dropped */
+    bool shared;     /* a replica of it is bound: EV_BOUND follows */
     uint32_t alarms; /* bit per enum alarm: raised and not cleared */
 };
 
 enum event_kind {
-    EV_TIMER,          /* warden_deadline() has come */
-    EV_LOADED,         /* at start: a lineage from the store */
-    EV_ADDED,          /* a pair from outside is captured (sealed, durable) as a new lineage */
-    EV_CLAIMED,        /* a quarantined lineage is an `add` again: durable. As EV_ADDED, without
-                          rules and pair */
-    EV_IDENTITY,       /* answer to FX_ASK_IDENTITY */
-    EV_ADOPTED,        /* answer to FX_ADOPT: durable */
-    EV_LEASED,         /* answer to FX_LEASE: fence, lease_until; or refused (fence 0) */
-    EV_INTENT_DURABLE, /* answer to FX_STORE_INTENT: durable, room for the answer reserved */
-    EV_ANSWER,         /* answer to FX_SPEND, or a recovered intent's: verdict (+ pair) */
-    EV_SETTLED,        /* answer to FX_SETTLE: new pair and closed intent durable */
-    EV_CLOSED,         /* answer to FX_CLOSE_INTENT: outcome durable */
-    EV_STORE_FAILED,   /* answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, _ADOPT, _RETIRE
-                          instead of the above: nothing of it is durable */
-    EV_PROBED,         /* answer to FX_PROBE: does the access token still work? */
-    EV_WANT,           /* a caller wants a token (or, renew: a fresh one) */
-    EV_UNWANT,         /* that caller is gone */
-    EV_POLICY,         /* the user changed the policy; durable */
-    EV_REMOVE,         /* the user ends the lineage */
-    EV_RETIRED,        /* answer to FX_RETIRE: durable */
-    EV_PUBLISHED,      /* a consumer holds a copy of the current pair now */
-    EV_STOP,           /* the daemon goes down: begin nothing new */
+    EV_TIMER,           /* warden_deadline() has come */
+    EV_LOADED,          /* at start: a lineage from the store */
+    EV_ADDED,           /* a pair from outside is captured (sealed, durable) as a new lineage. Also
+                           the answer to FX_CLAIM (`capture`) */
+    EV_CLAIMED,         /* a quarantined lineage is an `add` again: durable. As EV_ADDED, without
+                           rules and pair */
+    EV_IDENTITY,        /* answer to FX_ASK_IDENTITY */
+    EV_ADOPTED,         /* answer to FX_ADOPT: durable */
+    EV_LEASED,          /* answer to FX_LEASE: fence, lease_until; or refused (fence 0) */
+    EV_INTENT_DURABLE,  /* answer to FX_STORE_INTENT: durable, room for the answer reserved */
+    EV_ANSWER,          /* answer to FX_SPEND, or a recovered intent's: verdict (+ pair) */
+    EV_SETTLED,         /* answer to FX_SETTLE: new pair and closed intent durable */
+    EV_CLOSED,          /* answer to FX_CLOSE_INTENT: outcome durable */
+    EV_STORE_FAILED,    /* answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, _ADOPT, _RETIRE,
+                           _QUARANTINE, _CLAIM instead of the above: nothing of it is durable */
+    EV_PROBED,          /* answer to FX_PROBE: does the access token still work? */
+    EV_WANT,            /* a caller wants a token (or, renew: a fresh one) */
+    EV_UNWANT,          /* that caller is gone */
+    EV_POLICY,          /* the user changed the policy; durable */
+    EV_REMOVE,          /* the user ends the lineage */
+    EV_RETIRED,         /* answer to FX_RETIRE: durable */
+    EV_OVERTAKEN,       /* the store holds something newer than we act on: what was found. Unasked,
+                           or the answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, or to FX_ADOPT
+                           of a capture. Only where several wardens share a store */
+    EV_BOUND,           /* at start, or the user's wish, durable: a consumer of this lineage */
+    EV_UNBOUND,         /* no longer */
+    EV_OBSERVED,        /* a replica was read: answer to FX_READ; to FX_PUBLISH when something else
+                           than expected is there; unasked when its watch saw a change; at start for
+                           a capture that the store has (`from_store`) */
+    EV_PUBLISHED,       /* answer to FX_PUBLISH: durable there. Without a consumer: a copy of the
+                           current pair was handed to somebody we do not know */
+    EV_CONSUMER_FAILED, /* answer to FX_READ, FX_PUBLISH: not done (locked, unreadable, full) */
+    EV_QUARANTINED,     /* answer to FX_QUARANTINE: durable. Its own EV_LOADED comes apart */
+    EV_STOP,            /* the daemon goes down: begin nothing new */
     EV_COUNT
+};
+
+/* What a replica held. */
+enum seen {
+    SEEN_PAIR,
+    SEEN_BLANK, /* the client's own mark for "refused": it would like a good pair */
+    SEEN_TORN,  /* not to be understood */
+    SEEN_GONE,  /* nobody is signed in there */
+    SEEN_COUNT
 };
 
 struct event {
     enum event_kind kind;
     struct now now;
-    uint64_t lineage;       /* id; 0 where the event has none (TIMER, UNWANT, STOP) */
-    uint64_t intent;        /* INTENT_DURABLE, ANSWER, SETTLED, CLOSED: echo of the effect's */
+    uint64_t lineage;  /* id; 0 where the event has none (TIMER, UNWANT, STOP, and all that
+                          name a consumer, but BOUND) */
+    uint64_t consumer; /* BOUND, UNBOUND, OBSERVED, PUBLISHED, CONSUMER_FAILED */
+    uint64_t capture;  /* OBSERVED: the bytes are stored under this id (the same again when they
+                          were already); 0: they are a pair of a lineage, now or once. Echo
+                          of the effect's: IDENTITY, ADOPTED, QUARANTINED, ADDED, OVERTAKEN,
+                          STORE_FAILED; 0 there: not about one */
+    uint64_t intent;   /* INTENT_DURABLE, ANSWER, SETTLED, CLOSED: echo of the effect's; OVERTAKEN:
+                          echo of the refused effect's; 0: unasked */
     int64_t server_wall_ms; /* the server's Date; 0: not heard. ANSWER, IDENTITY, PROBED */
     int64_t retry_after_ms; /* ANSWER, IDENTITY, PROBED: Retry-After; 0: none */
     uint64_t waiter;        /* WANT, UNWANT, ADDED, CLAIMED, REMOVE; 0: nobody waits */
     union {
-        struct loaded loaded; /* LOADED */
+        struct loaded loaded; /* LOADED, OVERTAKEN */
+        struct {
+            bool replica;   /* others write it too; else a sink */
+            bool with_pair; /* may be given the refresh token, if no other of the lineage is */
+        } bound;
+        struct {
+            enum seen what;
+            struct pair pair; /* SEEN_PAIR; refresh none: an access token alone */
+            bool spent;       /* the ledger knows it as a former pair of ours */
+            bool asked;       /* the answer to FX_READ or FX_PUBLISH */
+            bool from_store;  /* a capture of an earlier run; may not be there any more */
+        } observed;
+        struct pair published; /* PUBLISHED with a consumer: what is there now */
         struct {
             struct rules rules;
             enum policy policy;
@@ -149,16 +200,28 @@ enum effect_kind {
     FX_SPEND,        /* → EV_ANSWER. Exactly the token fingerprinted; fence goes along */
     FX_SETTLE,       /* → EV_SETTLED | EV_STORE_FAILED. One transaction: pair, intent, ledger */
     FX_CLOSE_INTENT, /* → EV_CLOSED | EV_STORE_FAILED. Outcome without a pair; new standing */
-    FX_ASK_IDENTITY, /* → EV_IDENTITY */
+    FX_ASK_IDENTITY, /* → EV_IDENTITY. Of the lineage's access token, or of the capture's */
     FX_PROBE,        /* → EV_PROBED */
     FX_ADOPT,        /* → EV_ADOPTED | EV_STORE_FAILED. UNPROVEN → `standing` with this subject;
-                        LIVE: the profile points here from now on; QUARANTINED: no profile does */
-    FX_RETIRE,       /* → EV_RETIRED | EV_STORE_FAILED. Bytes wiped, ledger kept */
-    FX_RESOLVE,      /* a doubt was groundless: `standing` from now on. Durable when convenient;
-                        lost, the next start doubts again. No answer */
-    FX_ANSWER,       /* tell a waiter. No answer */
-    FX_ALARM_RAISE,  /* durable when convenient. No answer */
-    FX_ALARM_CLEAR,  /* same */
+                        LIVE: the profile points here from now on; QUARANTINED: no profile does.
+                        With a capture: that pair is the lineage's current one from now on, as
+                        `generation`; → EV_ADOPTED | EV_OVERTAKEN | EV_STORE_FAILED */
+    FX_QUARANTINE, /* → EV_QUARANTINED | EV_STORE_FAILED. The capture becomes a lineage of its own,
+                      sealed and unused, with this subject (none: not known) */
+    FX_CLAIM,      /* → EV_ADDED | EV_STORE_FAILED. The capture becomes an unproven lineage that
+                      continues this one */
+    FX_DROP,       /* the capture is not needed: wiped when convenient. Or (intent): the answer of
+                      that overtaken intent. No answer */
+    FX_READ,       /* → EV_OBSERVED | EV_CONSUMER_FAILED. Under the client's locks */
+    FX_PUBLISH,    /* → EV_PUBLISHED | EV_OBSERVED | EV_CONSUMER_FAILED. Under the client's locks,
+                      a replica only if `expected` is what is there. Exactly `pair`: without a
+                      refresh token none may be left there */
+    FX_RETIRE,     /* → EV_RETIRED | EV_STORE_FAILED. Bytes wiped, ledger kept */
+    FX_RESOLVE,    /* a doubt was groundless: `standing` from now on. Durable when convenient;
+                      lost, the next start doubts again. No answer */
+    FX_ANSWER,     /* tell a waiter. No answer */
+    FX_ALARM_RAISE, /* durable when convenient. No answer */
+    FX_ALARM_CLEAR, /* same */
     FX_COUNT
 };
 
@@ -167,7 +230,8 @@ struct effect {
     uint64_t lineage;
     uint64_t intent;         /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
     uint64_t fence;          /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
-    uint64_t generation;     /* SETTLE: of the new pair; SPEND: of the one to present */
+    uint64_t generation;     /* SETTLE, ADOPT of a capture: of the new pair; SPEND, PUBLISH: of the
+                                one at hand */
     uint64_t waiter;         /* ANSWER */
     enum answer answer;      /* ANSWER */
     int64_t retry_after_ms;  /* ANSWER: when asking again may help; 0: not known */
@@ -178,9 +242,16 @@ struct effect {
     enum origin origin;      /* SETTLE */
     bool replay;             /* STORE_INTENT, SPEND: the one more presentation in doubt */
     bool replayed;           /* CLOSE_INTENT: it has been used */
+    bool late;               /* SETTLE: the intent was closed in doubt by another warden of the
+                                fleet; stands if no intent is open and no later pair is there */
+    uint64_t continues;      /* ADOPT, not of a capture: the lineage whose profile it takes over; 0:
+                                none */
+    uint64_t consumer;       /* READ, PUBLISH */
+    uint64_t capture;        /* ADOPT, ASK_IDENTITY, QUARANTINE, CLAIM, DROP */
     struct fp presented;     /* STORE_INTENT, SPEND: fingerprint of the refresh token */
-    struct fp subject;       /* ADOPT */
-    struct pair pair;        /* SETTLE */
+    struct fp subject;       /* ADOPT, QUARANTINE */
+    struct pair pair;        /* SETTLE, PUBLISH, ADOPT of a capture */
+    struct pair expected;    /* PUBLISH; all none: no pair there */
     int64_t expires_boot_ms; /* SETTLE: of the new pair, this boot's clock; TIME_NEVER */
 };
 
@@ -192,6 +263,8 @@ struct effects {
 struct warden_limits {
     uint32_t lineages; /* at most this many at once */
     uint32_t waiters;  /* in all; each lineage takes WAITERS_PER_LINEAGE_MAX at most */
+    uint32_t consumers;
+    uint32_t captures;
 };
 
 struct warden;
@@ -209,6 +282,11 @@ void warden_step(struct warden *w, const struct event *ev, struct effects *out);
 int64_t warden_deadline(const struct warden *w);
 
 void warden_check(const struct warden *w);
+
+/* One bit per state (in the order of the state names) that the lineage is in now, for coverage; 0:
+ * none such. */
+uint32_t warden_state_bit(const struct warden *w, uint64_t lineage);
+const char *warden_state_name(unsigned index); /* NULL: no such state */
 
 /* A spend or its settlement is under way: the daemon must not exit yet. */
 bool warden_is_busy(const struct warden *w);

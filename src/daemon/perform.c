@@ -603,6 +603,13 @@ void perform(struct daemon *d, const struct effect *fx)
     case FX_ALARM_CLEAR:
         perform_alarm(d, h, fx);
         break;
+    case FX_QUARANTINE:
+    case FX_CLAIM:
+    case FX_DROP:
+    case FX_READ:
+    case FX_PUBLISH:
+        CHECK(false && "no consumer is ever bound: nothing is read, written or captured");
+        break;
     case FX_ANSWER:
     case FX_COUNT:
         break;

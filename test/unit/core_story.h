@@ -29,7 +29,8 @@ struct story {
     struct effects out;
     char said[4096];
     uint64_t intent, fence;
-    struct pair settled; /* of the last FX_SETTLE */
+    struct pair settled;   /* of the last FX_SETTLE */
+    struct pair published; /* of the last FX_PUBLISH */
     struct rules rules;
 };
 
@@ -81,7 +82,10 @@ static inline void say_effect(struct story *st, const struct effect *fx)
             fx->replayed ? ",replayed" : "");
         break;
     case FX_ADOPT:
-        say(st, "(%s,s%d)", standing_name(fx->standing), fx->subject.bytes[0]);
+        if (fx->capture)
+            say(st, "(k%d,g%d)", (int)fx->capture, (int)fx->generation);
+        else
+            say(st, "(%s,s%d)", standing_name(fx->standing), fx->subject.bytes[0]);
         break;
     case FX_ANSWER:
         say(st, "(%d,%s)", (int)fx->waiter, answer_name(fx->answer));
@@ -90,9 +94,25 @@ static inline void say_effect(struct story *st, const struct effect *fx)
     case FX_ALARM_CLEAR:
         say(st, "(%s)", alarm_name(fx->alarm));
         break;
+    case FX_READ:
+        say(st, "(c%d)", (int)fx->consumer);
+        break;
+    case FX_PUBLISH:
+        say(st, "(c%d,a%d,r%d)", (int)fx->consumer, fx->pair.access.bytes[0],
+            fx->pair.refresh.bytes[0]);
+        st->published = fx->pair;
+        break;
+    case FX_QUARANTINE:
+    case FX_CLAIM:
+    case FX_DROP:
+        say(st, "(k%d)", (int)fx->capture);
+        break;
+    case FX_ASK_IDENTITY:
+        if (fx->capture)
+            say(st, "(k%d)", (int)fx->capture);
+        break;
     case FX_LEASE:
     case FX_UNLEASE:
-    case FX_ASK_IDENTITY:
     case FX_PROBE:
     case FX_RETIRE:
     case FX_RESOLVE:
@@ -104,7 +124,9 @@ static inline void say_effect(struct story *st, const struct effect *fx)
 /* One step; what it ordered is in st->said. */
 static inline void tell(struct story *st, struct event ev)
 {
-    if (ev.lineage == 0 && ev.kind != EV_TIMER && ev.kind != EV_STOP && ev.kind != EV_UNWANT)
+    bool of_none = ev.kind == EV_TIMER || ev.kind == EV_STOP || ev.kind == EV_UNWANT ||
+                   (ev.consumer != 0 && ev.kind != EV_BOUND);
+    if (ev.lineage == 0 && !of_none)
         ev.lineage = (uint64_t)A;
     ev.now = st->now;
     st->said[0] = '\0';
@@ -122,7 +144,7 @@ static inline void expect(struct story *st, struct event ev, const char *orders)
 
 static inline struct story *story_new(void)
 {
-    struct warden_limits limits = {.lineages = 8, .waiters = 512};
+    struct warden_limits limits = {.lineages = 8, .waiters = 512, .consumers = 32, .captures = 16};
     struct story *st = calloc(1, sizeof(*st));
     void *memory = calloc(1, warden_size(&limits));
     CHECK(st && memory);

@@ -1,0 +1,472 @@
+/*
+ * Captures: pairs found in a replica. They are sealed and durable before we hear of them, and are
+ * believed only when the server has named their subject: "is it still the same subject?", never
+ * "did the bytes change?". Until that is known, the token that they may have replaced is not spent.
+ *
+ *     captured ─ asked ─ named ─┬ of a lineage that we know, and newer: it continues with this pair
+ *                               ├ older, or known: dropped, ours is put back
+ *                               └ of nobody we know: quarantined, and the place is left alone
+ *              └ its access token is over, so nobody can say: spent, where we may, as an `add` is
+ */
+#include "core/internal.h"
+
+#include <string.h>
+
+#define ASK_FIRST_MS SECOND_MS
+#define ASK_MAX_MS   (5 * MINUTE_MS)
+
+static struct capture *capture_find(const struct warden *w, uint64_t id)
+{
+    for (uint32_t i = 0; id != 0 && i < w->limits.captures; i++) {
+        if (w->captures[i].id == id)
+            return &w->captures[i];
+    }
+    return NULL;
+}
+
+static struct lineage *slot_lineage(const struct warden *w, uint32_t slot)
+{
+    return slot == NO_SLOT ? NULL : &w->lineages[slot];
+}
+
+/* Which lineage a capture holds back: the one it may belong to. */
+static struct lineage *held_back(const struct warden *w, const struct capture *cap)
+{
+    return slot_lineage(w, cap->target != NO_SLOT ? cap->target : cap->slot);
+}
+
+static void aim(struct warden *w, struct capture *cap, const struct lineage *target)
+{
+    struct lineage *before = held_back(w, cap);
+    if (before)
+        before->n_captures--;
+    cap->target = target ? (uint32_t)(target - w->lineages) : NO_SLOT;
+    struct lineage *after = held_back(w, cap);
+    if (after)
+        after->n_captures++;
+}
+
+static void forget(struct warden *w, struct capture *cap)
+{
+    struct lineage *l = held_back(w, cap);
+    if (l)
+        l->n_captures--;
+    w->n_claims -= cap->claiming;
+    memset(cap, 0, sizeof(*cap));
+}
+
+static void drop(struct step *s, struct capture *cap)
+{
+    emit(s, FX_DROP)->capture = cap->id;
+    forget(s->w, cap);
+}
+
+static void leave_alone(struct step *s, const struct capture *cap)
+{
+    struct consumer *c = consumer_find(s->w, cap->consumer);
+    if (!c)
+        return;
+    c->drifted = true;
+    struct lineage *own = s->l;
+    s->l = &s->w->lineages[c->slot];
+    alarm_look(s);
+    s->l = own;
+}
+
+/* May a captured pair become its current one, now? */
+static bool can_continue(const struct lineage *l)
+{
+    return l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_SEARCHING ||
+           l->state == LS_DEAD;
+}
+
+/* Will it ever? */
+static bool is_somebody(const struct lineage *l)
+{
+    return l->state != LS_FREE && l->state != LS_QUARANTINED && l->state != LS_RETIRING &&
+           !l->unproven && !l->remove_wanted && !fp_is_none(l->subject);
+}
+
+static struct lineage *lineage_of(const struct warden *w, const struct capture *cap)
+{
+    struct lineage *bound = slot_lineage(w, cap->slot);
+    if (fp_is_none(cap->subject))
+        return NULL;
+    if (bound && is_somebody(bound) && fp_equal(bound->subject, cap->subject))
+        return bound;
+    for (uint32_t i = 0; i < w->limits.lineages; i++) {
+        struct lineage *l = &w->lineages[i];
+        if (is_somebody(l) && fp_equal(l->subject, cap->subject))
+            return l;
+    }
+    return NULL;
+}
+
+/* Did it come after what we have? A client that rotated has a later expiry; a stale one writes back
+ * an earlier. */
+static bool is_newer(const struct pair *pair, const struct lineage *l)
+{
+    if (fp_is_none(pair->refresh))
+        return false;
+    int64_t theirs = pair->expires_wall_ms, ours = l->pair.expires_wall_ms;
+    if (fp_equal(pair->refresh, l->pair.refresh))
+        return theirs > ours;
+    return l->refused || l->access_dead || theirs == 0 || ours == 0 || theirs >= ours;
+}
+
+static void back_off_capture(struct step *s, struct capture *cap, int64_t retry_after_ms)
+{
+    int64_t pause = ms_min(ASK_FIRST_MS << ms_min(cap->tries, 12), ASK_MAX_MS);
+    pause = pause / 2 + rng_below(s->w, pause);
+    cap->not_before_boot_ms = s->now.boot_ms + ms_max(pause, ms_min(retry_after_ms, DAY_MS));
+    cap->tries += cap->tries < UINT32_MAX;
+}
+
+/* Each order names what it is about. */
+static void order(struct step *s, const struct capture *cap, enum effect_kind kind)
+{
+    struct effect *fx = emit(s, kind);
+    fx->capture = cap->id;
+    fx->pair = cap->pair;
+    fx->subject = cap->subject;
+    fx->generation = s->l ? s->l->generation + 1 : 0;
+}
+
+static void store(struct step *s, struct capture *cap, enum effect_kind kind)
+{
+    order(s, cap, kind);
+    cap->claiming = kind == FX_CLAIM;
+    s->w->n_claims += cap->claiming;
+    cap->resume = cap->stage;
+    cap->stage = STAGE_STORING;
+}
+
+/* It could not be stored, or not there: judged again. */
+static void back_to(struct step *s, struct capture *cap)
+{
+    s->w->n_claims -= cap->claiming;
+    cap->claiming = false;
+    cap->stage = cap->resume;
+}
+
+static void continue_with(struct step *s, struct capture *cap, struct lineage *target)
+{
+    struct lineage *own = s->l;
+    s->l = target;
+    store(s, cap, FX_ADOPT);
+    target->pending = (struct pending){.pair = cap->pair};
+    target->rest = target->state;
+    become(s, LS_CONTINUING);
+    s->l = own;
+}
+
+static void quarantine(struct step *s, struct capture *cap)
+{
+    leave_alone(s, cap);
+    store(s, cap, FX_QUARANTINE);
+}
+
+static void go_on_named(struct step *s, struct capture *cap)
+{
+    struct lineage *target = lineage_of(s->w, cap);
+    aim(s->w, cap, target);
+    if (!target || fp_is_none(cap->pair.refresh)) {
+        quarantine(s, cap); /* somebody's, or a static one that was put there on purpose */
+    } else if (can_continue(target)) {
+        if (is_newer(&cap->pair, target))
+            continue_with(s, cap, target);
+        else
+            drop(s, cap);
+    }
+}
+
+bool slots_are_spoken_for(const struct warden *w)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < w->limits.lineages; i++)
+        n += w->lineages[i].state == LS_FREE;
+    return n <= w->n_claims;
+}
+
+/* Nobody can say whose it is. Older than ours, it is stale. Newer, ours has been replaced by it, as
+ * far as one can see: it is spent like a login that a user adds, where that is allowed. */
+static void go_on_mute(struct step *s, struct capture *cap)
+{
+    struct lineage *bound = slot_lineage(s->w, cap->slot);
+    if (!bound || !is_somebody(bound)) {
+        quarantine(s, cap);
+    } else if (!can_continue(bound)) {
+        return;
+    } else if (!is_newer(&cap->pair, bound)) {
+        drop(s, cap);
+    } else if (may_spend(bound, s->now) && !slots_are_spoken_for(s->w)) {
+        store(s, cap, FX_CLAIM);
+    }
+}
+
+static int64_t one_owes(const struct warden *w, const struct capture *cap)
+{
+    struct lineage *l = held_back(w, cap);
+    switch (cap->stage) {
+    case STAGE_CAPTURED:
+        return cap->not_before_boot_ms;
+    case STAGE_NAMED:
+        return !l || cap->target == NO_SLOT || !is_somebody(l) || can_continue(l)
+                   ? cap->not_before_boot_ms
+                   : TIME_NEVER;
+    case STAGE_MUTE:
+        if (!l || !is_somebody(l))
+            return cap->not_before_boot_ms;
+        if (!can_continue(l))
+            return TIME_NEVER;
+        if (!is_newer(&cap->pair, l))
+            return cap->not_before_boot_ms;
+        return slots_are_spoken_for(w) ? TIME_NEVER
+                                       : ms_max(may_spend_from(l), cap->not_before_boot_ms);
+    case STAGE_ASKING:
+    case STAGE_STORING:
+        break;
+    }
+    return TIME_NEVER;
+}
+
+int64_t captures_owe(const struct warden *w, const struct lineage *l)
+{
+    int64_t soonest = TIME_NEVER;
+    for (uint32_t i = 0; l->n_captures > 0 && !w->stopping && i < w->limits.captures; i++) {
+        const struct capture *cap = &w->captures[i];
+        if (cap->id != 0 && held_back(w, cap) == l)
+            soonest = ms_min(soonest, one_owes(w, cap));
+    }
+    return soonest;
+}
+
+static void go_on(struct step *s, struct capture *cap)
+{
+    switch (cap->stage) {
+    case STAGE_CAPTURED:
+        order(s, cap, FX_ASK_IDENTITY);
+        cap->stage = STAGE_ASKING;
+        break;
+    case STAGE_NAMED:
+        go_on_named(s, cap);
+        break;
+    case STAGE_MUTE:
+        go_on_mute(s, cap);
+        break;
+    case STAGE_ASKING:
+    case STAGE_STORING:
+        break;
+    }
+}
+
+void captures_go(struct step *s)
+{
+    struct lineage *l = s->l;
+    for (uint32_t i = 0; i < s->w->limits.captures; i++) {
+        struct capture *cap = &s->w->captures[i];
+        if (cap->id != 0 && held_back(s->w, cap) == l && one_owes(s->w, cap) <= s->now.boot_ms)
+            go_on(s, cap);
+    }
+}
+
+/* The pair of a lineage that we know: now its place says which. */
+static const struct lineage *owner_of(const struct warden *w, const struct pair *pair)
+{
+    for (uint32_t i = 0; i < w->limits.lineages; i++) {
+        const struct lineage *l = &w->lineages[i];
+        if (l->state == LS_FREE || !fp_equal(l->pair.access, pair->access))
+            continue;
+        if (pair_equal(&l->pair, pair) || fp_is_none(pair->refresh))
+            return l;
+    }
+    return NULL;
+}
+
+static const struct capture *same_capture(const struct warden *w, const struct pair *pair)
+{
+    for (uint32_t i = 0; i < w->limits.captures; i++) {
+        if (w->captures[i].id != 0 && pair_equal(&w->captures[i].pair, pair))
+            return &w->captures[i];
+    }
+    return NULL;
+}
+
+/* Does a drop make sense: is this id one that we do not deal with already? */
+static void drop_stored(struct step *s)
+{
+    if (s->ev->capture != 0 && !capture_find(s->w, s->ev->capture))
+        emit(s, FX_DROP)->capture = s->ev->capture;
+}
+
+static struct capture *capture_new(struct step *s)
+{
+    struct warden *w = s->w;
+    for (uint32_t i = 0; i < w->limits.captures; i++) {
+        struct capture *cap = &w->captures[i];
+        if (cap->id != 0)
+            continue;
+        *cap = (struct capture){.id = s->ev->capture,
+                                .consumer = s->ev->consumer,
+                                .slot = s->l ? (uint32_t)(s->l - w->lineages) : NO_SLOT,
+                                .target = NO_SLOT,
+                                .pair = s->ev->observed.pair};
+        if (s->l)
+            s->l->n_captures++;
+        return cap;
+    }
+    return NULL;
+}
+
+static void on_pair_seen(struct step *s, struct consumer *c)
+{
+    const struct pair *pair = &s->ev->observed.pair;
+    const struct lineage *owner = owner_of(s->w, pair);
+    if (owner || s->ev->observed.spent) {
+        drop_stored(s);
+        if (c && owner && (owner->state == LS_QUARANTINED || owner->unproven))
+            c->drifted = true;
+        return;
+    }
+    if (s->ev->capture == 0 || same_capture(s->w, pair)) {
+        const struct capture *known = same_capture(s->w, pair);
+        if (!known || known->id != s->ev->capture)
+            drop_stored(s);
+        return;
+    }
+    bool full = s->l && s->l->n_captures >= CAPTURES_PER_LINEAGE_MAX;
+    struct capture *cap = full ? NULL : capture_new(s);
+    if (!cap) {
+        if (c) { /* it is stored; dealt with when there is room */
+            c->known = false;
+            c->not_before_boot_ms = s->now.boot_ms + MINUTE_MS;
+        }
+    } else if (!s->l) {
+        quarantine(s, cap); /* nobody's place any more */
+    }
+}
+
+void on_observed(struct step *s)
+{
+    struct consumer *c = consumer_find(s->w, s->ev->consumer);
+    bool now_there = c && !s->ev->observed.from_store;
+    if (c)
+        s->l = &s->w->lineages[c->slot];
+    if (now_there)
+        consumer_saw(s, c);
+    if (s->ev->observed.what == SEEN_PAIR)
+        on_pair_seen(s, now_there ? c : NULL);
+    if (s->l)
+        alarm_look(s);
+}
+
+void on_capture_named(struct step *s)
+{
+    struct capture *cap = capture_find(s->w, s->ev->capture);
+    if (!cap || cap->stage != STAGE_ASKING)
+        return;
+    cap->tries = 0;
+    switch (s->ev->identity.what) {
+    case IDENTITY_NAMED:
+    case IDENTITY_SCOPE: /* it lives, and nobody can say whose it is */
+        cap->stage = STAGE_NAMED;
+        cap->subject =
+            s->ev->identity.what == IDENTITY_NAMED ? s->ev->identity.subject : (struct fp){{0}};
+        aim(s->w, cap, lineage_of(s->w, cap));
+        break;
+    case IDENTITY_EXPIRED:
+    case IDENTITY_REVOKED:
+        cap->stage = STAGE_MUTE;
+        break;
+    case IDENTITY_UNANSWERED:
+    case IDENTITY_COUNT:
+        cap->stage = STAGE_CAPTURED;
+        back_off_capture(s, cap, s->ev->retry_after_ms);
+        return;
+    }
+    go_on(s, cap);
+}
+
+static void continued(struct step *s)
+{
+    struct lineage *l = s->l;
+    struct pair pair = l->pending.pair;
+    take_pair(s, &pair, 0);
+    l->obtained_boot_ms = INT64_MIN / 2; /* theirs: no renewal is answered with it */
+    l->generation++;
+    l->standing = STANDING_LIVE;
+    l->refused = false;
+    l->replayed = false;
+    l->answer_lost = false;
+    l->access_proved = false;
+    back_off_clear(l);
+    alarm_clear(s, ALARM_UNREACHABLE);
+    become(s, LS_LIVE);
+    count_as_held(s); /* by whoever obtained it */
+    alarm_look(s);
+    serve_waiters(s);
+}
+
+void on_capture_stored(struct step *s)
+{
+    struct capture *cap = capture_find(s->w, s->ev->capture);
+    if (s->l)
+        alarm_clear(s, ALARM_STORE);
+    if (cap && cap->stage == STAGE_STORING)
+        forget(s->w, cap);
+    if (s->ev->kind == EV_ADOPTED && s->l && s->l->state == LS_CONTINUING)
+        continued(s);
+}
+
+void on_capture_failed(struct step *s)
+{
+    struct capture *cap = capture_find(s->w, s->ev->capture);
+    if (s->l) {
+        alarm_raise(s, ALARM_STORE);
+        if (s->l->state == LS_CONTINUING) {
+            become(s, s->l->rest);
+            serve_waiters(s);
+        }
+    }
+    if (!cap || cap->stage != STAGE_STORING)
+        return;
+    back_to(s, cap);
+    back_off_capture(s, cap, 0);
+    if (!held_back(s->w, cap)) /* nobody's: it is stored, and told of again at the next start */
+        forget(s->w, cap);
+}
+
+void capture_overtaken(struct step *s)
+{
+    struct capture *cap = capture_find(s->w, s->ev->capture);
+    if (cap && cap->stage == STAGE_STORING)
+        back_to(s, cap);
+}
+
+void captures_leave(struct step *s)
+{
+    struct warden *w = s->w;
+    uint32_t slot = (uint32_t)(s->l - w->lineages);
+    for (uint32_t i = 0; i < w->limits.captures; i++) {
+        struct capture *cap = &w->captures[i];
+        if (cap->id == 0)
+            continue;
+        if (cap->target == slot) /* whose it is is looked for again */
+            aim(w, cap, NULL);
+        if (cap->slot == slot) {
+            if (held_back(w, cap) == s->l)
+                s->l->n_captures--;
+            cap->slot = NO_SLOT;
+            if (cap->stage != STAGE_STORING)
+                quarantine(s, cap);
+        }
+    }
+}
+
+void capture_claimed(struct step *s, uint64_t id)
+{
+    struct capture *cap = capture_find(s->w, id);
+    if (!cap || cap->stage != STAGE_STORING)
+        return;
+    forget(s->w, cap);
+}

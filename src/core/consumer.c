@@ -1,0 +1,390 @@
+/*
+ * Consumers: places where others find a copy. Here is decided what should be in each, and that it
+ * is written only where it is known what stands there now.
+ *
+ * The refresh token is given to one consumer of a lineage at most, and taken away from it before we
+ * spend: a client that has an access token alone never calls the token endpoint (observed), so
+ * there is nobody to race with while our own request is under way.
+ */
+#include "core/internal.h"
+
+#include <string.h>
+
+#define RETRY_FIRST_MS SECOND_MS
+#define RETRY_MAX_MS   MINUTE_MS
+#define TORN_PATIENCE  3 /* looks at a torn place; then it is no write that is under way */
+
+struct consumer *consumer_find(const struct warden *w, uint64_t id)
+{
+    for (uint32_t i = 0; id != 0 && i < w->limits.consumers; i++) {
+        if (w->consumers[i].id == id)
+            return &w->consumers[i];
+    }
+    return NULL;
+}
+
+static bool belongs(const struct warden *w, const struct consumer *c, const struct lineage *l)
+{
+    return c->id != 0 && &w->lineages[c->slot] == l;
+}
+
+static bool is_none(const struct pair *p)
+{
+    return fp_is_none(p->access) && fp_is_none(p->refresh);
+}
+
+static bool has_refresh(const struct pair *p, struct fp refresh)
+{
+    return !fp_is_none(refresh) && fp_equal(p->refresh, refresh);
+}
+
+/* May this place hold that refresh token, for all we know? */
+static bool may_have(const struct consumer *c, struct fp refresh)
+{
+    if (c->id == 0)
+        return false;
+    bool writing = c->doing == DOING_PUBLISH || c->doing == DOING_WITHHOLD;
+    return has_refresh(&c->there, refresh) || (writing && has_refresh(&c->written, refresh));
+}
+
+/* The one consumer that is given the refresh token: always the same, so that it never wanders. */
+static bool is_holder(const struct warden *w, const struct lineage *l, const struct consumer *c)
+{
+    if (!c->with_pair || l->given_away)
+        return false;
+    for (uint32_t i = 0; i < w->limits.consumers; i++) {
+        const struct consumer *other = &w->consumers[i];
+        if (other == c || !belongs(w, other, l))
+            continue;
+        if (other->with_pair && other->id < c->id)
+            return false;
+        if (may_have(other, l->pair.refresh))
+            return false; /* first it is taken away there */
+    }
+    return true;
+}
+
+static struct pair wanted_there(const struct warden *w, const struct lineage *l,
+                                const struct consumer *c)
+{
+    struct pair pair = l->pair;
+    if (!is_holder(w, l, c))
+        pair.refresh = (struct fp){{0}};
+    return pair;
+}
+
+/* Nobody is signed in there, or somebody we do not know, or who was refused with this very pair:
+ * not our place to write. */
+static bool is_left_alone(const struct consumer *c, const struct pair *wanted)
+{
+    if (!c->replica)
+        return false;
+    return c->drifted || c->what == SEEN_GONE ||
+           (c->what == SEEN_BLANK && fp_equal(c->blanked.access, wanted->access));
+}
+
+static bool may_publish(const struct warden *w, const struct lineage *l)
+{
+    return l->state == LS_LIVE && !l->remove_wanted && l->n_captures == 0 && !w->stopping;
+}
+
+static bool is_outdated(const struct warden *w, const struct lineage *l, const struct consumer *c)
+{
+    struct pair wanted = wanted_there(w, l, c);
+    if (c->known && (is_left_alone(c, &wanted) || pair_equal(&c->there, &wanted)))
+        return false;
+    /* An access token that is over is of use only together with what renews it. */
+    return life_left(l, w->now) > 0 || !fp_is_none(wanted.refresh);
+}
+
+/* Boot ms from which this replica's content is to be looked at. */
+static int64_t read_from(const struct lineage *l, const struct consumer *c)
+{
+    if (!c->replica)
+        return TIME_NEVER;
+    if (!c->known)
+        return c->not_before_boot_ms;
+    if (l->state == LS_SEARCHING || l->state == LS_DOUBT) {
+        if (c->read_boot_ms < l->search_from_boot_ms)
+            return ms_max(l->search_from_boot_ms, c->not_before_boot_ms);
+        if (c->read_boot_ms < l->search_until_boot_ms)
+            return ms_max(l->search_until_boot_ms, c->not_before_boot_ms);
+    }
+    return TIME_NEVER;
+}
+
+/* Boot ms from which this consumer is to be read or written; TIME_NEVER: it is as it should be. */
+static int64_t one_owes(const struct warden *w, const struct lineage *l, const struct consumer *c)
+{
+    if (c->doing != DOING_NOTHING || w->stopping)
+        return TIME_NEVER;
+    int64_t read = read_from(l, c);
+    if (read != TIME_NEVER || (c->replica && !c->known))
+        return read;
+    return may_publish(w, l) && is_outdated(w, l, c) ? c->not_before_boot_ms : TIME_NEVER;
+}
+
+static bool may_be_touched(const struct lineage *l)
+{
+    return l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_SEARCHING ||
+           l->state == LS_DEAD;
+}
+
+int64_t consumers_owe(const struct warden *w, const struct lineage *l)
+{
+    int64_t soonest = TIME_NEVER;
+    for (uint32_t i = 0; l->n_consumers > 0 && may_be_touched(l) && i < w->limits.consumers; i++) {
+        if (belongs(w, &w->consumers[i], l))
+            soonest = ms_min(soonest, one_owes(w, l, &w->consumers[i]));
+    }
+    return soonest;
+}
+
+static void publish(struct step *s, struct consumer *c, struct pair pair, enum doing doing)
+{
+    struct effect *fx = emit(s, FX_PUBLISH);
+    fx->consumer = c->id;
+    fx->pair = pair;
+    fx->generation = s->l->generation;
+    fx->expected = c->there;
+    c->written = pair;
+    c->doing = doing;
+}
+
+void consumers_go(struct step *s)
+{
+    struct warden *w = s->w;
+    for (uint32_t i = 0; i < w->limits.consumers; i++) {
+        struct consumer *c = &w->consumers[i];
+        if (!belongs(w, c, s->l) || one_owes(w, s->l, c) > s->now.boot_ms)
+            continue;
+        if (read_from(s->l, c) <= s->now.boot_ms) {
+            emit(s, FX_READ)->consumer = c->id;
+            c->asked_boot_ms = s->now.boot_ms;
+            c->doing = DOING_READ;
+        } else {
+            publish(s, c, wanted_there(w, s->l, c), DOING_PUBLISH);
+        }
+    }
+}
+
+/* Not yet looked at, or in a state in which a client may just be writing it. */
+static bool is_unknown(const struct consumer *c)
+{
+    return c->replica && !c->known && (c->what != SEEN_TORN || c->tries <= TORN_PATIENCE);
+}
+
+bool spend_is_hindered(const struct warden *w, const struct lineage *l)
+{
+    if (l->n_captures > 0)
+        return true;
+    for (uint32_t i = 0; i < w->limits.consumers; i++) {
+        const struct consumer *c = &w->consumers[i];
+        bool busy = c->doing == DOING_READ || c->doing == DOING_PUBLISH;
+        if (belongs(w, c, l) && c->replica && (is_unknown(c) || busy))
+            return true;
+        if (busy && may_have(c, l->pair.refresh))
+            return true;
+    }
+    return false;
+}
+
+bool withhold(struct step *s)
+{
+    struct warden *w = s->w;
+    bool any = false;
+    for (uint32_t i = 0; i < w->limits.consumers; i++) {
+        struct consumer *c = &w->consumers[i];
+        if (!may_have(c, s->l->pair.refresh))
+            continue;
+        any = true;
+        if (c->doing != DOING_NOTHING)
+            continue; /* being withheld already; spend_is_hindered() knows of no other */
+        struct pair access_only = c->there;
+        access_only.refresh = (struct fp){{0}};
+        c->withheld_for = (uint32_t)(s->l - w->lineages);
+        publish(s, c, access_only, DOING_WITHHOLD);
+    }
+    return any;
+}
+
+/* A read or write of `c` has ended: the spend that waited for it goes on, or is called off. */
+static void on_consumer_rests(struct step *s, struct consumer *c, bool went_well)
+{
+    bool withheld = c->doing == DOING_WITHHOLD;
+    c->doing = DOING_NOTHING;
+    if (!withheld)
+        return;
+    struct lineage *own = s->l;
+    s->l = &s->w->lineages[c->withheld_for];
+    if (s->l->state == LS_WITHHOLDING) {
+        if (!went_well || spend_is_hindered(s->w, s->l))
+            spend_called_off(s);
+        else if (!withhold(s))
+            order_intent(s);
+    }
+    s->l = own;
+}
+
+static void retry_later(struct step *s, struct consumer *c)
+{
+    c->not_before_boot_ms =
+        s->now.boot_ms + ms_min(RETRY_FIRST_MS << ms_min(c->tries, 8), RETRY_MAX_MS);
+    c->tries += c->tries < UINT32_MAX;
+}
+
+void consumer_saw(struct step *s, struct consumer *c)
+{
+    bool asked = s->ev->observed.asked;
+    if (!asked && c->doing != DOING_NOTHING)
+        return; /* from before or after what is under way: its own answer will say */
+    bool ours = c->doing == DOING_NOTHING || c->doing == DOING_READ;
+    if (asked && c->doing == DOING_READ)
+        c->read_boot_ms = c->asked_boot_ms;
+    c->what = s->ev->observed.what;
+    c->known = c->what != SEEN_TORN;
+    c->drifted = false;
+    c->not_before_boot_ms = 0;
+    if (c->what == SEEN_BLANK && !is_none(&c->there))
+        c->blanked = c->there;
+    c->there = c->what == SEEN_PAIR ? s->ev->observed.pair : (struct pair){0};
+    if (c->what == SEEN_TORN)
+        retry_later(s, c);
+    else
+        c->tries = 0;
+    if (asked)
+        on_consumer_rests(s, c, ours);
+}
+
+void count_as_held(struct step *s)
+{
+    struct lineage *l = s->l;
+    int64_t left = life_left(l, s->now);
+    int64_t until = left == TIME_NEVER ? TIME_NEVER : s->now.boot_ms + left + l->rules.skew_ms;
+    l->held_until_boot_ms = ms_max(l->held_until_boot_ms, until);
+}
+
+void on_published(struct step *s)
+{
+    struct consumer *c = consumer_find(s->w, s->ev->consumer);
+    if (s->ev->consumer != 0 && !c)
+        return; /* unbound meanwhile */
+    if (!c || fp_equal(s->ev->published.access, s->l->pair.access))
+        count_as_held(s);
+    if (!c)
+        return;
+    c->what = SEEN_PAIR;
+    c->known = true;
+    c->there = s->ev->published;
+    c->tries = 0;
+    c->not_before_boot_ms = 0;
+    on_consumer_rests(s, c, true);
+}
+
+void on_consumer_failed(struct step *s)
+{
+    struct consumer *c = consumer_find(s->w, s->ev->consumer);
+    if (!c)
+        return;
+    if (c->replica)
+        c->known = false; /* it may be half done: looked at before anything else is */
+    retry_later(s, c);
+    on_consumer_rests(s, c, false);
+}
+
+void on_bound(struct step *s)
+{
+    struct warden *w = s->w;
+    if (consumer_find(w, s->ev->consumer) || s->l->n_consumers == CONSUMERS_PER_LINEAGE_MAX)
+        return;
+    for (uint32_t i = 0; i < w->limits.consumers; i++) {
+        struct consumer *c = &w->consumers[i];
+        if (c->id != 0)
+            continue;
+        *c = (struct consumer){.id = s->ev->consumer,
+                               .slot = (uint32_t)(s->l - w->lineages),
+                               .replica = s->ev->bound.replica,
+                               .with_pair = s->ev->bound.with_pair,
+                               .what = s->ev->bound.replica ? SEEN_GONE : SEEN_PAIR,
+                               .read_boot_ms = INT64_MIN};
+        s->l->n_consumers++;
+        return;
+    }
+}
+
+static void forget(struct step *s, struct consumer *c)
+{
+    on_consumer_rests(s, c, false);
+    s->w->lineages[c->slot].n_consumers--;
+    memset(c, 0, sizeof(*c));
+}
+
+/* What stands there stays there: should it be the refresh token, its user has it from now on. */
+void on_unbound(struct step *s)
+{
+    struct consumer *c = consumer_find(s->w, s->ev->consumer);
+    if (!c)
+        return;
+    if (may_have(c, s->l->pair.refresh) || is_unknown(c))
+        s->l->given_away = true;
+    forget(s, c);
+    alarm_look(s);
+}
+
+void consumers_follow(struct step *s, const struct lineage *from)
+{
+    struct warden *w = s->w;
+    struct lineage *to = s->l;
+    if (!from || from == to)
+        return;
+    for (uint32_t i = 0; from->n_consumers > 0 && i < w->limits.consumers; i++) {
+        struct consumer *c = &w->consumers[i];
+        if (!belongs(w, c, from))
+            continue;
+        w->lineages[c->slot].n_consumers--;
+        c->slot = (uint32_t)(to - w->lineages);
+        to->n_consumers++;
+    }
+}
+
+enum drift drift_of(const struct warden *w, const struct lineage *l)
+{
+    enum drift drift = DRIFT_NONE;
+    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
+        const struct consumer *c = &w->consumers[i];
+        if (!belongs(w, c, l))
+            continue;
+        if (c->drifted)
+            return DRIFT_SOMEBODY;
+        if (c->replica && !c->known)
+            drift = DRIFT_UNKNOWN;
+    }
+    return drift;
+}
+
+bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_t boot_ms)
+{
+    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
+        const struct consumer *c = &w->consumers[i];
+        if (belongs(w, c, l) && c->replica && (c->read_boot_ms < boot_ms || c->doing == DOING_READ))
+            return false;
+    }
+    return true;
+}
+
+bool has_replica(const struct warden *w, const struct lineage *l)
+{
+    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
+        if (belongs(w, &w->consumers[i], l) && w->consumers[i].replica)
+            return true;
+    }
+    return false;
+}
+
+void consumers_leave(struct step *s)
+{
+    for (uint32_t i = 0; s->l->n_consumers > 0 && i < s->w->limits.consumers; i++) {
+        if (belongs(s->w, &s->w->consumers[i], s->l))
+            forget(s, &s->w->consumers[i]);
+    }
+}

@@ -1,0 +1,117 @@
+/*
+ * Several wardens on one store. Each write names what it builds on, so one that was overtaken is
+ * refused and hears what was found. Before the presentation that costs nothing. After it, what was
+ * granted to us may be the only pair alive, although another warden, which could not know, has
+ * closed our intent in doubt: then it is settled late.
+ */
+#include "core/internal.h"
+
+/* The store's word replaces ours; only the alarms, which each warden raises for itself, stay. */
+static void follow_row(struct step *s)
+{
+    struct lineage *l = s->l;
+    const struct loaded *row = &s->ev->loaded;
+    if (in_flight(l))
+        emit(s, FX_UNLEASE);
+    l->intent = 0;
+    l->intent_elsewhere = false;
+    l->replay = false;
+    back_off_clear(l);
+    begin_anew(s);
+    if (row->standing == STANDING_RETIRED) {
+        become(s, LS_RETIRING);
+        serve_waiters(s);
+        on_retired(s);
+        return;
+    }
+    take_row(s, row);
+    load_row(s);
+    alarm_look(s);
+    serve_waiters(s);
+}
+
+static void forget_answer(struct step *s)
+{
+    emit(s, FX_DROP)->intent = s->l->intent;
+    follow_row(s);
+}
+
+/* A write of ours was refused. */
+static void on_refused_write(struct step *s)
+{
+    struct lineage *l = s->l;
+    const struct loaded *row = &s->ev->loaded;
+    switch (l->state) {
+    case LS_INTENDING:
+        follow_row(s);
+        if (l->state == LS_LIVE || l->state == LS_DOUBT)
+            back_off(s, 0, ANSWER_BUSY); /* whoever was faster is given time */
+        break;
+    case LS_SETTLING:
+        if (row->generation > l->generation || row->standing == STANDING_RETIRED) {
+            forget_answer(s); /* somebody has a later one */
+        } else {
+            l->pending.late = true; /* at once, or when that other presentation is over */
+            if (row->intent == 0)
+                write_again(s);
+            else
+                back_off(s, 0, ANSWER_DOUBT);
+        }
+        break;
+    case LS_CLOSING:
+        forget_answer(s);
+        break;
+    case LS_CONTINUING:
+        follow_row(s);
+        break;
+    case LS_FREE:
+    case LS_UNPROVEN:
+    case LS_ASKING:
+    case LS_ADOPTING:
+    case LS_LIVE:
+    case LS_LEASING:
+    case LS_WITHHOLDING:
+    case LS_SPENDING:
+    case LS_DOUBT:
+    case LS_PROBING:
+    case LS_SEARCHING:
+    case LS_DEAD:
+    case LS_QUARANTINED:
+    case LS_RETIRING:
+    case LS_COUNT:
+        break;
+    }
+}
+
+static bool is_news(const struct lineage *l, const struct loaded *row)
+{
+    if (row->generation != l->generation)
+        return row->generation > l->generation || row->standing == STANDING_RETIRED;
+    return row->standing != l->standing || row->intent != l->intent ||
+           row->replayed != l->replayed || !fp_equal(row->pair.access, l->pair.access);
+}
+
+/* Told unasked. What is on its way to the store is answered there, by the same truth. */
+static void on_news(struct step *s)
+{
+    const struct lineage *l = s->l;
+    if (!is_news(l, &s->ev->loaded))
+        return;
+    bool at_rest = l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_PROBING ||
+                   l->state == LS_SEARCHING || l->state == LS_DEAD;
+    bool waited_for =
+        l->state == LS_SPENDING && l->intent_elsewhere && s->ev->loaded.intent != l->intent;
+    if (at_rest || waited_for)
+        follow_row(s);
+}
+
+void on_overtaken(struct step *s)
+{
+    bool refused = (s->ev->intent != 0 && s->ev->intent == s->l->intent) ||
+                   (s->ev->capture != 0 && s->l->state == LS_CONTINUING);
+    capture_overtaken(s);
+    if (refused)
+        on_refused_write(s);
+    else if (s->ev->intent == 0 && s->ev->capture == 0)
+        on_news(s);
+}
