@@ -8,9 +8,9 @@
 #include "base/check.h"
 #include "sys/file.h"
 
-static int check_copy(char *path, struct err_text *text)
+static int check_copy(const struct store *of, char *path, struct err_text *text)
 {
-    struct store copy = {.path = path, .wal_fd = -1, .mark.fd = -1};
+    struct store copy = {.path = path, .is_plain = of->is_plain, .wal_fd = -1, .mark.fd = -1};
     int err = store_connect(&copy, SQLITE_OPEN_READONLY, text);
     if (err == 0) {
         err = store_check_pages(&copy, text);
@@ -32,7 +32,7 @@ int store_copy(struct store *s, const char *dest, bool overwrite, struct err_tex
     if (err < 0) {
         (void)err_say(text, err, "cannot copy %s to %s: %s", s->path, dest, sqlite3_errmsg(s->db));
     } else {
-        err = check_copy(temp, text);
+        err = check_copy(s, temp, text);
     }
     if (err == 0) {
         err = file_put(temp, dest, overwrite, text);

@@ -62,18 +62,110 @@ static int in_transaction(struct store *s, const struct store_schema *schema, in
     return err;
 }
 
-int store_migrate(struct store *s, const struct store_schema *schema, int from,
-                  struct err_text *text)
+static int copy_aside(struct store *s, int version, struct err_text *text)
 {
     char suffix[16];
     char copy[STORE_PATH_SIZE];
-    (void)snprintf(suffix, sizeof(suffix), ".v%d", from);
+    (void)snprintf(suffix, sizeof(suffix), ".v%d", version);
     int err = store_path_join(copy, s->path, suffix, text);
-    if (err == 0) {
-        /* One that is there is of a try that failed, or of a store that was put back. */
-        err = store_copy(s, copy, true, text);
-    }
+    /* One that is there is of a try that failed, or of a store that was put back. */
+    return err == 0 ? store_copy(s, copy, true, text) : err;
+}
+
+int store_migrate(struct store *s, const struct store_schema *schema, int from,
+                  struct err_text *text)
+{
+    int err = copy_aside(s, from, text);
     return err == 0 ? in_transaction(s, schema, from, text) : err;
+}
+
+/* Sums */
+
+static int room_for_sums(struct store *s)
+{
+    int reserved = STORE_RESERVED;
+    return sql_err(sqlite3_file_control(s->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved));
+}
+
+/* A copy of `s` at `temp`, with sums, of the schema's version; all of it is checked. */
+static int copy_with_sums(struct store *s, char *temp, const struct store_schema *schema, int from,
+                          struct err_text *text)
+{
+    struct store made = {.path = temp, .wal_fd = -1, .mark.fd = -1};
+    int err = room_for_sums(s);
+    if (err == 0) {
+        int n = sql_run(s, "VACUUM INTO ?1", SQL_ARGS(arg_text(temp)));
+        err = n < 0 ? n : 0;
+    }
+    if (err < 0) {
+        return sql_say(s, err, "copied", text);
+    }
+    err = sums_stamp_file(temp);
+    if (err < 0) {
+        return err_say(text, err, "cannot write %s: %s", temp, err_name(err));
+    }
+    err = store_connect(&made, SQLITE_OPEN_READWRITE, text);
+    if (err == 0) {
+        err = in_transaction(&made, schema, from, text);
+    }
+    if (err == 0) {
+        err = store_check_pages(&made, text);
+    }
+    if (err == 0) {
+        err = store_check_rules(&made, text);
+    }
+    if (made.db != NULL) {
+        store_disconnect(&made);
+    }
+    return err;
+}
+
+/* The log of the plain file would be taken for that of its successor. */
+static int end_log(struct store *s, struct err_text *text)
+{
+    char log_path[STORE_PATH_SIZE];
+    struct file_facts facts;
+    int err = store_path_join(log_path, s->path, "-wal", text);
+    if (err < 0) {
+        return err;
+    }
+    err = wal_empty(s);
+    if (err < 0) {
+        return sql_say(s, err, "brought up to date", text);
+    }
+    (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    store_disconnect(s);
+    if (path_look(PATH_CWD, log_path, false, &facts) != ERR_NOT_FOUND) {
+        err = err_say(text, ERR_IO, "%s stays where it is: it cannot be removed", log_path);
+    }
+    return err;
+}
+
+int store_add_sums(struct store *s, const struct store_schema *schema, int from,
+                   struct err_text *text)
+{
+    char temp[STORE_PATH_SIZE];
+    char journal[STORE_PATH_SIZE];
+    int err = copy_aside(s, from, text);
+    if (err == 0) {
+        err = file_make_temp(s->path, temp, sizeof(temp) - sizeof("-journal"), text);
+    }
+    if (err < 0) {
+        return err;
+    }
+    (void)store_path_join(journal, temp, "-journal", NULL);
+    err = copy_with_sums(s, temp, schema, from, text);
+    if (err == 0) {
+        err = end_log(s, text);
+    }
+    if (err == 0) {
+        err = file_put(temp, s->path, true, text);
+    }
+    if (err < 0) {
+        (void)path_remove(PATH_CWD, temp);
+        (void)path_remove(PATH_CWD, journal);
+    }
+    return err;
 }
 
 /* Creation */
@@ -88,7 +180,10 @@ static int build(struct store *s, const struct store_schema *schema, struct err_
     if (err < 0) {
         return err;
     }
-    err = sql_script(s, first, NULL);
+    err = room_for_sums(s); /* as long as the file is empty */
+    if (err == 0) {
+        err = sql_script(s, first, NULL);
+    }
     if (err < 0) {
         return sql_say(s, err, "made", text);
     }
@@ -109,7 +204,7 @@ static int refuse_orphan_log(const char *path, struct err_text *text)
     if (err == 0 && path_look(PATH_CWD, log_path, false, &facts) == 0) {
         return err_say(text, ERR_CORRUPT,
                        "%s is there, but the store it belongs to is not: put the store back, or "
-                       "move both away to begin anew",
+                       "move this away to begin anew",
                        log_path);
     }
     return err;

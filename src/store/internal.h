@@ -25,17 +25,17 @@ struct mark {
     int fd;
     uint64_t sequence; /* of the last write; says which slot is the newer */
     uint8_t uuid[STORE_UUID_LEN];
-    uint64_t spends;
+    uint64_t changes;
 };
 enum mark_state { MARK_ABSENT, MARK_VALID, MARK_DAMAGED };
 
 /* Errors are those of a file that cannot be used at all; `m->fd` is open unless MARK_ABSENT. */
 int mark_load(const char *path, struct mark *m, enum mark_state *ret, struct err_text *text);
 /* Make the file anew, whole and durable, whatever is there. */
-int mark_make(const char *path, const uint8_t uuid[STORE_UUID_LEN], uint64_t spends, struct mark *m,
-              struct err_text *text);
+int mark_make(const char *path, const uint8_t uuid[STORE_UUID_LEN], uint64_t changes,
+              struct mark *m, struct err_text *text);
 /* Durable on return; a crash or failure in the middle leaves the value before. */
-int mark_write(struct mark *m, const uint8_t uuid[STORE_UUID_LEN], uint64_t spends);
+int mark_write(struct mark *m, const uint8_t uuid[STORE_UUID_LEN], uint64_t changes);
 void mark_close(struct mark *m);
 
 /* Prepared statements, by the address of their text: SQL stands beside the code that uses it. */
@@ -54,9 +54,11 @@ struct store {
     struct sql_cached cache[SQL_CACHE_MAX];
 
     uint8_t uuid[STORE_UUID_LEN];
-    uint64_t spends;      /* durable */
-    uint64_t next_spends; /* of the transaction under way */
-    bool wipe_due;        /* the log holds bytes that were retired */
+    uint64_t changes;      /* durable */
+    uint64_t next_changes; /* of the transaction under way */
+    bool is_plain;         /* of a version before pages had sums; never past store_open() */
+    bool log_is_headless;  /* a crash's log, as it was found */
+    bool wipe_due;         /* the log holds bytes that were retired */
 
     struct mark mark;
     bool mark_is_valid; /* belongs to this store and is not ahead of it */
@@ -135,10 +137,11 @@ void sql_forget(struct store *s); /* finalize all */
 /* Tell SQLite's word as a sentence about the store's file. */
 int sql_say(struct store *s, int err, const char *doing, struct err_text *text);
 
-/* One durable transaction around `body`; any negative return undoes it. */
+/* One durable transaction around `body`, and, if it changed a row, one more change for the
+ * high-water mark; any negative return undoes it. */
 int store_write(struct store *s, int (*body)(struct store *s, const void *args), const void *args);
-/* In a body: one more intent or settlement for the high-water mark. */
-int store_count_spend(struct store *s);
+/* The same, uncounted: for the journal, whose loss makes no store an older one. */
+int store_note(struct store *s, int (*body)(struct store *s, const void *args), const void *args);
 
 /* The log (wal.c) */
 void wal_watch(struct store *s);
@@ -147,10 +150,47 @@ int wal_checkpoint(struct store *s);                    /* as far as it goes; th
 int wal_empty(struct store *s);                         /* all of it; the log is truncated */
 bool wal_is_long(const struct store *s, int frames);
 
+/* Sums in pages (sums.c): the last STORE_RESERVED bytes of each, over the others and its number,
+ * which counts from 1. */
+#define STORE_PAGE_SIZE 4096
+#define STORE_RESERVED  8
+/* The name under which SQLite knows the layer that writes and checks them. A page without its sum
+ * is SQLITE_CORRUPT to whoever reads it. */
+const char *sums_vfs(void);
+void sums_stamp(uint8_t page[STORE_PAGE_SIZE], uint32_t number);
+bool sums_agree(const uint8_t page[STORE_PAGE_SIZE], uint32_t number);
+/* Each page of a file that has room for sums. Not synced. ERR_CORRUPT: it ends within a page. */
+int sums_stamp_file(const char *path);
+
+/* What is in the log's file (frames.c), as far as its frames follow from one another; one damaged
+ * spot is stepped over. */
+enum log_state {
+    LOG_WHOLE,    /* or nothing is in it */
+    LOG_TORN,     /* from some frame on it is not: the last transaction, or none, was under way */
+    LOG_HEADLESS, /* its own header is wrong, its frames are not */
+    LOG_DAMAGED,  /* a frame is wrong, and transactions that were durable follow it */
+};
+struct log_frame {
+    const uint8_t *page;
+    uint32_t number;
+    uint32_t pages; /* not 0: a commit, and how many pages the store has then */
+    bool is_sound;
+};
+struct log {
+    enum log_state state;
+    uint32_t n; /* up to the last commit that counts; behind the damage unless it is LOG_TORN */
+    struct log_frame *frames;
+};
+int log_scan(const uint8_t *bytes, size_t len, struct log *ret); /* ERR_NOMEM */
+void log_release(struct log *l);
+
 /* Open (open.c, create.c, schema.c, copy.c) */
-#define STORE_APPLICATION_ID 0x43575344 /* in the file's header: ours and nobody else's */
-#define STORE_PAGE_SIZE      4096
-#define STORE_PATH_SIZE      4096
+#define STORE_APPLICATION_ID    0x43575344 /* in the file's header: ours and nobody else's */
+#define STORE_PLAIN_VERSION_MAX 1          /* the last one whose pages may be without sums */
+#define STORE_PATH_SIZE         4096
+#define STORE_LOG_MAX           ((size_t)1 << 30)
+/* Said of a file that is refused. */
+#define STORE_WAY_OUT "run `credwarden repair`, or put a backup in its place"
 int store_open_with(const char *path, const char *mark_path, int flags,
                     const struct store_schema *schema, struct store **ret, struct err_text *text);
 /* sqlite3_open_v2 and what must be set before the first page is read. `s->path` is set. */
@@ -164,7 +204,11 @@ int store_run_steps(struct store *s, const struct store_schema *schema, int from
 /* To the schema's version, from an older one, in one transaction and after a copy. */
 int store_migrate(struct store *s, const struct store_schema *schema, int from,
                   struct err_text *text);
-/* ERR_CORRUPT unless SQLite finds the file sound. */
+/* Of a file without sums: another one with them takes its place, of the schema's version, after a
+ * copy. On success `s` is not connected. */
+int store_add_sums(struct store *s, const struct store_schema *schema, int from,
+                   struct err_text *text);
+/* ERR_CORRUPT unless every page has its sum and SQLite finds the file sound. */
 int store_check_pages(struct store *s, struct err_text *text);
 /* Our own rules, beyond what SQLite checks. */
 int store_check_rules(struct store *s, struct err_text *text);
@@ -175,6 +219,8 @@ int store_path_join(char ret[STORE_PATH_SIZE], const char *path, const char *suf
 
 /* The mark's side of an open store (restore.c). */
 int store_meet_mark(struct store *s, bool is_new, struct err_text *text);
+/* By its own mark: changes that were durable are not in it. */
+bool store_lacks_changes(const struct store *s);
 int store_flush_mark(struct store *s);
 
 #endif

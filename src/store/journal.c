@@ -118,7 +118,7 @@ static int add_event(struct store *s, const void *args)
 
 int store_event_add(struct store *s, const struct event_row *row, uint64_t *ret_id)
 {
-    int err = store_write(s, add_event, row);
+    int err = store_note(s, add_event, row);
     if (err == 0 && ret_id != NULL) {
         *ret_id = (uint64_t)sqlite3_last_insert_rowid(s->db);
     }

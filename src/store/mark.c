@@ -1,7 +1,7 @@
 /*
  * The high-water mark's file: two slots, a page apart, written in turn.
  *
- *     slot: "cwmark1\0" | sequence u64 | uuid 16 | spends u64 | FNV-1a 64 of all before
+ *     slot: "cwmark1\0" | sequence u64 | uuid 16 | changes u64 | FNV-1a 64 of all before
  *
  * A write goes to the slot that does not hold the current value, in place and into blocks that are
  * there already: whatever tears it leaves the other one, and it needs no room. The sum guards
@@ -24,8 +24,8 @@
 
 #define AT_SEQUENCE MAGIC_LEN
 #define AT_UUID     (AT_SEQUENCE + 8)
-#define AT_SPENDS   (AT_UUID + STORE_UUID_LEN)
-#define AT_SUM      (AT_SPENDS + 8)
+#define AT_CHANGES  (AT_UUID + STORE_UUID_LEN)
+#define AT_SUM      (AT_CHANGES + 8)
 #define SLOT_LEN    (AT_SUM + 8)
 
 static uint64_t fnv1a(const uint8_t *bytes, size_t len)
@@ -58,7 +58,7 @@ static void slot_encode(const struct mark *m, uint8_t to[SLOT_LEN])
     memcpy(to, MAGIC, MAGIC_LEN);
     put_u64(to + AT_SEQUENCE, m->sequence);
     memcpy(to + AT_UUID, m->uuid, STORE_UUID_LEN);
-    put_u64(to + AT_SPENDS, m->spends);
+    put_u64(to + AT_CHANGES, m->changes);
     put_u64(to + AT_SUM, fnv1a(to, AT_SUM));
 }
 
@@ -69,7 +69,7 @@ static bool slot_decode(const uint8_t from[SLOT_LEN], struct mark *m)
     }
     m->sequence = get_u64(from + AT_SEQUENCE);
     memcpy(m->uuid, from + AT_UUID, STORE_UUID_LEN);
-    m->spends = get_u64(from + AT_SPENDS);
+    m->changes = get_u64(from + AT_CHANGES);
     return true;
 }
 
@@ -153,11 +153,11 @@ int mark_load(const char *path, struct mark *m, enum mark_state *ret, struct err
     return err;
 }
 
-int mark_make(const char *path, const uint8_t uuid[STORE_UUID_LEN], uint64_t spends, struct mark *m,
-              struct err_text *text)
+int mark_make(const char *path, const uint8_t uuid[STORE_UUID_LEN], uint64_t changes,
+              struct mark *m, struct err_text *text)
 {
     uint8_t whole[FILE_SIZE] = {0};
-    struct mark made = {.fd = -1, .sequence = 1, .spends = spends};
+    struct mark made = {.fd = -1, .sequence = 1, .changes = changes};
     memcpy(made.uuid, uuid, STORE_UUID_LEN);
     slot_encode(&made, whole + SLOT_STEP); /* where 1 belongs */
     int err = file_replace(path, whole, sizeof(whole), text);
@@ -171,11 +171,11 @@ int mark_make(const char *path, const uint8_t uuid[STORE_UUID_LEN], uint64_t spe
     return err;
 }
 
-int mark_write(struct mark *m, const uint8_t uuid[STORE_UUID_LEN], uint64_t spends)
+int mark_write(struct mark *m, const uint8_t uuid[STORE_UUID_LEN], uint64_t changes)
 {
     CHECK(m->fd >= 0);
     uint8_t slot[SLOT_LEN];
-    struct mark next = {.fd = m->fd, .sequence = m->sequence + 1, .spends = spends};
+    struct mark next = {.fd = m->fd, .sequence = m->sequence + 1, .changes = changes};
     memcpy(next.uuid, uuid, STORE_UUID_LEN);
     slot_encode(&next, slot);
     int err = fd_write_at(m->fd, slot, SLOT_LEN, (off_t)(next.sequence % SLOTS) * SLOT_STEP);

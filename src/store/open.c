@@ -8,13 +8,15 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "sys/io.h"
+#include "sys/file.h"
 #include "sys/process.h"
 
 #define BUSY_MS     250 /* a killed process's lock may outlive it for a moment */
 #define IDLE_FRAMES 256 /* 1 MiB of log is worth a checkpoint when nobody waits */
 #define MAGIC       "SQLite format 3"
 #define MAGIC_LEN   16
+#define AT_RESERVED 20 /* of the file's header: bytes at the end of each page */
+#define HEAD_LEN    100
 
 int sql_say(struct store *s, int err, const char *doing, struct err_text *text)
 {
@@ -22,7 +24,7 @@ int sql_say(struct store *s, int err, const char *doing, struct err_text *text)
         return err_say(text, err, "%s is in use by another process", s->path);
     }
     return err_say(text, err, "%s cannot be %s: %s%s", s->path, doing, sqlite3_errmsg(s->db),
-                   err == ERR_CORRUPT ? "; put a backup in its place"
+                   err == ERR_CORRUPT ? "; " STORE_WAY_OUT
                    : err == ERR_FULL  ? "; make room on that disk"
                                       : "");
 }
@@ -55,24 +57,45 @@ static int check_facts(const char *path, const struct file_facts *facts, struct 
     return err < 0 ? err_say(text, err, "cannot make %s private: %s", path, strerror(errno)) : 0;
 }
 
-static int check_content(const char *path, struct err_text *text)
+static int check_content(struct store *s, struct err_text *text)
 {
-    char head[MAGIC_LEN] = "";
+    uint8_t head[HEAD_LEN] = {0};
     int fd = -1;
-    int err = path_open(PATH_CWD, path, OPEN_READ, &fd);
+    int err = path_open(PATH_CWD, s->path, OPEN_READ, &fd);
     if (err < 0) {
-        return err_say(text, err, "cannot open %s: %s", path, strerror(errno));
+        return err_say(text, err, "cannot open %s: %s", s->path, strerror(errno));
     }
     ssize_t n = fd_read_at(fd, head, sizeof(head), 0);
     fd_close(&fd);
     if (n < 0) {
-        return err_say(text, (int)n, "cannot read %s: %s", path, strerror(errno));
+        return err_say(text, (int)n, "cannot read %s: %s", s->path, strerror(errno));
     }
-    if (n != MAGIC_LEN || memcmp(head, MAGIC, MAGIC_LEN) != 0) {
-        return err_say(text, ERR_CORRUPT, "%s is %s; put a backup in its place, or move it away",
-                       path, n == 0 ? "empty" : "not a store");
+    if (n != HEAD_LEN || memcmp(head, MAGIC, MAGIC_LEN) != 0) {
+        return err_say(text, ERR_CORRUPT, "%s is %s; " STORE_WAY_OUT ", or move it away", s->path,
+                       n == 0 ? "empty" : "not a store");
     }
+    s->is_plain = head[AT_RESERVED] != STORE_RESERVED;
     return 0;
+}
+
+/* Durable transactions behind a damaged spot would be dropped without a word. */
+static int check_log(struct store *s, const char *log_path, struct err_text *text)
+{
+    struct buf bytes;
+    struct log l = {0};
+    buf_init(&bytes, STORE_LOG_MAX);
+    int err = file_read(log_path, false, STORE_LOG_MAX, &bytes, text);
+    if (err == 0) {
+        err = log_scan(bytes.bytes, bytes.len, &l);
+    }
+    if (err == 0 && l.state == LOG_DAMAGED) {
+        err = err_say(text, ERR_CORRUPT, "%s is damaged, and %s with it; " STORE_WAY_OUT, log_path,
+                      s->path);
+    }
+    s->log_is_headless = l.state == LOG_HEADLESS;
+    log_release(&l);
+    buf_release(&bytes);
+    return err;
 }
 
 static int check_files(struct store *s, off_t *ret_log_size, struct err_text *text)
@@ -90,14 +113,17 @@ static int check_files(struct store *s, off_t *ret_log_size, struct err_text *te
     }
     err = check_facts(s->path, &file, text);
     if (err == 0) {
-        err = check_content(s->path, text);
+        err = check_content(s, text);
     }
     if (err == 0 && path_look(PATH_CWD, log_path, false, &log) == 0) {
         err = check_facts(log_path, &log, text);
+        if (err == 0) {
+            err = check_log(s, log_path, text);
+        }
     }
     /* With a log, a crash may have stopped the file in mid-growth: the log has that page. */
     if (err == 0 && log.size == 0 && file.size % STORE_PAGE_SIZE != 0) {
-        err = err_say(text, ERR_CORRUPT, "%s is cut short; put a backup in its place", s->path);
+        err = err_say(text, ERR_CORRUPT, "%s is cut short; " STORE_WAY_OUT, s->path);
     }
     if (err == 0) {
         s->dev = file.dev;
@@ -130,8 +156,8 @@ static void configure(sqlite3 *db)
 
 int store_connect(struct store *s, int flags, struct err_text *text)
 {
-    int rc =
-        sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    int rc = sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                             s->is_plain ? NULL : sums_vfs());
     if (s->db == NULL) {
         return err_say(text, ERR_NOMEM, "no memory to open %s", s->path);
     }
@@ -172,6 +198,10 @@ static int check_version(struct store *s, const struct store_schema *schema, int
                        "made before in its place",
                        s->path, (long long)version, schema->n);
     }
+    if (s->is_plain && version > STORE_PLAIN_VERSION_MAX) {
+        return err_say(text, ERR_CORRUPT, "%s is damaged (the first page); " STORE_WAY_OUT,
+                       s->path);
+    }
     *ret = (int)version;
     return 0;
 }
@@ -187,7 +217,7 @@ int store_check_pages(struct store *s, struct err_text *text)
     read_text(&r, found, sizeof(found));
     sql_end(&r);
     if (strcmp(found, "ok") != 0) {
-        return err_say(text, ERR_CORRUPT, "%s is damaged (%s); put a backup in its place", s->path,
+        return err_say(text, ERR_CORRUPT, "%s is damaged (%s); " STORE_WAY_OUT, s->path,
                        found[0] == '\0' ? "more than fits here" : found);
     }
     return 0;
@@ -200,6 +230,9 @@ static int check_all(struct store *s, const struct store_schema *schema, struct 
     if (err == 0) {
         err = store_check_pages(s, text);
     }
+    if (err == 0 && s->is_plain) {
+        return store_add_sums(s, schema, version, text);
+    }
     if (err == 0 && version < schema->n) {
         err = store_migrate(s, schema, version, text);
     }
@@ -209,12 +242,12 @@ static int check_all(struct store *s, const struct store_schema *schema, struct 
 static int read_identity(struct store *s)
 {
     struct sql_rows r = {0};
-    int err = sql_first(s, "SELECT uuid, spends, restored FROM store", SQL_NO_ARGS, &r);
+    int err = sql_first(s, "SELECT uuid, changes, restored FROM store", SQL_NO_ARGS, &r);
     if (err < 0) {
         return err;
     }
     struct fp uuid = read_fp(&r); /* the same shape */
-    s->spends = read_u64(&r);
+    s->changes = read_u64(&r);
     s->restored = read_bool(&r);
     memcpy(s->uuid, uuid.bytes, STORE_UUID_LEN);
     err = r.err;
@@ -237,7 +270,6 @@ static int begin_work(struct store *s, struct err_text *text)
         (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
         wal_watch(s);
         s->wipe_due = wal_empty(s) < 0; /* on a full disk it stays as long as it is */
-        err = read_identity(s);
     }
     return err < 0 ? sql_say(s, err, "opened", text) : 0;
 }
@@ -256,7 +288,23 @@ static int open_existing(struct store *s, const struct store_schema *schema, str
         (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     }
     err = check_all(s, schema, text);
-    return err == 0 ? begin_work(s, text) : err;
+    if (err < 0) {
+        return err;
+    }
+    if (s->db == NULL) { /* another file took its place; that one is not plain */
+        CHECK(s->is_plain);
+        return open_existing(s, schema, text);
+    }
+    err = read_identity(s);
+    if (err < 0) {
+        return sql_say(s, err, "read", text);
+    }
+    if (s->log_is_headless && store_lacks_changes(s)) {
+        return err_say(text, ERR_CORRUPT,
+                       "%s-wal is damaged, and what is in it is missing from %s; " STORE_WAY_OUT,
+                       s->path, s->path);
+    }
+    return begin_work(s, text);
 }
 
 static void release(struct store *s)
@@ -269,6 +317,20 @@ static void release(struct store *s)
     free(s->path);
     free(s->mark_path);
     free(s);
+}
+
+/* A store that was here once does not begin anew by itself: its logins are in some other place, and
+ * a new one would be filled in their stead. */
+static int refuse_lost(const struct store *s, struct err_text *text)
+{
+    struct file_facts facts;
+    if (path_look(PATH_CWD, s->mark_path, false, &facts) == ERR_NOT_FOUND) {
+        return 0;
+    }
+    return err_say(text, ERR_NOT_FOUND,
+                   "%s is gone, though its high-water mark is there: " STORE_WAY_OUT
+                   "; to begin with an empty one, move %s away",
+                   s->path, s->mark_path);
 }
 
 int store_open_with(const char *path, const char *mark_path, int flags,
@@ -292,7 +354,8 @@ int store_open_with(const char *path, const char *mark_path, int flags,
         err = open_existing(s, schema, text);
         if (err == ERR_NOT_FOUND && (flags & STORE_CREATE) != 0) {
             is_new = true;
-            err = store_create(path, schema, text);
+            err = refuse_lost(s, text);
+            err = err == 0 ? store_create(path, schema, text) : err;
             err = err == 0 ? open_existing(s, schema, text) : err;
         }
     }

@@ -33,7 +33,7 @@ static const char *why_restored(const struct store *s, const struct mark *m, enu
     if (memcmp(m->uuid, s->uuid, STORE_UUID_LEN) != 0) {
         return "the high-water mark is of another store";
     }
-    return m->spends > s->spends ? "the store is older than its high-water mark" : NULL;
+    return m->changes > s->changes ? "the store is older than its high-water mark" : NULL;
 }
 
 /* A journal entry must not keep a store with a full disk from opening. */
@@ -58,9 +58,9 @@ int store_meet_mark(struct store *s, bool is_new, struct err_text *text)
         return err;
     }
     if (is_new || state == MARK_ABSENT) {
-        err = mark_make(s->mark_path, s->uuid, s->spends, &s->mark, text);
+        err = mark_make(s->mark_path, s->uuid, s->changes, &s->mark, text);
         s->mark_is_valid = err == 0;
-        if (err == 0 && s->spends > 0) {
+        if (err == 0 && s->changes > 0) {
             err = not_for_want_of_room(
                 log_event(s, "mark-missing", "the high-water mark was missing and is made anew"));
         }
@@ -68,7 +68,7 @@ int store_meet_mark(struct store *s, bool is_new, struct err_text *text)
     }
     const char *why = why_restored(s, &s->mark, state);
     if (why != NULL && !s->restored) {
-        err = not_for_want_of_room(store_write(s, set_restored, NULL));
+        err = not_for_want_of_room(store_note(s, set_restored, NULL));
         err = err == 0 ? not_for_want_of_room(log_event(s, "restored", why)) : err;
         s->restored = true;
     }
@@ -76,12 +76,22 @@ int store_meet_mark(struct store *s, bool is_new, struct err_text *text)
     return err < 0 ? sql_say(s, err, "written", text) : 0;
 }
 
+bool store_lacks_changes(const struct store *s)
+{
+    struct mark m = {.fd = -1};
+    enum mark_state state = MARK_ABSENT;
+    bool lacks = mark_load(s->mark_path, &m, &state, NULL) == 0 && state == MARK_VALID &&
+                 memcmp(m.uuid, s->uuid, STORE_UUID_LEN) == 0 && m.changes > s->changes;
+    mark_close(&m);
+    return lacks;
+}
+
 int store_flush_mark(struct store *s)
 {
-    if (!s->mark_is_valid || s->mark.spends == s->spends) {
+    if (!s->mark_is_valid || s->mark.changes == s->changes) {
         return 0;
     }
-    int err = mark_write(&s->mark, s->uuid, s->spends);
+    int err = mark_write(&s->mark, s->uuid, s->changes);
     if (err < 0 && !s->mark_failed) {
         (void)log_event(s, "mark-failed", "the high-water mark cannot be written");
     }
@@ -144,7 +154,7 @@ int store_accept_restored(struct store *s, int64_t now_wall_ms)
         err = read_uuid(s);
     }
     if (err == 0) {
-        err = mark_make(s->mark_path, s->uuid, s->spends, &s->mark, NULL);
+        err = mark_make(s->mark_path, s->uuid, s->changes, &s->mark, NULL);
     }
     if (err == 0) {
         s->mark_is_valid = true;

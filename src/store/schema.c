@@ -138,7 +138,10 @@ static const char version_1[] =
     "  detail TEXT NOT NULL"
     ") STRICT;";
 
-static const char *const steps[] = {version_1};
+/* And each page of the file has a sum since then (sums.c). */
+static const char version_2[] = "ALTER TABLE store RENAME COLUMN spends TO changes;";
+
+static const char *const steps[] = {version_1, version_2};
 const struct store_schema store_schema = {.steps = steps, .n = ARRAY_LEN(steps)};
 
 /* What must hold and SQLite does not see to, or would not notice when its own index is wrong: each
@@ -179,8 +182,7 @@ int store_check_rules(struct store *s, struct err_text *text)
             return err_say(text, err, "%s cannot be checked: %s", s->path, sqlite3_errmsg(s->db));
         }
         if (broken > 0) {
-            return err_say(text, ERR_CORRUPT,
-                           "%s contradicts itself: %s; put a backup in its place", s->path,
+            return err_say(text, ERR_CORRUPT, "%s contradicts itself: %s; " STORE_WAY_OUT, s->path,
                            rule->broken);
         }
     }

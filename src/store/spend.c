@@ -59,7 +59,7 @@ static int insert_intent(struct store *s, const struct intent *i)
         n = sql_run(s, "UPDATE lineage SET fence = ?2 WHERE id = ?1",
                     SQL_ARGS(arg_u64(i->lineage), arg_u64(i->fence)));
     }
-    return n < 0 ? n : store_count_spend(s);
+    return n < 0 ? n : 0;
 }
 
 static int intent(struct store *s, const void *args)
@@ -260,7 +260,7 @@ static int settle(struct store *s, const void *args)
     if (err == 0) {
         err = close_row(s, m->intent, VERDICT_GRANTED, m->detail, m->now_wall_ms);
     }
-    return err < 0 ? err : store_count_spend(s);
+    return err < 0 ? err : 0;
 }
 
 int store_settle(struct store *s, const struct settlement *m)

@@ -330,9 +330,8 @@ READ_WORD(alarm)
 
 /* Transactions */
 
-int store_write(struct store *s, int (*body)(struct store *s, const void *args), const void *args)
+int store_note(struct store *s, int (*body)(struct store *s, const void *args), const void *args)
 {
-    s->next_spends = s->spends;
     int err = sql_run(s, "BEGIN IMMEDIATE", SQL_NO_ARGS);
     if (err < 0) {
         return err;
@@ -341,22 +340,39 @@ int store_write(struct store *s, int (*body)(struct store *s, const void *args),
     if (err == 0) {
         err = sql_run(s, "COMMIT", SQL_NO_ARGS);
     }
-    if (err < 0) {
-        if (sqlite3_get_autocommit(s->db) == 0) { /* SQLite may have undone it by itself */
-            (void)sql_script(s, "ROLLBACK", NULL);
-        }
-        return err;
+    if (err >= 0) {
+        return 0;
     }
-    s->spends = s->next_spends;
-    return 0;
+    if (sqlite3_get_autocommit(s->db) == 0) { /* SQLite may have undone it by itself */
+        (void)sql_script(s, "ROLLBACK", NULL);
+    }
+    return err;
 }
 
-int store_count_spend(struct store *s)
+struct change {
+    int (*body)(struct store *s, const void *args);
+    const void *args;
+};
+
+static int count_change(struct store *s, const void *args)
 {
-    int n = sql_run(s, "UPDATE store SET spends = spends + 1", SQL_NO_ARGS);
-    if (n < 0) {
-        return n;
+    const struct change *c = args;
+    int before = sqlite3_total_changes(s->db);
+    int n = c->body(s, c->args);
+    if (n == 0 && sqlite3_total_changes(s->db) != before) {
+        n = sql_run(s, "UPDATE store SET changes = changes + 1", SQL_NO_ARGS);
+        s->next_changes++;
     }
-    s->next_spends++;
-    return 0;
+    return n < 0 ? n : 0;
+}
+
+int store_write(struct store *s, int (*body)(struct store *s, const void *args), const void *args)
+{
+    struct change c = {.body = body, .args = args};
+    s->next_changes = s->changes;
+    int err = store_note(s, count_change, &c);
+    if (err == 0) {
+        s->changes = s->next_changes;
+    }
+    return err;
 }

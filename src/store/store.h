@@ -22,6 +22,11 @@
  * files' own bytes (blocks given back to the file system, snapshots, wear levelling, backups made
  * before) is not promised: there the seal protects, and destroying the vault key ends it.
  *
+ * Damage. Each page of the file carries a sum that every read checks, all of them on opening: a bit
+ * that changed by itself is ERR_CORRUPT and never an answer. SQLite's log has sums of its own; one
+ * that is wrong before the last transaction is ERR_CORRUPT too. The last transaction alone cannot
+ * be told from one that a crash tore: the high-water mark tells, if it had been written by then.
+ *
  * The file is locked for as long as it is open: a second process gets ERR_LOCKED, and other
  * programs read a backup instead.
  */
@@ -49,20 +54,23 @@ struct store;
 
 enum store_open_flags { STORE_CREATE = 1 };
 
-/* Opens, checks (quick_check plus our own rules), migrates an older schema inside a transaction
+/* Opens, checks (every page, then our own rules), migrates an older schema inside a transaction
  * (after a copy beside it: NAME.v<old>), refuses a newer one with ERR_NEWER. Mode 0600 is enforced.
  * Both paths are absolute; both folders exist and are private.
  *
- * ERR_NOT_FOUND: no file, and no STORE_CREATE. ERR_CORRUPT: not a store, or a damaged one.
- * ERR_INSECURE: a symbolic link, or not ours. ERR_LOCKED: open elsewhere. Whatever it refuses it
- * leaves as it was, byte for byte; so does a migration that fails.
+ * A file of version 1 has no sums: one with them takes its place, after the same copy.
+ *
+ * ERR_NOT_FOUND: no file, and no STORE_CREATE, or a mark that says there was one. ERR_CORRUPT: not
+ * a store, or a damaged one. ERR_INSECURE: a symbolic link, or not ours. ERR_LOCKED: open
+ * elsewhere. Whatever it refuses it leaves as it was, byte for byte; so does a migration that
+ * fails.
  *
  * `mark_path`: the high-water mark, a small file outside the store's folder, with the store's
- * identity and a count of its intents and settlements. It is written after the commit it tells of
+ * identity and a count of its changes (all but events). It is written after the commit it tells of
  * (store_tidy()), so it is never ahead of its own store. When it is ahead, or belongs to another
  * store, or is damaged, the store is a restored copy: store_is_restored() is true and the event is
- * logged. A missing mark is made anew, and that is logged if the store has ever spent: it cannot be
- * told whether the store is old then, nor when mark and store were put back together. */
+ * logged. A missing mark is made anew, and that is logged if the store has ever changed: it cannot
+ * be told whether the store is old then, nor when mark and store were put back together. */
 int store_open(const char *path, const char *mark_path, int flags, struct store **ret,
                struct err_text *text);
 void store_close(struct store *s); /* tidies, checkpoints. NULL-tolerant */
@@ -195,12 +203,12 @@ struct intent {
 int store_intent(struct store *s, const struct intent *i);
 
 /* Settlement: one transaction that stores the new pair as current, closes the intent as granted,
- * wipes the sealed bytes of the pair before (its row and fingerprints stay), lets nobody hold the
- * new one yet (held_until 0), and raises the high-water count. ERR_CONFLICT when the intent is not
- * open, the fence is older, or the generation is not the next. Settling an intent that is already
- * closed with this same pair returns 0: recovery may repeat itself. An intent that was closed in
- * doubt may still be settled while its pair is the current one and no other intent is open: an
- * answer that turns up late is not thrown away. */
+ * wipes the sealed bytes of the pair before (its row and fingerprints stay), and lets nobody hold
+ * the new one yet (held_until 0). ERR_CONFLICT when the intent is not open, the fence is older, or
+ * the generation is not the next. Settling an intent that is already closed with this same pair
+ * returns 0: recovery may repeat itself. An intent that was closed in doubt may still be settled
+ * while its pair is the current one and no other intent is open: an answer that turns up late is
+ * not thrown away. */
 struct settlement {
     uint64_t intent;
     uint64_t lineage;

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 
 import runner
+import sums
 from harness import World
 from refusals import DAEMON, assert_refused, generation, profiles
 from runner import skip
@@ -72,6 +73,7 @@ def sql(path, statement):
     connection.execute(statement)
     connection.commit()
     connection.close()
+    sums.stamp(path)
 
 
 def test_a_store_from_the_future_is_refused_untouched():
@@ -100,8 +102,8 @@ def test_a_database_of_somebody_else_is_refused_untouched():
 def test_a_file_that_is_no_database_is_refused_untouched():
     with World() as world:
         house = House(world)
-        for content, text in ((b"", "is empty; put a backup in its place, or move it away"),
-                              (b"hello, world\n" * 1000, "is not a store; put a backup in its"),
+        for content, text in ((b"", "is empty; run `credwarden repair`, or put a backup in its place, or move"),
+                              (b"hello, world\n" * 1000, "is not a store; run `credwarden repair`, or"),
                               (b"SQLite format 3\0", "put a backup in its place"),
                               (b"SQLite format 3\0" + bytes(8176), "put a backup in its place")):
             house.store.write_bytes(content)

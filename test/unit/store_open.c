@@ -67,7 +67,7 @@ static void a_wide_umask_and_a_wide_mode_are_narrowed(void **state)
     struct bench *b = *state;
     struct stat st;
     bench_close(b);
-    assert_int_equal(unlink(b->path), 0);
+    assert_int_equal(unlink(b->path) + unlink(b->mark_path), 0);
     mode_t before = umask(0);
     assert_int_equal(bench_open(b, STORE_CREATE), 0);
     assert_int_equal(put_live(b->s, 1, "work"), 0);
@@ -251,6 +251,7 @@ static void own_rules_are_checked(void **state)
         }
         assert_int_equal(rc, SQLITE_OK);
         assert_int_equal(sqlite3_close(db), SQLITE_OK);
+        assert_int_equal(sums_stamp_file(b->path), 0);
         expect_refused(b, ERR_CORRUPT, cases[i].word);
     }
     image_release(&whole);
@@ -277,7 +278,7 @@ static void a_log_without_its_store_is_not_taken_for_the_new_ones(void **state)
     struct bench *b = *state;
     char log_path[128];
     bench_close(b);
-    assert_int_equal(unlink(b->path), 0);
+    assert_int_equal(unlink(b->path) + unlink(b->mark_path), 0);
     path_beside(b, "store-wal", log_path);
     image_write(log_path, "a log", 5);
     assert_int_equal(bench_open(b, STORE_CREATE), ERR_CORRUPT);
@@ -289,12 +290,26 @@ static void a_log_without_its_store_is_not_taken_for_the_new_ones(void **state)
     assert_int_equal(bench_open(b, STORE_CREATE), 0);
 }
 
+static void a_store_that_is_gone_is_not_made_anew(void **state)
+{
+    struct bench *b = *state;
+    struct stat st;
+    bench_close(b);
+    assert_int_equal(unlink(b->path), 0);
+    assert_int_equal(bench_open(b, STORE_CREATE), ERR_NOT_FOUND);
+    assert_non_null(strstr(b->text.text, "is gone"));
+    assert_non_null(strstr(b->text.text, b->mark_path));
+    assert_int_not_equal(stat(b->path, &st), 0);
+    assert_int_equal(unlink(b->mark_path), 0); /* what the sentence says */
+    assert_int_equal(bench_open(b, STORE_CREATE), 0);
+}
+
 static void a_creation_that_crashed_is_begun_anew(void **state)
 {
     struct bench *b = *state;
     char temp[128];
     bench_close(b);
-    assert_int_equal(unlink(b->path), 0);
+    assert_int_equal(unlink(b->path) + unlink(b->mark_path), 0);
     path_beside(b, "store.new", temp);
     image_write(temp, "half", 4);
     assert_int_equal(bench_open(b, STORE_CREATE), 0);
@@ -304,13 +319,13 @@ static void a_creation_that_crashed_is_begun_anew(void **state)
 
 /* Versions */
 
-static const char second_step[] =
+static const char next_step[] =
     "CREATE TABLE added (x INTEGER NOT NULL) STRICT; INSERT INTO added SELECT count(*) FROM pair;";
 
-static int open_with_second_step(struct bench *b, const char *second)
+static int open_with_next_step(struct bench *b, const char *second)
 {
-    const char *steps[] = {store_schema.steps[0], second};
-    struct store_schema schema = {.steps = steps, .n = 2};
+    const char *steps[] = {store_schema.steps[0], store_schema.steps[1], second};
+    struct store_schema schema = {.steps = steps, .n = 3};
     b->text.text[0] = '\0';
     return store_open_with(b->path, b->mark_path, 0, &schema, &b->s, &b->text);
 }
@@ -328,8 +343,8 @@ static void an_older_store_is_brought_up_to_date_after_a_copy(void **state)
     char copy[128];
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     bench_close(b);
-    assert_int_equal(open_with_second_step(b, second_step), 0);
-    assert_int_equal(number(b->s, "PRAGMA user_version"), 2);
+    assert_int_equal(open_with_next_step(b, next_step), 0);
+    assert_int_equal(number(b->s, "PRAGMA user_version"), 3);
     assert_int_equal(number(b->s, "SELECT x FROM added"), 1);
     struct lineage_row row = row_of(b->s, 1);
     assert_sealed(&row, 1);
@@ -337,7 +352,7 @@ static void an_older_store_is_brought_up_to_date_after_a_copy(void **state)
     bench_close(b);
 
     struct stat st;
-    path_beside(b, "store.v1", copy);
+    path_beside(b, "store.v2", copy);
     assert_int_equal(stat(copy, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     expect_refused(b, ERR_NEWER, "upgrade"); /* the version from before meets the new store */
@@ -364,9 +379,9 @@ static void a_migration_that_fails_changes_nothing(void **state)
     assert_true(image_read(b->path, &before));
     for (size_t i = 0; i < ARRAY_LEN(failing); i++) {
         struct image after = {0};
-        assert_true(open_with_second_step(b, failing[i]) < 0);
+        assert_true(open_with_next_step(b, failing[i]) < 0);
         assert_null(b->s);
-        assert_non_null(strstr(b->text.text, "version 2"));
+        assert_non_null(strstr(b->text.text, "version 3"));
         assert_true(image_read(b->path, &after));
         assert_int_equal(before.len, after.len);
         assert_memory_equal(before.bytes, after.bytes, before.len);
@@ -387,7 +402,7 @@ static void a_newer_store_with_a_log_is_left_with_its_log(void **state)
     char kept[128];
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     bench_close(b);
-    assert_int_equal(open_with_second_step(b, second_step), 0);
+    assert_int_equal(open_with_next_step(b, next_step), 0);
     assert_int_equal(put_live(b->s, 2, "home"), 0);
     path_beside(b, "store-wal", log_path);
     path_beside(b, "crashed", kept);
@@ -615,13 +630,13 @@ static void another_stores_mark_and_a_damaged_one_mean_restored(void **state)
 }
 
 /* The value before, not one from long ago. */
-static void expect_mark_before(const struct bench *b, uint64_t spends)
+static void expect_mark_before(const struct bench *b, uint64_t changes)
 {
     struct mark m = {.fd = -1};
     enum mark_state found = MARK_ABSENT;
     assert_int_equal(mark_load(b->mark_path, &m, &found, NULL), 0);
     assert_int_equal(found, MARK_VALID);
-    assert_in_range(m.spends, spends - 2, spends); /* two a round */
+    assert_in_range(m.changes, changes - 2, changes); /* two a round */
     mark_close(&m);
 }
 
@@ -630,9 +645,10 @@ static void a_torn_slot_leaves_the_one_before(void **state)
 {
     struct bench *b = *state;
     assert_int_equal(put_live(b->s, 1, "work"), 0);
+    bench_reopen(b); /* the mark is written on the way */
     for (uint64_t g = 1; g < 5; g++) {
         spend_once(b, g);
-        bench_reopen(b); /* the mark is written on the way */
+        bench_reopen(b);
         struct image mark = {0};
         bench_close(b);
         assert_true(image_read(b->mark_path, &mark));
@@ -641,7 +657,7 @@ static void a_torn_slot_leaves_the_one_before(void **state)
             for (size_t at = 0; at < 48; at += 5) {
                 mark.bytes[slot * 4096 + at] ^= 0x40;
                 image_write(b->mark_path, mark.bytes, mark.len);
-                expect_mark_before(b, 2 * g);
+                expect_mark_before(b, 2 + 2 * g);
                 assert_int_equal(bench_open(b, 0), 0);
                 assert_false(store_is_restored(b->s));
                 bench_close(b);
@@ -775,6 +791,7 @@ int main(void)
         STORY(own_rules_are_checked),
         STORY(a_second_process_is_told_that_it_is_in_use),
         STORY(a_log_without_its_store_is_not_taken_for_the_new_ones),
+        STORY(a_store_that_is_gone_is_not_made_anew),
         STORY(a_creation_that_crashed_is_begun_anew),
         STORY(an_older_store_is_brought_up_to_date_after_a_copy),
         STORY(a_migration_that_fails_changes_nothing),

@@ -258,7 +258,7 @@ static void backups_between_writes_are_whole(void **state)
     }
     stop(l); /* the mark is written by now */
     assert_int_equal(bench_open(l->b, 0), 0);
-    assert_int_equal(l->b->s->mark.spends, l->b->s->spends);
+    assert_int_equal(l->b->s->mark.changes, l->b->s->changes);
     free(jobs);
 }
 

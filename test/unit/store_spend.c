@@ -165,9 +165,9 @@ static void settling_again_with_the_same_pair_is_fine(void **state)
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     assert_int_equal(put_intent(b->s, 1, 1), 0);
     assert_int_equal(store_settle(b->s, &m), 0);
-    uint64_t spends = b->s->spends;
+    uint64_t changes = b->s->changes;
     assert_int_equal(store_settle(b->s, &m), 0);
-    assert_int_equal(b->s->spends, spends);
+    assert_int_equal(b->s->changes, changes);
     m.pair.access = access_of(1, 77);
     assert_int_equal(store_settle(b->s, &m), ERR_CONFLICT);
     m = settlement_of(1, 1, sealed);
