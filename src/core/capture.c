@@ -233,7 +233,8 @@ static int64_t one_owes(const struct warden *w, const struct capture *cap)
 int64_t captures_owe(const struct warden *w, const struct lineage *l)
 {
     int64_t soonest = TIME_NEVER;
-    for (uint32_t i = 0; l->n_captures > 0 && !w->stopping && i < w->limits.captures; i++) {
+    bool idle = l->n_captures == 0 || w->stopping || l->state == LS_RETIRING;
+    for (uint32_t i = 0; !idle && i < w->limits.captures; i++) {
         const struct capture *cap = &w->captures[i];
         if (cap->id != 0 && held_back(w, cap) == l)
             soonest = ms_min(soonest, one_owes(w, cap));

@@ -58,7 +58,7 @@ static bool is_holder(const struct warden *w, const struct lineage *l, const str
             continue;
         if (other->with_pair && other->id < c->id)
             return false;
-        if (may_have(other, l->pair.refresh))
+        if (may_have(other, l->pair.refresh) && !may_have(c, l->pair.refresh))
             return false; /* first it is taken away there */
     }
     return true;
@@ -83,9 +83,23 @@ static bool is_left_alone(const struct consumer *c, const struct pair *wanted)
            (c->what == SEEN_BLANK && fp_equal(c->blanked.access, wanted->access));
 }
 
+/* A pair from one of its replicas is being tried as a lineage of its own, which nobody could vouch
+ * for: until that is known, ours may be the one that was replaced. */
+static bool is_being_continued(const struct warden *w, const struct lineage *l)
+{
+    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.lineages; i++) {
+        const struct lineage *other = &w->lineages[i];
+        if (other->state != LS_FREE && other->claimed && other->unproven &&
+            other->continues == l->id && other->state != LS_QUARANTINED)
+            return true;
+    }
+    return false;
+}
+
 static bool may_publish(const struct warden *w, const struct lineage *l)
 {
-    return l->state == LS_LIVE && !l->remove_wanted && l->n_captures == 0 && !w->stopping;
+    return !is_being_continued(w, l) && l->state == LS_LIVE && !l->remove_wanted &&
+           l->n_captures == 0 && !w->stopping;
 }
 
 static bool is_outdated(const struct warden *w, const struct lineage *l, const struct consumer *c)
@@ -174,9 +188,21 @@ static bool is_unknown(const struct consumer *c)
     return c->replica && !c->known && (c->what != SEEN_TORN || c->tries <= TORN_PATIENCE);
 }
 
+bool spend_is_held_back(const struct warden *w, const struct lineage *l)
+{
+    if (l->n_captures > 0 || is_being_continued(w, l))
+        return true;
+    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
+        const struct consumer *c = &w->consumers[i];
+        if (belongs(w, c, l) && is_unknown(c) && c->tries > 0)
+            return true;
+    }
+    return false;
+}
+
 bool spend_is_hindered(const struct warden *w, const struct lineage *l)
 {
-    if (l->n_captures > 0)
+    if (spend_is_held_back(w, l))
         return true;
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         const struct consumer *c = &w->consumers[i];

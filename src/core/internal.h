@@ -273,6 +273,8 @@ void consumer_saw(struct step *s, struct consumer *c); /* what an EV_OBSERVED sa
 int64_t consumers_owe(const struct warden *w, const struct lineage *l);
 void consumers_go(struct step *s);
 bool spend_is_hindered(const struct warden *w, const struct lineage *l); /* somebody may be ahead */
+bool spend_is_held_back(const struct warden *w,
+                        const struct lineage *l); /* … and not for a moment */
 bool withhold(struct step *s); /* false: nobody has the token that is to be presented */
 void consumers_follow(struct step *s, const struct lineage *from); /* to s->l */
 enum drift { DRIFT_NONE, DRIFT_UNKNOWN, DRIFT_SOMEBODY };

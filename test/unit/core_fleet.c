@@ -1,0 +1,171 @@
+/*
+ * Stories of several wardens on one store: who is overtaken follows, and what was granted to us is
+ * not lost because another had to give us up.
+ */
+#include "core_story.h"
+
+#define HOUR (60 * MINUTE_MS)
+
+/* What the other warden left in the store. */
+static struct event overtaken(struct story *st, int n, uint64_t generation)
+{
+    struct event ev = loaded_after_boot(st, POLICY_ALWAYS, HOUR);
+    ev.kind = EV_OVERTAKEN;
+    ev.loaded.pair = pair_of(st, n, HOUR);
+    ev.loaded.generation = generation;
+    ev.loaded.fence = 50;
+    return ev;
+}
+
+static struct event refusal(struct story *st, struct event ev)
+{
+    ev.intent = st->intent;
+    return ev;
+}
+
+static struct story *due(void)
+{
+    struct story *st = story_new();
+    expect(st, loaded(st, POLICY_ALWAYS, HOUR), "");
+    until_due(st);
+    expect(st, timer(), "lease");
+    return st;
+}
+
+static void a_newer_pair_in_the_store_is_followed(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    expect(st, loaded(st, POLICY_ALWAYS, HOUR), "");
+    later(st, 30 * MINUTE_MS);
+    expect(st, overtaken(st, 2, 2), "");
+    expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
+    expect(st, overtaken(st, 1, 1), ""); /* old news */
+    expect(st, want(st, 2, 50 * MINUTE_MS), "answer(2,token)");
+    story_free(st);
+}
+
+static void who_came_second_to_the_intent_spends_nothing(void **state)
+{
+    (void)state;
+    struct story *st = due();
+    expect(st, leased(st), "store-intent(g1)");
+    expect(st, refusal(st, overtaken(st, 2, 2)), "unlease");
+    expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
+    struct view v;
+    assert_true(warden_view(st->w, (uint64_t)A, st->now, &v));
+    assert_int_equal(v.generation, 2);
+    assert_false(v.in_flight);
+    story_free(st);
+}
+
+static void anothers_open_intent_is_waited_for(void **state)
+{
+    (void)state;
+    struct story *st = due();
+    expect(st, leased(st), "store-intent(g1)");
+    struct event ev = refusal(st, overtaken(st, 1, 1));
+    ev.loaded.intent = 4711;
+    ev.loaded.intent_elsewhere = true;
+    ev.loaded.intent_begun_wall_ms = st->now.wall_ms;
+    expect(st, ev, "unlease");
+    tell(st, timer());
+    assert_null(strstr(st->said, "lease"));
+    expect(st, overtaken(st, 2, 2), "unlease"); /* it came to a good end there */
+    expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
+    story_free(st);
+}
+
+static void who_never_answers_is_closed_in_doubt_by_another(void **state)
+{
+    (void)state;
+    struct story *st = due();
+    expect(st, leased(st), "store-intent(g1)");
+    struct event ev = refusal(st, overtaken(st, 1, 1));
+    ev.loaded.intent = 4711;
+    ev.loaded.intent_elsewhere = true;
+    ev.loaded.intent_begun_wall_ms = st->now.wall_ms;
+    tell(st, ev);
+    st->intent = 4711;
+    expect(st, answered(st, VERDICT_DOUBT), "close-intent(in-doubt,in-doubt)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
+    story_free(st);
+}
+
+static void a_pair_that_comes_late_is_settled_late(void **state)
+{
+    (void)state;
+    struct story *st = due();
+    expect(st, leased(st), "store-intent(g1)");
+    expect(st, of_intent(st, EV_INTENT_DURABLE), "spend(g1)");
+    struct event doubt = overtaken(st, 1, 1); /* given up by another, which we are told of … */
+    doubt.loaded.standing = STANDING_DOUBT;
+    expect(st, doubt, "");
+    expect(st, granted(st, 2, HOUR), "settle(g2,live,spent)");
+    expect(st, refusal(st, doubt), "settle(g2,live,spent)"); /* … and refused for */
+    assert_true(st->out.list[0].late);
+    expect(st, of_intent(st, EV_SETTLED), "unlease");
+    expect(st, want(st, 1, -1), "answer(1,token)");
+    story_free(st);
+}
+
+static void a_late_pair_waits_while_another_presents_once_more(void **state)
+{
+    (void)state;
+    struct story *st = due();
+    tell(st, leased(st));
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    tell(st, granted(st, 2, HOUR));
+    struct event replaying = refusal(st, overtaken(st, 1, 1));
+    replaying.loaded.standing = STANDING_DOUBT;
+    replaying.loaded.intent = 4711;
+    replaying.loaded.intent_elsewhere = true;
+    expect(st, replaying, "");
+    until_due(st);
+    expect(st, timer(), "settle(g2,live,spent)");
+    struct event dead = refusal(st, overtaken(st, 1, 1)); /* it was refused there: ours is all */
+    dead.loaded.standing = STANDING_DEAD;
+    dead.loaded.replayed = true;
+    expect(st, dead, "settle(g2,live,spent)");
+    expect(st, of_intent(st, EV_SETTLED), "unlease");
+    story_free(st);
+}
+
+static void a_late_pair_that_was_replaced_is_let_go(void **state)
+{
+    (void)state;
+    struct story *st = due();
+    tell(st, leased(st));
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    tell(st, granted(st, 2, HOUR));
+    expect(st, refusal(st, overtaken(st, 3, 2)), "drop(k0) unlease");
+    expect(st, want(st, 1, -1), "answer(1,token)");
+    story_free(st);
+}
+
+static void what_another_removed_is_gone_here_too(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    expect(st, loaded(st, POLICY_ALWAYS, HOUR), "");
+    struct event ev = overtaken(st, 1, 1);
+    ev.loaded.standing = STANDING_RETIRED;
+    expect(st, ev, "");
+    expect(st, want(st, 1, -1), "answer(1,profile-unknown)");
+    story_free(st);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_newer_pair_in_the_store_is_followed),
+        cmocka_unit_test(who_came_second_to_the_intent_spends_nothing),
+        cmocka_unit_test(anothers_open_intent_is_waited_for),
+        cmocka_unit_test(who_never_answers_is_closed_in_doubt_by_another),
+        cmocka_unit_test(a_pair_that_comes_late_is_settled_late),
+        cmocka_unit_test(a_late_pair_waits_while_another_presents_once_more),
+        cmocka_unit_test(a_late_pair_that_was_replaced_is_let_go),
+        cmocka_unit_test(what_another_removed_is_gone_here_too),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,458 @@
+/*
+ * Stories among siblings: what stands in the places of others, what is found there, and that no
+ * client can spend behind us, nor we behind it.
+ */
+#include "core_story.h"
+
+#define HOUR (60 * MINUTE_MS)
+#define B    INT64_C(2) /* the lineage of another profile */
+#define C1   1          /* consumers */
+#define C2   2
+#define K1   11 /* captures */
+#define K2   12
+
+static struct event bound(int consumer, bool replica, bool with_pair)
+{
+    struct event ev = {.kind = EV_BOUND, .consumer = (uint64_t)consumer};
+    ev.bound.replica = replica;
+    ev.bound.with_pair = with_pair;
+    return ev;
+}
+
+static struct event seen(int consumer, enum seen what, bool asked)
+{
+    struct event ev = {.kind = EV_OBSERVED, .consumer = (uint64_t)consumer};
+    ev.observed.what = what;
+    ev.observed.asked = asked;
+    return ev;
+}
+
+/* Pair number n, as it stands there; `capture` when the warden did not know it. */
+static struct event saw(struct story *st, int consumer, int n, int capture, bool asked)
+{
+    struct event ev = seen(consumer, SEEN_PAIR, asked);
+    ev.capture = (uint64_t)capture;
+    ev.observed.pair = pair_of(st, n, HOUR);
+    return ev;
+}
+
+static struct event saw_pair(int consumer, struct pair pair, int capture, bool asked)
+{
+    struct event ev = seen(consumer, SEEN_PAIR, asked);
+    ev.capture = (uint64_t)capture;
+    ev.observed.pair = pair;
+    return ev;
+}
+
+static struct event published(const struct story *st, int consumer)
+{
+    struct event ev = {.kind = EV_PUBLISHED, .consumer = (uint64_t)consumer};
+    ev.published = st->published;
+    return ev;
+}
+
+static struct event failed(int consumer)
+{
+    return (struct event){
+        .kind = EV_CONSUMER_FAILED, .consumer = (uint64_t)consumer, .err = ERR_LOCKED};
+}
+
+static struct event of_capture(enum event_kind kind, int capture)
+{
+    struct event ev = {.kind = kind, .capture = (uint64_t)capture};
+    if (kind == EV_STORE_FAILED)
+        ev.err = ERR_FULL;
+    return ev;
+}
+
+static struct event capture_named(int capture, enum identity what, int subject)
+{
+    struct event ev = named(EV_IDENTITY, what, subject);
+    ev.capture = (uint64_t)capture;
+    return ev;
+}
+
+/* A live lineage, pair 1, whose client's store holds that same pair. */
+static struct story *with_client(enum policy policy)
+{
+    struct story *st = story_new();
+    struct event ev = loaded(st, policy, HOUR);
+    ev.loaded.shared = true;
+    struct pair ours = ev.loaded.pair;
+    expect(st, ev, "");
+    expect(st, bound(C1, true, true), "");
+    expect(st, timer(), "read(c1)");
+    expect(st, saw_pair(C1, ours, 0, true), "");
+    expect(st, timer(), "");
+    return st;
+}
+
+static void until_spend(struct story *st)
+{
+    st->said[0] = '\0';
+    while (strstr(st->said, "lease") == NULL) {
+        until_due(st);
+        tell(st, timer());
+    }
+}
+
+static void the_refresh_token_is_withheld_while_we_spend(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    until_spend(st);
+    expect(st, leased(st), "publish(c1,a2,r0)");
+    expect(st, published(st, C1), "store-intent(g1)");
+    expect(st, of_intent(st, EV_INTENT_DURABLE), "spend(g1)");
+    expect(st, granted(st, 2, HOUR), "settle(g2,live,spent)");
+    tell(st, of_intent(st, EV_SETTLED));
+    expect(st, timer(), "publish(c1,a4,r5)");
+    expect(st, published(st, C1), "");
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void a_spend_that_came_to_nothing_puts_the_pair_back(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    until_spend(st);
+    tell(st, leased(st));
+    tell(st, published(st, C1));
+    expect(st, of_intent(st, EV_INTENT_DURABLE), "spend(g1)");
+    expect(st, answered(st, VERDICT_THROTTLED), "close-intent(throttled,live)");
+    tell(st, of_intent(st, EV_CLOSED));
+    expect(st, timer(), "publish(c1,a2,r3)");
+    story_free(st);
+}
+
+static void a_sibling_that_was_faster_calls_the_spend_off(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    until_spend(st);
+    expect(st, leased(st), "publish(c1,a2,r0)");
+    expect(st, saw(st, C1, 2, K1, true), "unlease");
+    expect(st, timer(), "ask-identity(k11)");
+    later(st, 10 * MINUTE_MS); /* however late: the older token is not spent meanwhile */
+    tell(st, timer());
+    assert_null(strstr(st->said, "lease"));
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    story_free(st);
+}
+
+static void a_rotation_of_the_same_subject_is_adopted(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    later(st, 50 * MINUTE_MS);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    expect(st, of_capture(EV_ADOPTED, K1), "");
+    expect(st, timer(), "");
+    expect(st, want(st, 1, 30 * MINUTE_MS), "answer(1,token)");
+    struct view v;
+    assert_true(warden_view(st->w, (uint64_t)A, st->now, &v));
+    assert_int_equal(v.generation, 2);
+    assert_true(fp_equal(v.pair.access, fp_of(4)));
+    story_free(st);
+}
+
+static void an_adoption_that_cannot_be_stored_is_tried_again(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    expect(st, of_capture(EV_STORE_FAILED, K1), "alarm-raise(store)");
+    until_due(st);
+    expect(st, timer(), "adopt(k11,g2)");
+    expect(st, of_capture(EV_ADOPTED, K1), "alarm-clear(store)");
+    story_free(st);
+}
+
+static void a_stale_sibling_that_writes_an_old_pair_back_is_corrected(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    struct event ev = saw(st, C1, 3, K1, false);
+    ev.observed.spent = true;
+    expect(st, ev, "drop(k11)");
+    expect(st, timer(), "publish(c1,a2,r3)");
+    story_free(st);
+}
+
+static void an_older_pair_of_the_same_subject_is_not_believed(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    struct event ev = saw(st, C1, 3, K1, false);
+    ev.observed.pair.expires_wall_ms -= 30 * MINUTE_MS;
+    expect(st, ev, "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "drop(k11)");
+    expect(st, timer(), "publish(c1,a2,r3)");
+    story_free(st);
+}
+
+static void an_unknown_login_is_quarantined_and_its_place_left_alone(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    expect(st, saw(st, C1, 3, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 77), "alarm-raise(subject) quarantine(k11)");
+    struct event ev = of_capture(EV_QUARANTINED, K1);
+    expect(st, ev, "");
+    struct event kept = loaded(st, POLICY_NEVER, HOUR);
+    kept.lineage = (uint64_t)B;
+    kept.loaded.standing = STANDING_QUARANTINED;
+    kept.loaded.pair = pair_of(st, 3, HOUR);
+    tell(st, kept);
+    expect(st, timer(), "");
+    later(st, MINUTE_MS); /* our own pair is not touched by it, and comes back when it is there */
+    struct pair ours = pair_of(st, 1, HOUR);
+    ours.expires_wall_ms -= MINUTE_MS;
+    expect(st, saw_pair(C1, ours, 0, false), "alarm-clear(subject)");
+    story_free(st);
+}
+
+static void another_profiles_late_write_goes_home(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    struct event other = loaded(st, POLICY_NEVER, HOUR);
+    other.lineage = (uint64_t)B;
+    other.loaded.subject = fp_of(88);
+    other.loaded.pair = pair_of(st, 20, HOUR);
+    expect(st, other, "");
+    later(st, MINUTE_MS);
+    expect(st, saw(st, C1, 21, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 88), "adopt(k11,g2)");
+    assert_int_equal(st->out.list[0].lineage, B);
+    struct event adopted = of_capture(EV_ADOPTED, K1);
+    adopted.lineage = (uint64_t)B;
+    expect(st, adopted, "");
+    expect(st, timer(), "publish(c1,a2,r3)"); /* and ours is put back */
+    story_free(st);
+}
+
+static void blanked_empty_or_torn_is_never_mirrored(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    expect(st, seen(C1, SEEN_BLANK, false), "");
+    expect(st, timer(), ""); /* it was refused with this very pair: not again */
+    expect(st, seen(C1, SEEN_GONE, false), "");
+    expect(st, timer(), "");
+    expect(st, seen(C1, SEEN_TORN, false), "");
+    until_due(st);
+    expect(st, timer(), "read(c1)");
+    expect(st, seen(C1, SEEN_GONE, true), "");
+    expect(st, want(st, 1, -1), "answer(1,token)");
+    story_free(st);
+}
+
+static void a_client_that_was_refused_with_an_old_pair_gets_the_new_one(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    struct event old = saw(st, C1, 9, 0, false);
+    old.observed.spent = true;
+    tell(st, old);
+    expect(st, seen(C1, SEEN_BLANK, false), "");
+    expect(st, timer(), "publish(c1,a2,r3)");
+    story_free(st);
+}
+
+static void one_place_at_most_is_given_the_refresh_token(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    expect(st, bound(C2, true, true), "");
+    expect(st, timer(), "read(c2)");
+    struct event copied = saw(st, C2, 1, 0, true); /* somebody copied the file */
+    expect(st, copied, "");
+    expect(st, timer(), "publish(c2,a2,r0)");
+    expect(st, published(st, C2), "");
+    expect(st, bound(3, false, false), "");
+    expect(st, timer(), "publish(c3,a2,r0)");
+    story_free(st);
+}
+
+static void a_place_that_is_locked_is_tried_again_and_nothing_is_spent_behind_it(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    until_spend(st);
+    expect(st, leased(st), "publish(c1,a2,r0)");
+    expect(st, failed(C1), "unlease");
+    until_due(st);
+    expect(st, timer(), "read(c1)");
+    expect(st, saw_pair(C1, st->published, 0, true), "");
+    story_free(st);
+}
+
+static void refused_for_good_but_a_sibling_has_the_answer(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    until_spend(st);
+    tell(st, leased(st));
+    tell(st, published(st, C1));
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    expect(st, answered(st, VERDICT_REFUSED), "close-intent(refused,dead)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
+    expect(st, timer(), "read(c1)");
+    expect(st, saw(st, C1, 2, K1, true), "");
+    expect(st, timer(), "ask-identity(k11)");
+    later(st, HOUR);
+    tell(st, timer());
+    assert_null(strstr(st->said, "dead"));
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    expect(st, of_capture(EV_ADOPTED, K1), "alarm-clear(in-doubt)");
+    story_free(st);
+}
+
+static void refused_for_good_and_nothing_to_be_found_is_dead(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    until_spend(st);
+    tell(st, leased(st));
+    tell(st, published(st, C1));
+    struct pair there = st->published;
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    tell(st, answered(st, VERDICT_REFUSED));
+    tell(st, of_intent(st, EV_CLOSED));
+    expect(st, timer(), "read(c1)");
+    expect(st, saw_pair(C1, there, 0, true), "");
+    until_due(st); /* once more, when a sibling has had its time */
+    expect(st, timer(), "read(c1)");
+    expect(st, saw_pair(C1, there, 0, true), "");
+    expect(st, timer(), "alarm-clear(in-doubt) alarm-raise(dead)");
+    expect(st, want(st, 1, -1), "answer(1,sign-in-needed)");
+    /* A later sign-in by the client brings it back. */
+    later(st, HOUR);
+    expect(st, saw(st, C1, 5, K2, false), "");
+    expect(st, timer(), "ask-identity(k12)");
+    expect(st, capture_named(K2, IDENTITY_NAMED, 99), "adopt(k12,g2)");
+    expect(st, of_capture(EV_ADOPTED, K2), "alarm-clear(dead)");
+    story_free(st);
+}
+
+static void a_pair_that_nobody_can_be_asked_about_goes_the_way_of_an_add(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    later(st, 30 * MINUTE_MS);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    later(st, 2 * HOUR);
+    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "claim(k11)");
+    struct event ev = {.kind = EV_ADDED, .lineage = (uint64_t)B, .capture = K1};
+    ev.added.rules = st->rules;
+    ev.added.policy = POLICY_ALWAYS;
+    ev.added.pair = pair_of(st, 2, 0);
+    ev.added.pair.expires_wall_ms = st->now.wall_ms - HOUR;
+    ev.added.continues = (uint64_t)A;
+    ev.added.deadline_boot_ms = TIME_NEVER;
+    expect(st, ev, "");
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "lease"));
+    story_free(st);
+}
+
+static void who_may_not_spend_keeps_what_cannot_be_asked(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    later(st, 30 * MINUTE_MS);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "");
+    later(st, 5 * HOUR);
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void captures_of_an_earlier_run_are_not_forgotten(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    struct event ev = saw(st, C1, 2, K1, false);
+    ev.observed.from_store = true;
+    expect(st, ev, "");
+    expect(st, timer(), "ask-identity(k11)");
+    struct event again = saw(st, C1, 2, K1, false); /* the same, now by the watch */
+    expect(st, again, "");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    struct event orphan = saw(st, 0, 7, K2, false); /* its consumer is gone */
+    orphan.observed.from_store = true;
+    orphan.lineage = 999;
+    expect(st, orphan, "quarantine(k12)");
+    story_free(st);
+}
+
+static void standby_rests_while_a_client_holds_the_pair(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_STANDBY);
+    struct event old = saw(st, C1, 9, 0, false);
+    old.observed.spent = true;
+    tell(st, old);
+    expect(st, timer(), "publish(c1,a2,r3)");
+    expect(st, published(st, C1), "");
+    later(st, 59 * MINUTE_MS);
+    expect(st, timer(), "");
+    expect(st, want(st, 1, 30 * MINUTE_MS), "answer(1,policy-forbids)");
+    later(st, MINUTE_MS + 5 * MINUTE_MS);
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "lease"));
+    story_free(st);
+}
+
+static void a_removed_profile_leaves_nothing_behind_in_the_core(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    struct event remove = {.kind = EV_REMOVE, .waiter = 5};
+    expect(st, remove, "");
+    expect(st, timer(), "retire");
+    expect(st, (struct event){.kind = EV_RETIRED}, "answer(5,done) quarantine(k11)");
+    expect(st, of_capture(EV_QUARANTINED, K1), "");
+    expect(st, published(st, C1), "");
+    assert_int_equal(warden_deadline(st->w), TIME_NEVER);
+    story_free(st);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_refresh_token_is_withheld_while_we_spend),
+        cmocka_unit_test(a_spend_that_came_to_nothing_puts_the_pair_back),
+        cmocka_unit_test(a_sibling_that_was_faster_calls_the_spend_off),
+        cmocka_unit_test(a_rotation_of_the_same_subject_is_adopted),
+        cmocka_unit_test(an_adoption_that_cannot_be_stored_is_tried_again),
+        cmocka_unit_test(a_stale_sibling_that_writes_an_old_pair_back_is_corrected),
+        cmocka_unit_test(an_older_pair_of_the_same_subject_is_not_believed),
+        cmocka_unit_test(an_unknown_login_is_quarantined_and_its_place_left_alone),
+        cmocka_unit_test(another_profiles_late_write_goes_home),
+        cmocka_unit_test(blanked_empty_or_torn_is_never_mirrored),
+        cmocka_unit_test(a_client_that_was_refused_with_an_old_pair_gets_the_new_one),
+        cmocka_unit_test(one_place_at_most_is_given_the_refresh_token),
+        cmocka_unit_test(a_place_that_is_locked_is_tried_again_and_nothing_is_spent_behind_it),
+        cmocka_unit_test(refused_for_good_but_a_sibling_has_the_answer),
+        cmocka_unit_test(refused_for_good_and_nothing_to_be_found_is_dead),
+        cmocka_unit_test(a_pair_that_nobody_can_be_asked_about_goes_the_way_of_an_add),
+        cmocka_unit_test(who_may_not_spend_keeps_what_cannot_be_asked),
+        cmocka_unit_test(captures_of_an_earlier_run_are_not_forgotten),
+        cmocka_unit_test(standby_rests_while_a_client_holds_the_pair),
+        cmocka_unit_test(a_removed_profile_leaves_nothing_behind_in_the_core),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
