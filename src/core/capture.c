@@ -325,6 +325,8 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     const struct lineage *owner = owner_of(s->w, pair);
     if (owner || s->ev->observed.spent) {
         drop_stored(s);
+        if (c && owner == s->l)
+            count_as_held(s); /* whether we put it there or not */
         if (c && owner && (owner->state == LS_QUARANTINED || owner->unproven))
             c->drifted = true;
         return;

@@ -54,9 +54,9 @@ static bool is_holder(const struct warden *w, const struct lineage *l, const str
         return false;
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         const struct consumer *other = &w->consumers[i];
-        if (other == c || !belongs(w, other, l))
+        if (other == c)
             continue;
-        if (other->with_pair && other->id < c->id)
+        if (belongs(w, other, l) && other->with_pair && other->id < c->id)
             return false;
         if (may_have(other, l->pair.refresh) && !may_have(c, l->pair.refresh))
             return false; /* first it is taken away there */
@@ -188,6 +188,12 @@ static bool is_unknown(const struct consumer *c)
     return c->replica && !c->known && (c->what != SEEN_TORN || c->tries <= TORN_PATIENCE);
 }
 
+/* Somebody may live on what a run before this one wrote there, and nobody noted that he does. */
+static bool may_be_held(const struct lineage *l, const struct consumer *c)
+{
+    return l->policy == POLICY_STANDBY && !c->known && c->tries == 0;
+}
+
 bool spend_is_held_back(const struct warden *w, const struct lineage *l)
 {
     if (l->n_captures > 0 || is_being_continued(w, l))
@@ -207,7 +213,7 @@ bool spend_is_hindered(const struct warden *w, const struct lineage *l)
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         const struct consumer *c = &w->consumers[i];
         bool busy = c->doing == DOING_READ || c->doing == DOING_PUBLISH;
-        if (belongs(w, c, l) && c->replica && (is_unknown(c) || busy))
+        if (belongs(w, c, l) && ((c->replica && (is_unknown(c) || busy)) || may_be_held(l, c)))
             return true;
         if (busy && may_have(c, l->pair.refresh))
             return true;
