@@ -4,7 +4,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BUILD   ?= build
 
-.PHONY: all build demo test bench install uninstall clean format help
+.PHONY: all build demo test proof bench install uninstall clean format help
 
 all: build
 
@@ -20,6 +20,10 @@ demo:
 test:
 	@tools/install-deps test
 	@tools/run-tests $(STAGES)
+
+proof: build
+	@tools/install-deps test
+	@tools/proof $(PROOF_ARGS)
 
 bench: build
 	@tools/bench $(BENCH_ARGS)
@@ -43,6 +47,8 @@ help:
 	@echo '                  DEMO_ARGS=--keep leaves it running to look at'
 	@echo 'make test         install what is missing, run every test; STAGES="unit script" for some'
 	@echo '                  (tools/run-tests --list names them)'
+	@echo 'make proof        the long form of every proof, on one page (about 90 minutes);'
+	@echo '                  PROOF_ARGS="--minutes 5 simulator" for less'
 	@echo 'make bench        measure'
 	@echo 'make install      PREFIX=$(PREFIX), DESTDIR for packagers'
 	@echo 'make uninstall    remove exactly what `make install` put there'
