@@ -140,6 +140,29 @@ static void bind_quirk(struct lab *lab, struct exchange *ex)
     }
 }
 
+/* Too many in this window: as a quirk would have it, and what was scripted waits. */
+static bool is_throttled(struct lab *lab, struct exchange *ex, struct now now)
+{
+    const struct settings *s = &lab->settings;
+    int64_t over_ms;
+
+    if (ex->endpoint != ENDPOINT_TOKEN || s->token_limit == 0)
+        return false;
+    if (now.boot_ms >= lab->window_boot_ms + s->token_window_ms) {
+        lab->window_boot_ms = now.boot_ms;
+        lab->window_count = 0;
+    }
+    if (lab->window_count++ < s->token_limit)
+        return false;
+    over_ms = lab->window_boot_ms + s->token_window_ms - now.boot_ms;
+    ex->quirk.status = 429;
+    if (s->token_retry_after)
+        (void)snprintf(ex->quirk.retry_after, sizeof(ex->quirk.retry_after), "%lld",
+                       (long long)((over_ms + SECOND_MS - 1) / SECOND_MS));
+    (void)str_copy(ex->event.quirk, sizeof(ex->event.quirk), "throttled");
+    return true;
+}
+
 void exchange_open(struct lab *lab, struct exchange *ex, const struct request *request,
                    struct now now)
 {
@@ -165,7 +188,8 @@ void exchange_open(struct lab *lab, struct exchange *ex, const struct request *r
                                                .len = strlen(ex->form.refresh_token)};
     }
     note_presented(lab, ex);
-    bind_quirk(lab, ex);
+    if (!is_throttled(lab, ex, now))
+        bind_quirk(lab, ex);
 
     ex->next = lab->open;
     if (ex->next != NULL)

@@ -58,8 +58,11 @@ struct settings {
     int64_t delay_after_ms;
     int64_t stream_pause_ms; /* between the events of an answer to /v1/messages */
     int64_t usage_gap_ms;    /* one usage answer a family in this time; 0: as many as asked */
-    int64_t date_offset_ms;  /* how far the Date header is off */
-    int64_t dialect;         /* enum dialect */
+    int64_t token_limit;     /* token requests let through in each window; 0: all */
+    int64_t token_window_ms;
+    bool token_retry_after; /* … and who comes too many is told when the window ends */
+    int64_t date_offset_ms; /* how far the Date header is off */
+    int64_t dialect;        /* enum dialect */
 };
 
 /* One table: command line (--access-life 5s), GET and POST /lab/config ("access_life_ms": 5000). */
@@ -86,7 +89,9 @@ struct lab {
     struct events events;
     struct counters counters[ENDPOINT_COUNT];
     uint64_t commits, reuses, families_revoked;
-    struct exchange *open; /* list of requests under way */
+    struct exchange *open;  /* list of requests under way */
+    int64_t window_boot_ms; /* the one that token_limit counts in */
+    int64_t window_count;
     int64_t start_boot_ms;
     char base_url[64]; /* "http://127.0.0.1:PORT" */
 };

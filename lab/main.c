@@ -37,6 +37,8 @@ static const char usage[] =
     "  --delay-before TIME, --delay-after TIME   of token requests, around the commit (0s)\n"
     "  --stream-pause TIME      between the events of /v1/messages (20ms)\n"
     "  --usage-gap TIME         one usage answer a family in this time (0s: no limit)\n"
+    "  --token-limit N, --token-window TIME   token requests let through in each window (all)\n"
+    "  --token-retry-after on|off   the others are told when it ends (off)\n"
     "  --date-offset TIME       the Date header is ahead by this much (0s)\n"
     "  --dialect older|newer|oidc   how access tokens are refused (newer)\n";
 

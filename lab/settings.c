@@ -13,14 +13,14 @@ static const char *const dialect_names[DIALECT_COUNT] = {
     [DIALECT_OIDC] = "oidc",
 };
 
-enum setting_type { SETTING_MS, SETTING_FLAG, SETTING_DIALECT };
+enum setting_type { SETTING_MS, SETTING_COUNT, SETTING_FLAG, SETTING_DIALECT };
 
 struct setting {
     const char *key;    /* in JSON */
     const char *option; /* on the command line, without dashes */
     enum setting_type type;
     size_t offset;
-    int64_t min, max; /* SETTING_MS */
+    int64_t min, max; /* SETTING_MS, SETTING_COUNT */
 };
 
 #define AT(member)  offsetof(struct settings, member)
@@ -36,6 +36,9 @@ static const struct setting table[] = {
     {"delay_after_ms", "delay-after", SETTING_MS, AT(delay_after_ms), 0, QUIRK_DELAY_MAX_MS},
     {"stream_pause_ms", "stream-pause", SETTING_MS, AT(stream_pause_ms), 0, QUIRK_DELAY_MAX_MS},
     {"usage_gap_ms", "usage-gap", SETTING_MS, AT(usage_gap_ms), 0, LIFE_MAX_MS},
+    {"token_limit", "token-limit", SETTING_COUNT, AT(token_limit), 0, 1000000},
+    {"token_window_ms", "token-window", SETTING_MS, AT(token_window_ms), 1, LIFE_MAX_MS},
+    {"token_retry_after", "token-retry-after", SETTING_FLAG, AT(token_retry_after), 0, 0},
     {"date_offset_ms", "date-offset", SETTING_MS, AT(date_offset_ms), -LIFE_MAX_MS, LIFE_MAX_MS},
     {"dialect", "dialect", SETTING_DIALECT, AT(dialect), 0, 0},
 };
@@ -52,6 +55,7 @@ void settings_init(struct settings *s)
                 .family_revocation = true,
             },
         .stream_pause_ms = 20,
+        .token_window_ms = SECOND_MS,
         .dialect = DIALECT_NEWER,
     };
 }
@@ -67,22 +71,24 @@ static int dialect_parse(const char *name, int64_t *ret)
     return ERR_INVALID;
 }
 
-static int set_ms(const struct setting *row, int64_t ms, struct settings *s)
+static int set_number(const struct setting *row, int64_t value, struct settings *s)
 {
-    if (ms < row->min || ms > row->max)
+    if (value < row->min || value > row->max)
         return ERR_INVALID;
-    *(int64_t *)((char *)s + row->offset) = ms;
+    *(int64_t *)((char *)s + row->offset) = value;
     return 0;
 }
 
 static int set_option(const struct setting *row, const char *value, struct settings *s)
 {
     char *place = (char *)s + row->offset;
-    int64_t ms;
+    int64_t number;
 
     switch (row->type) {
     case SETTING_MS:
-        return duration_parse(value, &ms) != 0 ? ERR_INVALID : set_ms(row, ms, s);
+        return duration_parse(value, &number) != 0 ? ERR_INVALID : set_number(row, number, s);
+    case SETTING_COUNT:
+        return str_to_i64(value, row->min, row->max, (int64_t *)place);
     case SETTING_FLAG:
         return str_to_bool(value, (bool *)place);
     case SETTING_DIALECT:
@@ -97,7 +103,8 @@ static int set_json(const struct setting *row, json_t *value, struct settings *s
 
     switch (row->type) {
     case SETTING_MS:
-        return json_is_integer(value) ? set_ms(row, json_integer_value(value), s) : ERR_INVALID;
+    case SETTING_COUNT:
+        return json_is_integer(value) ? set_number(row, json_integer_value(value), s) : ERR_INVALID;
     case SETTING_FLAG:
         if (!json_is_boolean(value))
             return ERR_INVALID;
@@ -114,6 +121,8 @@ static const char *wanted(const struct setting *row, bool json)
     switch (row->type) {
     case SETTING_MS:
         return json ? "milliseconds within its bounds" : "a time such as 5s, within its bounds";
+    case SETTING_COUNT:
+        return "a number within its bounds";
     case SETTING_FLAG:
         return json ? "true or false" : "on or off";
     case SETTING_DIALECT:
@@ -169,6 +178,7 @@ json_t *settings_json(const struct settings *s)
 
         switch (table[i].type) {
         case SETTING_MS:
+        case SETTING_COUNT:
             value = json_integer(*(const int64_t *)place);
             break;
         case SETTING_FLAG:

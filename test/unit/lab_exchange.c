@@ -462,6 +462,35 @@ static void usage_is_throttled_by_family(void **state)
     finish(s);
 }
 
+static void token_requests_are_let_through_by_windows(void **state)
+{
+    static const struct {
+        int64_t at_ms;
+        int status;
+        const char *retry_after;
+    } rows[] = {
+        {0, 200, NULL},    {1, 429, "Retry-After: 3\r\n"},    {2999, 429, "Retry-After: 1\r\n"},
+        {3000, 200, NULL}, {3001, 429, "Retry-After: 3\r\n"},
+    };
+    struct story *s = *state;
+    int64_t began = s->now.boot_ms + 10000;
+
+    s->lab.settings.rules.rotate = false;
+    s->lab.settings.token_limit = 1;
+    s->lab.settings.token_window_ms = 3000;
+    s->lab.settings.token_retry_after = true;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        s->now.boot_ms = began + rows[i].at_ms;
+        present(s, s->login.refresh);
+        assert_int_equal(s->ex.reply.status, rows[i].status);
+        if (rows[i].retry_after != NULL) {
+            assert_non_null(strstr(buf_text(&s->ex.reply.headers), rows[i].retry_after));
+            assert_string_equal(last_line(s)->outcome, "not-evaluated");
+        }
+        finish(s);
+    }
+}
+
 static void requests_in_flight_are_counted_by_family(void **state)
 {
     struct story *s = *state;
@@ -527,6 +556,7 @@ int main(void)
         TEST(a_changed_subject_stays_changed),
         TEST(dialects),
         TEST(usage_is_throttled_by_family),
+        TEST(token_requests_are_let_through_by_windows),
         TEST(requests_in_flight_are_counted_by_family),
         TEST(the_log_forgets_the_oldest_and_says_so),
     };

@@ -1,0 +1,188 @@
+"""What the stories of network, hostile peers and liars share: many profiles at once, and a look at
+what a process holds. `--proof` runs print one JSON object as their last line."""
+
+import argparse
+import itertools
+import http.client
+import json
+import os
+import pathlib
+import random
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "script"))
+import harness  # noqa: E402
+from runner import in_threads, wait_until  # noqa: E402
+
+WORKERS = 8
+
+
+def shares(items, count):
+    """The items, dealt out to `count` hands."""
+    return [items[i::count] for i in range(count)]
+
+
+def in_hands(items, work, count=WORKERS):
+    """work(hand) for each hand of items, at once."""
+    hands = [hand for hand in shares(items, count) if hand]
+    in_threads(len(hands), lambda i: work(hands[i]))
+
+
+def log_in(lab, names, of_each=lambda name: {}):
+    """One login of each subject, by kept connections, with what `of_each(name)` says more:
+    {name: token answer}."""
+    result = {}
+    host, port = lab.url.removeprefix("http://").split(":")
+
+    def work(hand):
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        for name in hand:
+            query = {"subject": name, **of_each(name)}
+            words = "&".join(f"{key}={value}" for key, value in query.items())
+            answer = harness.ask(connection, "POST", f"/lab/login?{words}")
+            assert answer.status == 200, answer
+            result[name] = answer.json
+        connection.close()
+
+    in_hands(names, work)
+    return result
+
+
+def add_all(world, provider, pairs):
+    """Hand many pairs to the daemon at once, through its socket. Seconds taken."""
+    began = time.monotonic()
+
+    def work(hand):
+        connection = world.connection()
+        for name in hand:
+            answer = harness.ask(connection, "POST", f"/v1/profiles/{name}?provider={provider}",
+                                 pairs[name])
+            assert answer.status in (200, 201), (name, answer)
+        connection.close()
+
+    in_hands(list(pairs), work)
+    return time.monotonic() - began
+
+
+def profiles(world):
+    """{name: what the daemon says of it}."""
+    return {row["name"]: row for row in world.api("GET", "/v1/profiles").json["profiles"]}
+
+
+def facts_of(pid):
+    """Resident memory in MiB, and open descriptors."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    resident = next(int(line.split()[1]) for line in status.splitlines()
+                    if line.startswith("VmRSS:"))
+    return {"rss_mib": resident / 1024, "fds": count_fds(pid)}
+
+
+def count_fds(pid):
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except PermissionError:  # not dumpable, and we are not root: the daemon's own limit is the bound
+        return 0
+
+
+class Watch(threading.Thread):
+    """The most that a process held while it was watched."""
+
+    def __init__(self, pid, pause=0.1):
+        super().__init__(daemon=True)
+        self.pid, self.pause, self.over = pid, pause, threading.Event()
+        self.before = facts_of(pid)
+        self.most = dict(self.before)
+        self.start()
+
+    def run(self):
+        while not self.over.wait(self.pause):
+            try:
+                now = facts_of(self.pid)
+            except (FileNotFoundError, ProcessLookupError, StopIteration):
+                return
+            self.most = {key: max(self.most[key], now[key]) for key in now}
+
+    def end(self, settle_s=5, fds_more=4):
+        """Descriptors must come back to what they were."""
+        self.over.set()
+        self.join()
+        wait_until(lambda: facts_of(self.pid)["fds"] <= self.before["fds"] + fds_more, settle_s,
+                   f"the descriptors to come back to {self.before['fds']}, "
+                   f"{facts_of(self.pid)['fds']} are open")
+        return facts_of(self.pid)
+
+
+class Callers:
+    """Programs that ask for tokens and use them, until told to stop. Each answer is counted by its
+    status; a token that was handed out and is refused is a complaint."""
+
+    def __init__(self, world, names, threads, wishes=("",), is_judged=lambda name: True, pause=0.01):
+        self.pause = pause
+        self.world, self.wishes, self.is_judged = world, wishes, is_judged
+        self.over = threading.Event()
+        self.counts, self.complaints, self.served = {}, [], {}
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._run, args=(hand, i), daemon=True)
+                        for i, hand in enumerate(shares(names, threads)) if hand]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, names, number):
+        chance = random.Random(number)
+        connection = self.world.connection()
+        host, port = self.world.lab.url.removeprefix("http://").split(":")
+        server = http.client.HTTPConnection(host, int(port), timeout=30)
+        for name in itertools.cycle(names):
+            if self.over.wait(self.pause):
+                break
+            wish = chance.choice(self.wishes)
+            target = f"/v1/profiles/{name}/token?timeout=1s" + (f"&{wish}" if wish else "")
+            try:
+                answer = harness.ask(connection, "GET", target)
+                self._note(name, answer, server)
+            except Exception as error:  # told at the end, by whoever ends them
+                with self.lock:
+                    self.complaints.append(f"{name}: {error!r}")
+                connection.close()
+                server.close()
+        connection.close()
+        server.close()
+
+    def _note(self, name, answer, server):
+        code = "token" if answer.status == 200 else answer.json.get("code", "?")
+        refused = ""
+        if answer.status == 200:
+            used = harness.ask(server, "GET", "/resource",
+                               headers=harness.bearer(answer.json["access_token"]))
+            # One that had hardly any life left may have been overtaken by its end.
+            left = answer.json["expires_in_ms"]
+            hardly = left is not None and left < 1000
+            if used.status != 200 and self.is_judged(name) and not hardly:
+                refused = f"{name}: a token just handed out was refused: {used}"
+        with self.lock:
+            self.counts[code] = self.counts.get(code, 0) + 1
+            if answer.status == 200 and not refused:
+                self.served[name] = self.served.get(name, 0) + 1
+            if refused:
+                self.complaints.append(refused)
+
+    def end(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(40)
+        return self.counts
+
+
+def proof(run):
+    """For the main of a tool: --proof, --minutes, --seed. `run(seed, minutes)` returns counts."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--proof", action="store_true", required=True)
+    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 1 << 32))
+    given = parser.parse_args()
+    print(f"seed {given.seed} (repeat with: python3 {sys.argv[0]} --proof "
+          f"--minutes {given.minutes:g} --seed {given.seed})", flush=True)
+    print("proof: " + json.dumps(run(given.seed, given.minutes)))
