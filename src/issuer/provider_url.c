@@ -43,6 +43,34 @@ static bool host_is_plain(const char *host, size_t len)
     return true;
 }
 
+static bool is_number(const char *text, size_t len)
+{
+    bool is_hex = len >= 2 && strncasecmp(text, "0x", 2) == 0;
+    for (size_t i = is_hex ? 2 : 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (is_hex ? !isxdigit(c) : !isdigit(c)) {
+            return false;
+        }
+    }
+    return len > 0;
+}
+
+/* "127.1", "0177.0.0.1", "0x7f.1", "2130706433": libcurl and many resolvers read these as IPv4
+ * addresses, so they must not pass as names. What ends in a number is four plain decimal ones. */
+static bool host_is_odd_number(const char *host, size_t len)
+{
+    char text[HOST_MAX + 1];
+    struct in_addr address;
+    memcpy(text, host, len);
+    text[len] = '\0';
+    size_t end = len - (host[len - 1] == '.' ? 1 : 0); /* the root's dot changes nothing */
+    size_t begin = end;
+    while (begin > 0 && host[begin - 1] != '.') {
+        begin--;
+    }
+    return is_number(host + begin, end - begin) && inet_pton(AF_INET, text, &address) != 1;
+}
+
 static bool host_is_ipv6(const char *host, size_t len)
 {
     char inner[HOST_MAX + 1];
@@ -92,7 +120,8 @@ static int url_read(const char *text, struct url *ret)
     if (host_len == 0 || host_len > authority_len || host_len > HOST_MAX) {
         return ERR_INVALID;
     }
-    if (!host_is_ipv6(host, host_len) && !host_is_plain(host, host_len)) {
+    bool is_name = host_is_plain(host, host_len) && !host_is_odd_number(host, host_len);
+    if (!host_is_ipv6(host, host_len) && !is_name) {
         return ERR_INVALID; /* '@' is among what is refused here: no userinfo */
     }
     for (size_t i = 0; i < host_len; i++) {
@@ -115,7 +144,7 @@ static bool host_is_loopback(const char *host)
     if (strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0) {
         return true;
     }
-    /* inet_pton wants four plain decimal numbers: 0177.1 or 2130706433 do not pass as 127.0.0.1. */
+    /* Of numbers there are only plain ones here: see host_is_odd_number(). */
     return inet_pton(AF_INET, host, &address) == 1 && (ntohl(address.s_addr) >> 24) == 127;
 }
 

@@ -34,9 +34,9 @@ static const struct {
     {"http://a.example/", "http://a.example:80", false, false},
     {"http://localhost.example/", "http://localhost.example:80", false, false},
     {"http://128.0.0.1/", "http://128.0.0.1:80", false, false},
-    {"http://127.1/", "http://127.1:80", false, false},
-    {"http://0177.0.0.1/", "http://0177.0.0.1:80", false, false},
-    {"http://2130706433/", "http://2130706433:80", false, false},
+    {"http://127.1/", NULL, false, false},
+    {"http://0177.0.0.1/", NULL, false, false},
+    {"http://2130706433/", NULL, false, false},
     {"http://0.0.0.0/", "http://0.0.0.0:80", false, false},
     {"http://[::]/", "http://[::]:80", false, false},
     {"http://[::ffff:127.0.0.1]/", "http://[::ffff:127.0.0.1]:80", false, false},
@@ -73,6 +73,16 @@ static const struct {
     {"https://[]/", NULL, false, false},
     {"https://[::1%25lo]/", NULL, false, false},
     {"https://[a.example]/", NULL, false, false},
+    /* libcurl would go to 127.0.0.1, and a public issuer must not send us there */
+    {"https://127.1/", NULL, false, false},
+    {"https://2130706433/", NULL, false, false},
+    {"https://0177.0.0.1/", NULL, false, false},
+    {"https://0x7f.0.0.1/", NULL, false, false},
+    {"https://a.example.0X7F/", NULL, false, false},
+    {"https://127.0.0.1./", NULL, false, false},
+    {"https://256.1.1.1/", NULL, false, false},
+    {"https://7.example/", "https://7.example:443", true, false},
+    {"https://8.8.8.8/", "https://8.8.8.8:443", true, false},
 };
 
 static void urls_are_read_strictly(void **state)
