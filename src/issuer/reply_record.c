@@ -5,11 +5,14 @@
 #include "issuer/reply_parts.h"
 
 #include <ctype.h>
-#include <limits.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/record.h"
+#include "base/str.h"
+
+#define TIME_MAX_MS     INT64_C(253402300799999) /* the end of the year 9999 */
+#define HTTP_STATUS_MAX 999
 
 enum tag {
     TAG_ASK = 1,
@@ -37,18 +40,20 @@ static const char *const ask_names[ASK_COUNT] = {
     [ASK_METADATA] = "metadata",
 };
 
-/* The numbers of a reply, once for both directions. */
+/* The numbers of a reply, once for both directions. None is negative, and none so large that a sum
+ * of some of them could overflow: a spender that lies must not make the daemon reckon wrong. */
 static const struct number {
     uint16_t tag;
     size_t offset;
+    int64_t max;
 } numbers[] = {
-    {TAG_RETRY_AFTER_MS, offsetof(struct reply, retry_after_ms)},
-    {TAG_SERVER_WALL_MS, offsetof(struct reply, server_wall_ms)},
-    {TAG_RECEIVED_WALL_MS, offsetof(struct reply, received_wall_ms)},
-    {TAG_RECEIVED_BOOT_MS, offsetof(struct reply, received_boot_ms)},
-    {TAG_SENT_BOOT_MS, offsetof(struct reply, sent_boot_ms)},
-    {TAG_LIFE_MS, offsetof(struct reply, life_ms)},
-    {TAG_LOGIN_DEADLINE_MS, offsetof(struct reply, login_deadline_ms)},
+    {TAG_RETRY_AFTER_MS, offsetof(struct reply, retry_after_ms), REPLY_LIFE_MAX_MS},
+    {TAG_SERVER_WALL_MS, offsetof(struct reply, server_wall_ms), TIME_MAX_MS},
+    {TAG_RECEIVED_WALL_MS, offsetof(struct reply, received_wall_ms), TIME_MAX_MS},
+    {TAG_RECEIVED_BOOT_MS, offsetof(struct reply, received_boot_ms), TIME_MAX_MS},
+    {TAG_SENT_BOOT_MS, offsetof(struct reply, sent_boot_ms), TIME_MAX_MS},
+    {TAG_LIFE_MS, offsetof(struct reply, life_ms), REPLY_LIFE_MAX_MS},
+    {TAG_LOGIN_DEADLINE_MS, offsetof(struct reply, login_deadline_ms), REPLY_LIFE_MAX_MS},
 };
 
 static const struct text {
@@ -146,7 +151,7 @@ static int get_words(const struct record *record, struct reply *r)
     if (err == 0) {
         err = identity_parse(identity, &r->identity);
     }
-    if (err == 0 && (status < 0 || status > INT_MAX)) {
+    if (err == 0 && (status < 0 || status > HTTP_STATUS_MAX)) {
         err = ERR_INVALID;
     }
     if (err == 0) {
@@ -161,6 +166,9 @@ static int get_fields(const struct record *record, struct reply *r)
     for (size_t i = 0; i < ARRAY_LEN(numbers) && err == 0; i++) {
         int64_t value = 0;
         err = record_get_i64(record, numbers[i].tag, &value);
+        if (err == 0 && (value < 0 || value > numbers[i].max)) {
+            err = ERR_INVALID;
+        }
         memcpy((char *)r + numbers[i].offset, &value, sizeof(value));
     }
     for (size_t i = 0; i < ARRAY_LEN(texts) && err == 0; i++) {
@@ -186,16 +194,44 @@ static int get_bytes(const struct record *record, struct reply *r)
     return err;
 }
 
-/* What the reply_of_ functions promise, so that nobody after this has to ask again. */
-static bool is_sound(const struct reply *r)
+static bool is_printable(const char *text)
 {
-    bool is_granted = r->ask == ASK_SPEND && r->verdict == VERDICT_GRANTED;
-    for (const char *c = r->detail; *c != '\0'; c++) {
-        if (!isprint((unsigned char)*c)) {
+    for (; *text != '\0'; text++) {
+        if (!isprint((unsigned char)*text)) {
             return false;
         }
     }
-    return is_granted == (r->tokens.access.len > 0);
+    return true;
+}
+
+/* What says who somebody is. */
+static bool is_name(const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if (iscntrl((unsigned char)*c)) {
+            return false;
+        }
+    }
+    return str_is_utf8(text, strlen(text));
+}
+
+static bool is_token_or_none(const struct secret *token)
+{
+    return token->len == 0 || token_is_sendable(token->bytes, token->len);
+}
+
+/* What the reply_of_ functions promise, so that nobody after this has to ask again. */
+static bool is_sound(const struct reply *r)
+{
+    const struct tokens *t = &r->tokens;
+    bool is_granted = r->ask == ASK_SPEND && r->verdict == VERDICT_GRANTED;
+    if (!is_granted && (t->access.len > 0 || t->refresh.len > 0 || t->id_token.len > 0)) {
+        return false;
+    }
+    return is_granted == (t->access.len > 0) && is_token_or_none(&t->access) &&
+           is_token_or_none(&t->refresh) && is_token_or_none(&t->id_token) &&
+           is_printable(t->scope) && is_printable(r->detail) && is_name(r->subject) &&
+           is_name(r->label);
 }
 
 int reply_decode(const void *bytes, size_t len, struct reply *ret)

@@ -197,6 +197,72 @@ static void a_record_that_we_did_not_write_is_refused(void **state)
     buf_release(&record);
 }
 
+/* A spender that was taken over seals what it likes for the spend in its hand. */
+static void a_lying_record_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t tag;
+        int64_t value;
+    } numbers[] = {
+        {4, 1000},           {6, -1},        {6, INT64_MAX},  {7, -1},         {7, INT64_MAX},
+        {8, INT64_MIN},      {8, INT64_MAX}, {9, -1},         {9, INT64_MAX},  {11, -1},
+        {11, 3651 * DAY_MS}, {12, -1},       {12, INT64_MAX}, {16, INT64_MIN}, {16, INT64_MAX},
+    };
+    static const struct {
+        uint16_t tag;
+        const char *bytes;
+    } texts[] = {
+        {13, "two\nlines"},
+        {13, "not \xff UTF-8"},
+        {14, "a bell \a"},
+        {14, "\xc3"},
+    };
+    struct reply r;
+    struct buf record;
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        uint8_t bytes[8];
+        for (size_t n = 0; n < 8; n++) {
+            bytes[n] = (uint8_t)((uint64_t)numbers[i].value >> (8 * n));
+        }
+        changed_record(numbers[i].tag, bytes, 8, &record);
+        if (reply_decode(record.bytes, record.len, &r) != ERR_INVALID) {
+            fail_msg("number %zu was accepted", i);
+        }
+        buf_release(&record);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        changed_record(texts[i].tag, texts[i].bytes, strlen(texts[i].bytes), &record);
+        if (reply_decode(record.bytes, record.len, &r) != ERR_INVALID) {
+            fail_msg("text %zu was accepted", i);
+        }
+        buf_release(&record);
+    }
+}
+
+static void lying_tokens_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *access, *refresh, *scope;
+    } bad[] = {
+        {"at 1", "rt", "s"}, {"at", "rt\r\nX: y", "s"}, {"at", "rt", "a\nb"}, {"", "rt", "s"}};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct reply r;
+        struct buf tokens, record;
+        buf_init_secret(&tokens, REPLY_RECORD_MAX);
+        assert_int_equal(record_put_str(&tokens, 1, bad[i].access), 0);
+        assert_int_equal(record_put_str(&tokens, 2, bad[i].refresh), 0);
+        assert_int_equal(record_put_str(&tokens, 4, bad[i].scope), 0);
+        changed_record(10, tokens.bytes, tokens.len, &record);
+        if (reply_decode(record.bytes, record.len, &r) != ERR_INVALID) {
+            fail_msg("pair %zu was accepted", i);
+        }
+        buf_release(&record);
+        buf_release(&tokens);
+    }
+}
+
 int main(void)
 {
     /* As the programs do it: a leak or a use after free of a document with tokens shows here. */
@@ -206,6 +272,8 @@ int main(void)
         cmocka_unit_test(every_kind_of_reply_survives_its_record),
         cmocka_unit_test(the_largest_reply_fits_its_record),
         cmocka_unit_test(a_record_that_we_did_not_write_is_refused),
+        cmocka_unit_test(a_lying_record_is_refused),
+        cmocka_unit_test(lying_tokens_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
