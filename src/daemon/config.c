@@ -168,32 +168,34 @@ static int check_text(const char *path, const struct buf *bytes, struct err_text
     return 0;
 }
 
-int config_read(const char *path, struct config *ret, struct err_text *text)
+int config_parse(const char *path, const struct buf *bytes, struct config *ret,
+                 struct err_text *text)
 {
-    struct reading r = {.path = path, .text = text};
-    struct buf bytes;
+    struct reading r = {.path = path, .at = buf_text(bytes), .text = text};
     config_defaults(&r.config);
-    buf_init(&bytes, CONFIG_FILE_MAX);
-    int err = file_read(path, true, CONFIG_FILE_MAX, &bytes, text);
-    if (err == ERR_NOT_FOUND) {
-        *ret = r.config;
-        err = 0;
-        goto out;
-    }
+    int err = check_text(path, bytes, text);
     if (err < 0)
-        goto out;
-    err = check_text(path, &bytes, text);
-    if (err < 0)
-        goto out;
-    r.at = buf_text(&bytes);
+        return err;
     int line = ini_parse_stream(next_line, &r, on_key, &r);
     if (r.err < 0)
-        err = r.err;
-    else if (line != 0)
-        err = err_say(text, ERR_INVALID, "%s:%d: not a section, a key or a comment", path, line);
-    else
-        *ret = r.config;
-out:
+        return r.err;
+    if (line != 0)
+        return err_say(text, ERR_INVALID, "%s:%d: not a section, a key or a comment", path, line);
+    *ret = r.config;
+    return 0;
+}
+
+int config_read(const char *path, struct config *ret, struct err_text *text)
+{
+    struct buf bytes;
+    buf_init(&bytes, CONFIG_FILE_MAX);
+    int err = file_read(path, true, CONFIG_FILE_MAX, &bytes, text);
+    if (err == 0)
+        err = config_parse(path, &bytes, ret, text);
+    else if (err == ERR_NOT_FOUND) {
+        config_defaults(ret);
+        err = 0;
+    }
     buf_release(&bytes);
     return err;
 }

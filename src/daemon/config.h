@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #define CONFIG_FILE_MAX (64 * 1024)
@@ -26,6 +27,9 @@ void config_defaults(struct config *c);
 
 /* `ret` is untouched on failure: a reload with a wrong file keeps the old configuration. */
 int config_read(const char *path, struct config *ret, struct err_text *text);
+/* The same for bytes that are there already; `path` is what messages call them. */
+int config_parse(const char *path, const struct buf *bytes, struct config *ret,
+                 struct err_text *text);
 
 struct config_key {
     const char *key, *type, *fallback, *doc;
