@@ -190,7 +190,7 @@ static int start_parts(struct daemon *d, struct store *s, struct err_text *text)
     int err = store_queue_start(&d->loop, s, &d->store);
     if (err < 0) {
         store_close(s);
-        return err_say(text, err, "the store's thread could not be started");
+        return err_say(text, err, "the store's thread could not be started: %s", err_name(err));
     }
     err = drive_init(d);
     if (err == 0)
@@ -263,18 +263,27 @@ static void on_signal(uv_signal_t *handle, int signum)
         daemon_stop(d);
 }
 
-static void start_loop_handles(struct daemon *d)
+/* False: short of memory or of descriptors, and nothing is left open. */
+static bool start_loop_handles(struct daemon *d)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
-    CHECK(uv_loop_init(&d->loop) == 0);
-    CHECK(uv_timer_init(&d->loop, &d->recover_timer) == 0);
-    CHECK(uv_timer_init(&d->loop, &d->stop_timer) == 0);
-    d->recover_timer.data = d->stop_timer.data = d;
+    if (uv_loop_init(&d->loop) != 0)
+        return false;
+    /* The first one makes what all share; the others take no more than their place. */
+    if (uv_signal_init(&d->loop, &d->signals[0]) != 0) {
+        (void)uv_loop_close(&d->loop);
+        return false;
+    }
     for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
-        CHECK(uv_signal_init(&d->loop, &d->signals[i]) == 0);
+        if (i > 0)
+            CHECK(uv_signal_init(&d->loop, &d->signals[i]) == 0);
         d->signals[i].data = d;
         CHECK(uv_signal_start(&d->signals[i], on_signal, signals[i]) == 0);
     }
+    CHECK(uv_timer_init(&d->loop, &d->recover_timer) == 0);
+    CHECK(uv_timer_init(&d->loop, &d->stop_timer) == 0);
+    d->recover_timer.data = d->stop_timer.data = d;
+    return true;
 }
 
 static void close_all(struct daemon *d)
@@ -313,6 +322,15 @@ static void report(struct daemon *d, const char *line)
     fd_close(&d->ready_fd);
 }
 
+/* The end of a start that came to nothing before there was a daemon to speak of. */
+static int refuse(int ready_fd, const char *why)
+{
+    struct daemon none = {.ready_fd = ready_fd};
+    report(&none, why);
+    (void)fprintf(stderr, "credwardend: %s\n", why);
+    return EXIT_FAILED;
+}
+
 static int start(struct daemon *d, struct err_text *text)
 {
     struct store *s = NULL;
@@ -337,22 +355,24 @@ int main(int argc, char **argv)
     int code = read_options(argc, argv, &options);
     if (code != 0)
         return code;
-    if (process_harden() < 0 || sodium_init() < 0) {
-        (void)fputs("credwardend: this process cannot be made safe for secrets\n", stderr);
-        return EXIT_FAILED;
-    }
+    if (process_harden() < 0 || sodium_init() < 0)
+        return refuse(options.ready_fd, "this process cannot be made safe for secrets");
     json_use_secret_memory();
     (void)process_raise_descriptors(DESCRIPTORS_MAX);
 
     struct daemon *d = calloc(1, sizeof(*d));
-    CHECK(d);
+    if (d == NULL)
+        return refuse(options.ready_fd, "there is no memory to start with");
     d->lock_fd = d->spool_dir_fd = -1;
     d->ready_fd = options.ready_fd;
     d->foreground = options.foreground;
     d->started_wall_ms = clock_now().wall_ms;
     d->started_boot_ms = clock_now().boot_ms;
     config_defaults(&d->config);
-    start_loop_handles(d);
+    if (!start_loop_handles(d)) {
+        free(d);
+        return refuse(options.ready_fd, "no event loop: memory or open files are at their limit");
+    }
 
     int err = start(d, &text);
     if (err == 0) {

@@ -112,6 +112,14 @@ static void on_async(uv_async_t *async)
     deliver(async->data);
 }
 
+static void on_closed(uv_handle_t *async)
+{
+    struct store_queue *q = async->data;
+    uv_cond_destroy(&q->cond);
+    uv_mutex_destroy(&q->mutex);
+    free(q);
+}
+
 int store_queue_start(uv_loop_t *loop, struct store *s, struct store_queue **ret)
 {
     struct store_queue *q = calloc(1, sizeof(*q));
@@ -131,7 +139,12 @@ int store_queue_start(uv_loop_t *loop, struct store *s, struct store_queue **ret
     }
     q->async.data = q;
     uv_unref((uv_handle_t *)&q->async);
-    CHECK(uv_thread_create(&q->thread, work, q) == 0);
+    r = uv_thread_create(&q->thread, work, q);
+    if (r != 0) {
+        uv_close((uv_handle_t *)&q->async, on_closed);
+        /* EAGAIN here is a limit on threads, not a reason to poll. */
+        return r == UV_EAGAIN ? ERR_BUSY : err_from_errno(-r);
+    }
     *ret = q;
     return 0;
 }
@@ -158,14 +171,6 @@ int store_queue_submit(struct store_queue *q, struct store_job *job)
 size_t store_queue_len(const struct store_queue *q)
 {
     return q->len;
-}
-
-static void on_closed(uv_handle_t *async)
-{
-    struct store_queue *q = async->data;
-    uv_cond_destroy(&q->cond);
-    uv_mutex_destroy(&q->mutex);
-    free(q);
 }
 
 void store_queue_stop(struct store_queue *q)

@@ -244,11 +244,11 @@ int process_spawn(const char *path, char *const argv[], char *const envp[], int 
         pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
         if (pid_fd < 0) {
             errnum = errno;
-            (void)kill(pid, SIGKILL);
         }
     }
     if (errnum != 0) {
         if (pid > 0) {
+            (void)kill(pid, SIGKILL); /* it may well be running */
             process_reap(pid, true);
         }
         /* EAGAIN of fork() is a limit on processes, not a reason to poll. */
