@@ -96,6 +96,7 @@ struct api {
     uv_pipe_t server;
     uv_timer_t sweep;
     int64_t sweep_at_ms; /* INT64_MAX: not armed */
+    uv_timer_t again;    /* for a connection that came when there was no memory */
     struct api_handlers handlers;
     struct api_tuning tuning;
     char version[32];

@@ -10,7 +10,8 @@
 #include "sys/io.h"
 #include "sys/process.h"
 
-#define BACKLOG 128
+#define BACKLOG         128
+#define ACCEPT_AGAIN_MS 100
 
 const struct api_tuning api_tuning_default = {
     .connections_max = API_CONNECTIONS_MAX,
@@ -131,6 +132,16 @@ static bool make_room(struct api *a, const struct conn *newcomer)
     return goes != NULL;
 }
 
+static void on_connection(uv_stream_t *server, int status);
+
+static void on_again(uv_timer_t *timer)
+{
+    struct api *a = timer->data;
+    if (a->accepting) {
+        on_connection((uv_stream_t *)&a->server, 0);
+    }
+}
+
 static void on_connection(uv_stream_t *server, int status)
 {
     struct api *a = server->data;
@@ -138,7 +149,11 @@ static void on_connection(uv_stream_t *server, int status)
         return;
     }
     struct conn *c = conn_new(a);
-    CHECK(c != NULL); /* libuv would never ask again: better to start afresh than to be deaf */
+    if (c == NULL) {
+        /* libuv holds the connection, and does not ask again by itself. */
+        CHECK(uv_timer_start(&a->again, on_again, ACCEPT_AGAIN_MS, 0) == 0);
+        return;
+    }
     if (uv_accept(server, (uv_stream_t *)&c->pipe) < 0) {
         conn_drop(c);
     } else if (!peer_is_ours(c)) {
@@ -219,9 +234,10 @@ int api_listen_tuned(uv_loop_t *loop, const char *path, const char *server_versi
     a->sweep_at_ms = INT64_MAX;
     CHECK(str_copy(a->version, sizeof(a->version), server_version) == 0);
     CHECK(uv_timer_init(loop, &a->sweep) == 0);
+    CHECK(uv_timer_init(loop, &a->again) == 0);
     CHECK(uv_pipe_init(loop, &a->server, 0) == 0);
-    a->sweep.data = a->server.data = a;
-    a->n_handles = 2;
+    a->sweep.data = a->again.data = a->server.data = a;
+    a->n_handles = 3;
     a->accepting = true;
     int err = open_socket(a, path, text);
     if (err < 0) {
@@ -266,6 +282,7 @@ void api_free(struct api *a)
     }
     a->freed = true;
     uv_close((uv_handle_t *)&a->sweep, on_handle_closed);
+    uv_close((uv_handle_t *)&a->again, on_handle_closed);
 }
 
 int api_connections(const struct api *a)
