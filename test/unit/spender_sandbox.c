@@ -31,7 +31,8 @@ static int from_inside(int (*attempt)(void))
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        sandbox_enter(&facts);
+        if (sandbox_enter(&facts) != 0)
+            _exit(101);
         _exit(attempt());
     }
     int status = 0;

@@ -61,8 +61,12 @@ static void allow_many_fds(void)
 static int serve(const struct desk_options *o)
 {
     struct sandbox_facts sandbox;
-    sandbox_enter(&sandbox);
-    int err = desk_run(o, &sandbox);
+    int err = sandbox_enter(&sandbox);
+    if (err < 0) {
+        (void)complain("there is no memory for the sandbox");
+        _exit(EXIT_FAILED); /* and no library cleans up behind it */
+    }
+    err = desk_run(o, &sandbox);
     if (err < 0)
         return complain(err_name(err));
     return EXIT_OK;

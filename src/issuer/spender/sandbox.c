@@ -86,7 +86,13 @@ static void allow_reading(int ruleset, const char *path)
     fd_close(&fd);
 }
 
-/* Returns the interface's version in force; 0: not shut in. */
+/* Short of memory or of descriptors, which says nothing of what the kernel has. */
+static bool is_shortage(int errnum)
+{
+    return errnum == ENOMEM || errnum == EMFILE || errnum == ENFILE;
+}
+
+/* Returns the interface's version in force; 0: not shut in; ERR_NOMEM. */
 static int enter_landlock(void)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LL_CREATE_RULESET_VERSION);
@@ -102,7 +108,7 @@ static int enter_landlock(void)
                              : offsetof(struct ll_ruleset, handled_net);
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
     if (ruleset < 0)
-        return 0;
+        return is_shortage(errno) ? ERR_NOMEM : 0;
     for (size_t i = 0; i < ARRAY_LEN(readable); i++)
         allow_reading(ruleset, readable[i]);
     static const char *const variables[] = {"SSL_CERT_FILE", "SSL_CERT_DIR"};
@@ -112,8 +118,10 @@ static int enter_landlock(void)
             allow_reading(ruleset, path);
     }
     long rc = syscall(SYS_landlock_restrict_self, ruleset, 0);
-    fd_close(&ruleset);
-    return rc == 0 ? (int)abi : 0;
+    fd_close(&ruleset); /* keeps errno */
+    if (rc != 0)
+        return is_shortage(errno) ? ERR_NOMEM : 0;
+    return (int)abi;
 }
 
 /* ---- seccomp -------------------------------------------------------------------------------- */
@@ -300,23 +308,54 @@ static int add_rules(scmp_filter_ctx ctx)
     return rc != 0 ? rc : add_refusals(ctx);
 }
 
-static bool enter_seccomp(void)
+/* libseccomp (2.5.4) that runs out of memory may load a filter that lacks some of its rules, and
+ * call that a success. So what storing and reporting an answer takes is tried once the filter is in
+ * force: calls that are refused for their arguments, unless the filter refuses them first. */
+static bool vital_calls_pass(void)
+{
+    static const int vital[] = {
+        SCMP_SYS(read),     SCMP_SYS(write),    SCMP_SYS(pread64),    SCMP_SYS(pwrite64),
+        SCMP_SYS(fsync),    SCMP_SYS(fcntl),    SCMP_SYS(fdatasync),  SCMP_SYS(close),
+        SCMP_SYS(sendmsg),  SCMP_SYS(recvmsg),  SCMP_SYS(sendto),     SCMP_SYS(recvfrom),
+        SCMP_SYS(connect),  SCMP_SYS(shutdown), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt),
+        SCMP_SYS(mmap),     SCMP_SYS(munmap),   SCMP_SYS(madvise),    SCMP_SYS(mremap),
+        SCMP_SYS(mprotect), SCMP_SYS(brk),      SCMP_SYS(futex),      SCMP_SYS(poll),
+        SCMP_SYS(alarm),    SCMP_SYS(fstat),    SCMP_SYS(getrandom),  SCMP_SYS(rt_sigaction),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(vital); i++) {
+        /* A negative number: this architecture has no such call. */
+        if (vital[i] >= 0 && syscall(vital[i], -1, 0, 0, 0, 0, 0) == -1 && errno == ENOSYS)
+            return false;
+    }
+    (void)alarm(0);
+    return true;
+}
+
+static int enter_seccomp(bool *ret)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     if (ctx == NULL)
-        return false;
-    bool done = add_rules(ctx) == 0 && seccomp_load(ctx) == 0;
+        return ERR_NOMEM;
+    int rc = add_rules(ctx);
+    if (rc == 0)
+        rc = seccomp_load(ctx);
     seccomp_release(ctx);
-    return done;
+    if (rc == -ENOMEM || (rc == 0 && !vital_calls_pass()))
+        return ERR_NOMEM;
+    *ret = rc == 0;
+    return 0;
 }
 
-void sandbox_enter(struct sandbox_facts *ret)
+int sandbox_enter(struct sandbox_facts *ret)
 {
     *ret = (struct sandbox_facts){.seccomp = false};
     /* Both need this, and so does nothing else we do: a program with more rights is never started.
      * It cannot fail on a kernel that has seccomp. */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return;
-    ret->landlock_abi = enter_landlock();
-    ret->seccomp = enter_seccomp(); /* last: it would forbid Landlock's calls */
+        return 0;
+    int abi = enter_landlock();
+    if (abi < 0)
+        return abi;
+    ret->landlock_abi = abi;
+    return enter_seccomp(&ret->seccomp); /* last: it would forbid Landlock's calls */
 }

@@ -17,7 +17,9 @@
 
 /* Shuts the process in, for good. What the kernel lacks is missing in `*ret`, and is no error: a
  * credential that dies for want of a seccomp would help nobody; the daemon shows it in `status`.
+ * ERR_NOMEM: the kernel might have it, but memory or descriptors did not suffice. Calls that the
+ * process needs may then be forbidden: it is fit for nothing but _exit().
  * Single-threaded callers only. */
-void sandbox_enter(struct sandbox_facts *ret);
+int sandbox_enter(struct sandbox_facts *ret);
 
 #endif
