@@ -123,6 +123,21 @@ static int on_alarm(void *ctx, const struct alarm_row *row)
     return 0;
 }
 
+/* A store that takes the end of this alarm can be written: the start is the first write since. On
+ * a disk that is still full it stays. */
+static void end_store_alarms(struct load *ld, struct store *s)
+{
+    for (uint32_t i = 0; i < ld->n; i++) {
+        struct event *ev = &ld->events[i];
+        uint32_t bit = UINT32_C(1) << ALARM_STORE;
+        if ((ev->loaded.alarms & bit) == 0 ||
+            store_alarm(s, ev->lineage, ALARM_STORE, false, "", clock_now().wall_ms) < 0)
+            continue;
+        ev->loaded.alarms &= ~bit;
+        holding_find(ld->d, ev->lineage)->alarms[ALARM_STORE].since_wall_ms = 0;
+    }
+}
+
 static int on_ledger(void *ctx, const struct ledger_row *row)
 {
     struct holding *h = ctx;
@@ -212,6 +227,7 @@ int recover_load(struct daemon *d, struct store *s, struct err_text *text)
     if (err == 0)
         err = load_details(d, s);
     if (err == 0) {
+        end_store_alarms(&ld, s);
         find_continued(&ld);
         d->limits = (struct warden_limits){
             .lineages = (uint32_t)d->config.profiles_max + ld.n,
