@@ -300,13 +300,15 @@ static void perform_settle(struct daemon *d, struct holding *h, const struct eff
     (void)submit(d, h, t, "settlement");
 }
 
+/* An answer that does not open is out of the way before its intent is closed: found beside a closed
+ * one, the next start would take it for a leftover and delete it. */
 static int closing_run(struct store *s, struct store_job *job)
 {
     struct task *t = (struct task *)job;
-    int err = store_close_intent(s, &t->closing);
-    if (err == 0 && t->answer_is_shut)
-        (void)spool_set_aside(t->spool_dir_fd, t->closing.intent);
-    else if (err == 0)
+    int err = t->answer_is_shut ? spool_set_aside(t->spool_dir_fd, t->closing.intent) : 0;
+    if (err == 0)
+        err = store_close_intent(s, &t->closing);
+    if (err == 0) /* a file that stays behind is swept at the next start */
         (void)spool_remove(t->spool_dir_fd, t->closing.intent);
     return err;
 }

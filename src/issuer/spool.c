@@ -287,9 +287,7 @@ int spool_remove(int dir_fd, uint64_t intent)
     char name[NAME_SIZE];
     name_of(intent, name);
     int err = path_remove(dir_fd, name);
-    if (err < 0)
-        return errno == ENOENT ? 0 : err;
-    return dir_sync(dir_fd);
+    return err < 0 && errno == ENOENT ? 0 : err;
 }
 
 int spool_set_aside(int dir_fd, uint64_t intent)
@@ -298,9 +296,8 @@ int spool_set_aside(int dir_fd, uint64_t intent)
     name_of(intent, name);
     snprintf(aside, sizeof(aside), "%016" PRIx64 ".aside", intent);
     int err = path_rename(dir_fd, name, dir_fd, aside);
-    if (err < 0)
-        return errno == ENOENT ? 0 : err;
-    return dir_sync(dir_fd);
+    /* Synced even if it is absent: the rename before may have been the one that was not. */
+    return err < 0 && errno != ENOENT ? err : dir_sync(dir_fd);
 }
 
 static bool name_parse(const char *name, uint64_t *ret)

@@ -58,10 +58,12 @@ int spool_answer(int fd, const void *sealed, size_t len);
  * PREPARED in the same boot, whatever boot it is from. Negative: enum err. */
 int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
                bool *ret_same_boot, struct buf *ret_sealed);
-int spool_remove(int dir_fd, uint64_t intent); /* durable; absent is fine */
+/* Absent is fine. Not durable, because nothing rests on it: a file that a power loss brings back is
+ * of an intent that is closed, or never was, and is swept at the next start. */
+int spool_remove(int dir_fd, uint64_t intent);
 /* Out of the way but kept, as `<intent as 16 hex>.aside`: no function here looks at it again. For
- * an answer that does not open with the key at hand: another key may come back. Like
- * spool_remove(). */
+ * an answer that does not open with the key at hand: another key may come back. Durable; absent is
+ * fine. */
 int spool_set_aside(int dir_fd, uint64_t intent);
 
 /* 0: nothing was sent, and nothing will be; the file reads as PREPARED from now on, in whatever
