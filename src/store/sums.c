@@ -22,6 +22,8 @@
 #define SUM_LEN  STORE_RESERVED
 #define SUM_AT   (STORE_PAGE_SIZE - SUM_LEN)
 
+#define HEADER_LEN 100 /* of the file, in its first page */
+
 static uint64_t get_word(const uint8_t *from)
 {
     uint64_t word = 0;
@@ -31,27 +33,91 @@ static uint64_t get_word(const uint8_t *from)
     return word;
 }
 
+static void put_word(uint8_t *to, uint64_t word)
+{
+    for (int i = 0; i < 8; i++) {
+        to[i] = (uint8_t)(word >> (8 * i));
+    }
+}
+
+#define FACTOR     UINT64_C(0x9e3779b97f4a7c15)
+#define FACTOR_INV UINT64_C(0xf1de83e19937733d) /* FACTOR * FACTOR_INV == 1 */
+#define SHIFT      29
+
+static uint64_t sum_begin(uint32_t number)
+{
+    return UINT64_C(0xcbf29ce484222325) + number; /* a page in another's place is damage */
+}
+
+static uint64_t sum_step(uint64_t sum, uint64_t word)
+{
+    sum = (sum ^ word) * FACTOR;
+    return sum ^ sum >> SHIFT;
+}
+
+/* The sum before a step, mixed with the step's word. */
+static uint64_t sum_unstep(uint64_t sum)
+{
+    sum ^= sum >> SHIFT ^ sum >> 2 * SHIFT;
+    return sum * FACTOR_INV;
+}
+
 static uint64_t page_sum(const uint8_t page[STORE_PAGE_SIZE], uint32_t number)
 {
-    uint64_t sum = UINT64_C(0xcbf29ce484222325) + number; /* a page in another's place is damage */
+    uint64_t sum = sum_begin(number);
     for (size_t i = 0; i < SUM_AT; i += 8) {
-        sum = (sum ^ get_word(page + i)) * UINT64_C(0x9e3779b97f4a7c15);
-        sum ^= sum >> 29;
+        sum = sum_step(sum, get_word(page + i));
     }
     return sum;
 }
 
 void sums_stamp(uint8_t page[STORE_PAGE_SIZE], uint32_t number)
 {
-    uint64_t sum = page_sum(page, number);
-    for (int i = 0; i < SUM_LEN; i++) {
-        page[SUM_AT + i] = (uint8_t)(sum >> (8 * i));
-    }
+    put_word(page + SUM_AT, page_sum(page, number));
 }
 
 bool sums_agree(const uint8_t page[STORE_PAGE_SIZE], uint32_t number)
 {
     return get_word(page + SUM_AT) == page_sum(page, number);
+}
+
+/* Nowhere but in one byte do these differ. */
+static bool is_one_byte(uint64_t differing)
+{
+    for (int shift = 0; shift < 64; shift += 8) {
+        if ((differing & ~(UINT64_C(0xff) << shift)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Each step can be taken back. So for each word there is exactly one value with which the page
+ * would have the sum it carries; the one that differs from what is there in one byte was stored
+ * (another such is there by chance once in 2^44). */
+bool sums_mend(uint8_t page[STORE_PAGE_SIZE], uint32_t number)
+{
+    uint64_t before[SUM_AT / 8];
+    uint64_t sum = sum_begin(number);
+    for (size_t i = 0; i < SUM_AT / 8; i++) {
+        before[i] = sum;
+        sum = sum_step(sum, get_word(page + 8 * i));
+    }
+    uint64_t after = get_word(page + SUM_AT);
+    if (is_one_byte(after ^ sum)) { /* the byte is one of the sum itself */
+        sums_stamp(page, number);
+        return true;
+    }
+    for (size_t i = SUM_AT / 8; i-- > 0;) {
+        uint64_t found = get_word(page + 8 * i);
+        uint64_t wanted = sum_unstep(after) ^ before[i];
+        if (is_one_byte(found ^ wanted)) {
+            put_word(page + 8 * i, wanted);
+            return true;
+        }
+        after = sum_unstep(after) ^ found;
+    }
+    return false;
 }
 
 int sums_stamp_file(const char *path)
@@ -107,8 +173,10 @@ static int read_page(sqlite3_file *f, uint8_t page[STORE_PAGE_SIZE], sqlite3_int
                                                      : SQLITE_CORRUPT;
 }
 
-/* Also what SQLite reads of a part of a page (the file's header) is taken from a page that was
- * checked. */
+/* Also what SQLite reads of a part of a page is taken from a page that was checked. Not so the
+ * file's header, which it reads before it looks for a log: a power loss in the middle of a
+ * checkpoint leaves the first page torn, and then the log has it. SQLite reads that page again,
+ * whole. */
 static int do_read(sqlite3_file *f, void *to, int len, sqlite3_int64 at)
 {
     uint8_t page[STORE_PAGE_SIZE];
@@ -123,8 +191,8 @@ static int do_read(sqlite3_file *f, void *to, int len, sqlite3_int64 at)
     int rc = read_page(f, page, index);
     if (rc == SQLITE_OK) {
         memcpy(to, page + skip, (size_t)len);
-    } else if (rc == SQLITE_IOERR_SHORT_READ) {
-        return below(f)->pMethods->xRead(below(f), to, len, at); /* a file that is still empty */
+    } else if (rc == SQLITE_IOERR_SHORT_READ || at + len <= HEADER_LEN) {
+        return below(f)->pMethods->xRead(below(f), to, len, at); /* short: still empty */
     }
     return rc;
 }
