@@ -194,6 +194,8 @@ int config_read(const char *path, struct config *ret, struct err_text *text)
         err = config_parse(path, &bytes, ret, text);
     else if (err == ERR_NOT_FOUND) {
         config_defaults(ret);
+        if (text) /* it is fine; what goes wrong later must not be told in these words */
+            text->text[0] = '\0';
         err = 0;
     }
     buf_release(&bytes);

@@ -75,6 +75,7 @@ static void no_file_means_the_defaults(void **state)
     struct bench *b = *state;
     memset(&b->config, 0x5a, sizeof(b->config));
     assert_int_equal(config_read(b->path, &b->config, &b->text), 0);
+    assert_string_equal(b->text.text, "");
     assert_int_equal(b->config.log_level, LOG_INFO);
     assert_int_equal(b->config.spend_deadline_ms, 30 * SECOND_MS);
     assert_int_equal(b->config.ask_deadline_ms, 15 * SECOND_MS);
