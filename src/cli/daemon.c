@@ -97,7 +97,7 @@ static enum exit_code foreground(const struct invocation *in)
 {
     struct err_text text;
     (void)in;
-    (void)daemon_become(&text);
+    (void)daemon_become("--foreground", NULL, &text);
     return fail_text(EXIT_DAEMON, &text);
 }
 

@@ -238,16 +238,15 @@ int daemon_start(enum started *ret, struct err_text *text)
     return err;
 }
 
-int daemon_become(struct err_text *text)
+int daemon_become(const char *option, const char *more, struct err_text *text)
 {
     char path[PATH_MAX];
     int err = find_program(path, text);
     if (err != 0) {
         return err;
     }
-    char name[] = DAEMON_NAME, option[] = "--foreground";
-    char *const argv[] = {name, option, NULL};
-    (void)execve(path, argv, environ);
+    const char *const argv[] = {DAEMON_NAME, option, more, NULL};
+    (void)execve(path, (char *const *)argv, environ); /* which writes to none of them */
     return err_say(text, err_from_errno(errno), "cannot run %s: %s", path, strerror(errno));
 }
 

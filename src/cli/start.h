@@ -22,9 +22,9 @@ enum started {
  * credwardend; ERR_TIMEOUT; ERR_IO: it said what went wrong. */
 int daemon_start(enum started *ret, struct err_text *text);
 
-/* This process becomes the daemon, environment and descriptors 0–2 as they are. Returns on failure.
- */
-int daemon_become(struct err_text *text);
+/* This process becomes the daemon with this option, and another (NULL: none), environment and
+ * descriptors 0–2 as they are. Returns on failure. */
+int daemon_become(const char *option, const char *more, struct err_text *text);
 
 /* The entries of `from` that a daemon may have, in `to` (room for as many, and the NULL). */
 void clean_environment(char *const *from, char **to);

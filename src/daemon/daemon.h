@@ -21,6 +21,7 @@
 #include <uv.h>
 
 #include "api/api.h"
+#include "base/exits.h"
 #include "base/paths.h"
 #include "base/tokens.h"
 #include "core/warden.h"
@@ -39,7 +40,8 @@
 #define WANT_TIMEOUT_MS     (60 * SECOND_MS) /* a caller's patience unless it says otherwise */
 #define WANT_TIMEOUT_MAX_MS (10 * MINUTE_MS)
 #define ADD_TIMEOUT_MS      (15 * SECOND_MS)
-#define LOG_FILE_MAX        (1024 * 1024) /* then it becomes .old, and a new one begins */
+#define FP_KEY_META         "fingerprint_key" /* in the store */
+#define LOG_FILE_MAX        (1024 * 1024)     /* then it becomes .old, and a new one begins */
 
 /* What is held for one lineage besides the core's view of it. */
 struct holding {
@@ -149,6 +151,12 @@ bool intake_take_back(void *ctx, uint64_t intent);
 void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply);
 void intake_probed(void *ctx, uint64_t lineage, const struct reply *reply);
 void intake_outcome(struct daemon *d, struct holding *h);
+
+struct fp intake_subject_fp(const struct daemon *d, const struct provider *p, const char *subject);
+
+/* repair.c: `credwardend --repair`, with the folders open and the lock held. What it did is
+ * printed; what kept it from doing anything is in `text`. */
+int repair(struct daemon *d, bool json, enum exit_code *ret, struct err_text *text);
 
 /* recover.c */
 int recover_load(struct daemon *d, struct store *s, struct err_text *text);

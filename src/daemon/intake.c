@@ -15,7 +15,7 @@ static const char no_answer[] = "the spender does not answer; what it has in han
 
 /* A subject is who a certain server says it is: the same words from another server are another. The
  * definition's name is the user's, and says nothing. */
-static struct fp subject_fp(const struct daemon *d, const struct provider *p, const char *subject)
+struct fp intake_subject_fp(const struct daemon *d, const struct provider *p, const char *subject)
 {
     char origin[URL_MAX] = "";
     const char *url = p->identity_url[0] ? p->identity_url : p->token_url;
@@ -35,7 +35,7 @@ void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply)
     ev.identity.what = reply->identity;
     (void)str_copy(h->spend_detail, sizeof(h->spend_detail), reply->detail);
     if (reply->identity == IDENTITY_NAMED) {
-        ev.identity.subject = subject_fp(d, &h->provider, reply->subject);
+        ev.identity.subject = intake_subject_fp(d, &h->provider, reply->subject);
         (void)str_copy(h->asked_subject, sizeof(h->asked_subject), reply->subject);
         (void)str_copy(h->asked_label, sizeof(h->asked_label), reply->label);
     }
@@ -77,7 +77,7 @@ static void granted(struct daemon *d, struct holding *h, struct event *ev)
     if (r->login_deadline_ms > 0)
         pair->login_deadline_wall_ms = sent_wall_ms + r->login_deadline_ms;
     if (r->subject[0])
-        ev->answer.subject = subject_fp(d, &h->provider, r->subject);
+        ev->answer.subject = intake_subject_fp(d, &h->provider, r->subject);
 }
 
 static int open_answer(struct daemon *d, struct holding *h, const struct buf *sealed)

@@ -19,27 +19,31 @@
 #include "sys/process.h"
 
 #define STOP_MARGIN_MS (10 * SECOND_MS)
-#define FP_KEY_META    "fingerprint_key"
 /* Every connection the API takes, the streams, the store, the spender and the spool, with room. */
 #define DESCRIPTORS_MAX 65536
 
 struct options {
     bool foreground;
+    bool repair, json;
     int ready_fd;
 };
 
 static const char usage[] =
-    "usage: credwardend [--foreground] [--ready-fd N]\n"
+    "usage: credwardend [--foreground] [--ready-fd N] [--repair [--json]]\n"
     "\n"
     "The daemon of credwarden. `credwarden` starts it by itself on first need.\n"
     "  --foreground   log to standard error instead of the log file\n"
     "  --ready-fd N   write one line to descriptor N: \"ready\", \"already\" (another daemon\n"
-    "                 runs), or what went wrong\n";
+    "                 runs), or what went wrong\n"
+    "  --repair       make a new store of what is sound of a damaged one, and end; with --json the\n"
+    "                 report is for programs\n";
 
 static int read_options(int argc, char **argv, struct options *ret)
 {
     static const struct option longs[] = {{"foreground", no_argument, NULL, 'f'},
                                           {"ready-fd", required_argument, NULL, 'r'},
+                                          {"repair", no_argument, NULL, 'm'},
+                                          {"json", no_argument, NULL, 'j'},
                                           {"help", no_argument, NULL, 'h'},
                                           {"version", no_argument, NULL, 'v'},
                                           {NULL, 0, NULL, 0}};
@@ -58,6 +62,12 @@ static int read_options(int argc, char **argv, struct options *ret)
                 return EXIT_USAGE;
             }
             ret->ready_fd = (int)fd;
+            break;
+        case 'm':
+            ret->repair = true;
+            break;
+        case 'j':
+            ret->json = true;
             break;
         case 'h':
             (void)fputs(usage, stdout);
@@ -348,6 +358,28 @@ static int start(struct daemon *d, struct err_text *text)
     return err;
 }
 
+/* The lock keeps a daemon from starting meanwhile, and a running one from being repaired. */
+static int start_repair(struct daemon *d, bool json)
+{
+    struct err_text text = {""};
+    enum exit_code code = EXIT_FAILED;
+    int err = open_folders(d, &text);
+    for (int i = 0; err == ERR_LOCKED && i < 20;
+         i++) { /* one that just refused to start is ending */
+        uv_sleep(50);
+        err = open_folders(d, &text);
+    }
+    if (err == ERR_LOCKED) {
+        (void)fputs("credwardend: the daemon runs: `credwarden daemon stop` first\n", stderr);
+        return EXIT_LATER;
+    }
+    if (err == 0)
+        err = repair(d, json, &code, &text);
+    if (err < 0)
+        (void)fprintf(stderr, "credwardend: %s\n", text.text[0] ? text.text : err_name(err));
+    return (int)code;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -374,6 +406,12 @@ int main(int argc, char **argv)
         return refuse(options.ready_fd, "no event loop: memory or open files are at their limit");
     }
 
+    if (options.repair) {
+        code = start_repair(d, options.json);
+        close_all(d);
+        free(d);
+        return code;
+    }
     int err = start(d, &text);
     if (err == 0) {
         journal(d, NULL, "started", "version " CREDWARDEN_VERSION "%s",

@@ -181,7 +181,7 @@ static int build(struct store *s, const struct store_schema *schema, struct err_
         return err;
     }
     err = room_for_sums(s); /* as long as the file is empty */
-    if (err == 0) { /* file_put() makes it durable, once and before it has its name */
+    if (err == 0) {         /* file_put() makes it durable, once and before it has its name */
         err = sql_script(s, "PRAGMA synchronous = OFF", NULL);
     }
     if (err == 0) {

@@ -57,7 +57,8 @@ struct store {
     uint64_t changes;      /* durable */
     uint64_t next_changes; /* of the transaction under way */
     bool is_plain;         /* of a version before pages had sums; never past store_open() */
-    bool log_is_headless;  /* a crash's log, as it was found */
+    bool has_log;          /* a crash left one: it is closed as it was found, until all is well */
+    bool log_is_headless;  /* … and that is what is wrong with it */
     bool wipe_due;         /* the log holds bytes that were retired */
 
     struct mark mark;
@@ -159,6 +160,9 @@ bool wal_is_long(const struct store *s, int frames);
 const char *sums_vfs(void);
 void sums_stamp(uint8_t page[STORE_PAGE_SIZE], uint32_t number);
 bool sums_agree(const uint8_t page[STORE_PAGE_SIZE], uint32_t number);
+/* If one byte of the page is all that is wrong, it is put right: which one, and what it was,
+ * follows from the sum. About a second where it fails. */
+bool sums_mend(uint8_t page[STORE_PAGE_SIZE], uint32_t number);
 /* Each page of a file that has room for sums. Not synced. ERR_CORRUPT: it ends within a page. */
 int sums_stamp_file(const char *path);
 
@@ -185,9 +189,9 @@ int log_scan(const uint8_t *bytes, size_t len, struct log *ret); /* ERR_NOMEM */
 void log_release(struct log *l);
 
 /* Open (open.c, create.c, schema.c, copy.c) */
-#define STORE_APPLICATION_ID    0x43575344 /* in the file's header: ours and nobody else's */
-#define STORE_PLAIN_VERSION_MAX 1          /* the last one whose pages may be without sums */
-#define STORE_PATH_SIZE         4096
+#define STORE_APPLICATION_ID    0x43575344  /* in the file's header: ours and nobody else's */
+#define STORE_PLAIN_VERSION_MAX 1           /* the last one whose pages may be without sums */
+#define STORE_REPAIRED          ".repaired" /* a repair's result, on its way to its name */
 #define STORE_LOG_MAX           ((size_t)1 << 30)
 /* Said of a file that is refused. */
 #define STORE_WAY_OUT "run `credwarden repair`, or put a backup in its place"
@@ -196,6 +200,7 @@ int store_open_with(const char *path, const char *mark_path, int flags,
 /* sqlite3_open_v2 and what must be set before the first page is read. `s->path` is set. */
 int store_connect(struct store *s, int flags, struct err_text *text);
 void store_disconnect(struct store *s);
+void store_release(struct store *s); /* disconnects, untidied; frees */
 /* A new store at `path`: not there at all, or whole and durable. ERR_EXISTS. */
 int store_create(const char *path, const struct store_schema *schema, struct err_text *text);
 /* Steps from..to-1 and the new version, inside the caller's transaction. */

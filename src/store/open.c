@@ -98,7 +98,7 @@ static int check_log(struct store *s, const char *log_path, struct err_text *tex
     return err;
 }
 
-static int check_files(struct store *s, off_t *ret_log_size, struct err_text *text)
+static int check_files(struct store *s, struct err_text *text)
 {
     char log_path[STORE_PATH_SIZE];
     struct file_facts file;
@@ -128,7 +128,7 @@ static int check_files(struct store *s, off_t *ret_log_size, struct err_text *te
     if (err == 0) {
         s->dev = file.dev;
         s->ino = file.ino;
-        *ret_log_size = log.size;
+        s->has_log = log.size > 0;
     }
     return err;
 }
@@ -160,6 +160,9 @@ int store_connect(struct store *s, int flags, struct err_text *text)
                              s->is_plain ? NULL : sums_vfs());
     if (s->db == NULL) {
         return err_say(text, ERR_NOMEM, "no memory to open %s", s->path);
+    }
+    if (s->has_log) { /* before the first page is read: a refusal leaves it where it is */
+        (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     }
     int err = sql_err(rc);
     if (err == 0) {
@@ -276,18 +279,13 @@ static int begin_work(struct store *s, struct err_text *text)
 
 static int open_existing(struct store *s, const struct store_schema *schema, struct err_text *text)
 {
-    off_t log_size = 0;
-    int err = check_files(s, &log_size, text);
+    int err = check_files(s, text);
     if (err == 0) {
         err = store_connect(s, SQLITE_OPEN_READWRITE, text);
     }
-    if (err < 0) {
-        return err;
+    if (err == 0) {
+        err = check_all(s, schema, text);
     }
-    if (log_size > 0) {
-        (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    }
-    err = check_all(s, schema, text);
     if (err < 0) {
         return err;
     }
@@ -307,7 +305,7 @@ static int open_existing(struct store *s, const struct store_schema *schema, str
     return begin_work(s, text);
 }
 
-static void release(struct store *s)
+void store_release(struct store *s)
 {
     if (s->db != NULL) {
         store_disconnect(s);
@@ -324,12 +322,22 @@ static void release(struct store *s)
 static int refuse_lost(const struct store *s, struct err_text *text)
 {
     struct file_facts facts;
+    char repaired[STORE_PATH_SIZE];
+    int err = store_path_join(repaired, s->path, STORE_REPAIRED, text);
+    if (err < 0) {
+        return err;
+    }
+    if (path_look(PATH_CWD, repaired, false, &facts) == 0) {
+        return err_say(text, ERR_NOT_FOUND,
+                       "%s is gone: its repair was interrupted; run `credwarden repair` again",
+                       s->path);
+    }
     if (path_look(PATH_CWD, s->mark_path, false, &facts) == ERR_NOT_FOUND) {
         return 0;
     }
     return err_say(text, ERR_NOT_FOUND,
-                   "%s is gone, though its high-water mark is there: " STORE_WAY_OUT
-                   "; to begin with an empty one, move %s away",
+                   "%s is gone, though its high-water mark is there: put a backup in its "
+                   "place; to begin with an empty one, move %s away",
                    s->path, s->mark_path);
 }
 
@@ -363,7 +371,7 @@ int store_open_with(const char *path, const char *mark_path, int flags,
         err = store_meet_mark(s, is_new, text);
     }
     if (err < 0) {
-        release(s);
+        store_release(s);
         return err;
     }
     *ret = s;
@@ -380,7 +388,7 @@ void store_close(struct store *s)
 {
     if (s != NULL) {
         (void)store_tidy(s);
-        release(s);
+        store_release(s);
     }
 }
 

@@ -324,4 +324,41 @@ int store_knows_intent(struct store *s, uint64_t intent, bool *ret);
  * copy to NAME. */
 int store_backup(struct store *s, const char *dest, bool overwrite, struct err_text *text);
 
+/* Repair of a damaged store, while none is open and the caller holds the daemon's lock. What is
+ * sound of `path` and its log is put together beside it as a new store: every lineage whose row is
+ * sound and whose sealed pair is there, with what is sound of its history. It is no open store:
+ * besides store_salvage_…() only store_each_lineage(), store_meta_get() and store_meta_set() may be
+ * called. The old files are only read. ERR_CORRUPT: nothing of it is sound. ERR_NOT_FOUND. */
+struct salvage_facts {
+    uint32_t pages;        /* that the store has */
+    uint32_t lost_pages;   /* of them: not as they were written */
+    uint32_t mended_pages; /* … but for one byte, which is right again */
+    uint32_t lost_rows;    /* on sound pages, but they are not whole, or do not fit the others */
+    bool log_is_damaged;
+};
+int store_salvage(const char *path, int64_t now_wall_ms, struct store **ret,
+                  struct salvage_facts *ret_facts, struct err_text *text);
+/* For each lineage: it is not to be kept (its pair does not open); or what its tokens' fingerprints
+ * and its subject's are. A pair whose row was lost has none until then, and gets this expiry. */
+int store_salvage_forget(struct store *s, uint64_t lineage);
+int store_salvage_pair(struct store *s, uint64_t lineage, struct fp access, struct fp refresh,
+                       struct fp subject, int64_t expires_wall_ms);
+/* Then, once: what belongs to a forgotten one goes, and what has lost its name gets one.
+ * `is_whole`: nothing was lost, so what it says is not doubted. */
+int store_salvage_fit(struct store *s, bool is_whole, int64_t now_wall_ms);
+/* What became of each name: "saved"; "renamed": its row was lost, and what it points at has it
+ * back, or got one (saved-1), with the policy `never`; "lost"; "perhaps": a name of the past, and
+ * it is not known whether it was removed. */
+int store_salvage_each(struct store *s, int (*each)(void *ctx, const char *name, const char *how),
+                       void *ctx);
+/* The new store gets the name `path`, as a restored copy; the old files keep their bytes as
+ * `*ret_aside` and …-wal. Frees `s`. A crash at any moment leaves the damaged store, or none and a
+ * repair that store_salvage_go_on() brings to its end; on failure too. */
+#define STORE_PATH_SIZE 4096
+int store_salvage_end(struct store *s, const char *path, int64_t now_wall_ms,
+                      char ret_aside[STORE_PATH_SIZE], struct err_text *text);
+int store_salvage_go_on(const char *path, int64_t now_wall_ms, char ret_aside[STORE_PATH_SIZE],
+                        struct err_text *text); /* ERR_NOT_FOUND: none was interrupted */
+void store_salvage_drop(struct store *s);       /* instead of the end; the old files stay */
+
 #endif

@@ -186,7 +186,7 @@ static int do_read(sqlite3_file *f, void *to, int len, sqlite3_int64 at)
         return read_page(f, to, index);
     }
     if (len > STORE_PAGE_SIZE - skip) {
-        return SQLITE_IOERR_READ; /* never asked for */
+        return SQLITE_CORRUPT; /* the header tells of pages of another size */
     }
     int rc = read_page(f, page, index);
     if (rc == SQLITE_OK) {

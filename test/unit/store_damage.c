@@ -93,6 +93,27 @@ static void a_flipped_bit_is_noticed_wherever_it_is(void **state)
     image_release(&whole);
 }
 
+/* What was there follows from the sum, wherever the byte is and whatever it became. */
+static void one_wrong_byte_is_mended_and_two_are_not(void **state)
+{
+    struct bench *b = *state;
+    struct image whole = {0};
+    uint8_t page[STORE_PAGE_SIZE], right[STORE_PAGE_SIZE];
+    furnish(b);
+    assert_true(image_read(b->path, &whole));
+    memcpy(right, whole.bytes + 2 * STORE_PAGE_SIZE, sizeof(right));
+    for (size_t at = 0; at < STORE_PAGE_SIZE; at++) {
+        memcpy(page, right, sizeof(page));
+        page[at] ^= (uint8_t)(1 + at % 255);
+        assert_true(sums_mend(page, 3));
+        assert_memory_equal(page, right, sizeof(page));
+        page[at] ^= 0x40;
+        page[(at + 997) % STORE_PAGE_SIZE] ^= 0x02;
+        assert_false(sums_mend(page, 3));
+    }
+    image_release(&whole);
+}
+
 /* Without the layer the same flip would be believed: what the sum is for. */
 static void a_changed_word_that_sqlite_finds_sound_is_noticed(void **state)
 {
@@ -359,6 +380,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         STORY(every_page_has_its_sum),
         STORY(a_flipped_bit_is_noticed_wherever_it_is),
+        STORY(one_wrong_byte_is_mended_and_two_are_not),
         STORY(a_changed_word_that_sqlite_finds_sound_is_noticed),
         STORY(a_damaged_log_is_refused_and_a_torn_one_is_not),
         STORY(a_log_whose_header_is_damaged_is_refused),
