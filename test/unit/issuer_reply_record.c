@@ -77,6 +77,48 @@ static void a_reply_survives_its_record(void **state)
     buf_release(&record);
 }
 
+/* The pair is there, whatever else the server says: strictness must not lose it. */
+static void odd_words_of_an_honest_server_lose_no_pair(void **state)
+{
+    static const char *const bodies[] = {
+        "\"scope\":\"a\\u0001b\"",
+        "\"scope\":\"caf\\u00e9\"",
+        "\"scope\":[\"a\",\"b\\n\"]",
+        "\"account\":{\"uuid\":\"a\\u0007\",\"email_address\":\"e\"}",
+        "\"account\":{\"uuid\":\"a\",\"email_address\":\"\\u001b[2J\"}",
+        "\"id_token\":\"x\\u0001\"",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        struct reply r, again;
+        struct buf record;
+        char body[512];
+        (void)snprintf(body, sizeof(body),
+                       "{\"access_token\":\"sk-ant-oat01-x\",\"refresh_token\":\"sk-ant-ort01-y\","
+                       "\"organization\":{\"uuid\":\"o\"},%s}",
+                       bodies[i]);
+        struct http_outcome o = {.sent = true,
+                                 .status = 200,
+                                 .complete = true,
+                                 .failure = "",
+                                 .server_wall_ms = -1000, /* a Date before 1970 */
+                                 .body = body,
+                                 .body_len = strlen(body)};
+        reply_init(&r);
+        reply_of_spend(provider_builtin("claude"), &o, &r);
+        assert_int_equal(r.verdict, VERDICT_GRANTED);
+        buf_init_secret(&record, REPLY_RECORD_MAX);
+        assert_int_equal(reply_encode(&r, &record), 0);
+        int err = reply_decode(record.bytes, record.len, &again);
+        if (err != 0)
+            fail_msg("%s: %d", bodies[i], err);
+        assert_string_equal(again.tokens.refresh.bytes, "sk-ant-ort01-y");
+        reply_clear(&again);
+        reply_clear(&r);
+        buf_release(&record);
+    }
+}
+
 static void every_kind_of_reply_survives_its_record(void **state)
 {
     (void)state;
@@ -269,6 +311,7 @@ int main(void)
     json_use_secret_memory();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reply_survives_its_record),
+        cmocka_unit_test(odd_words_of_an_honest_server_lose_no_pair),
         cmocka_unit_test(every_kind_of_reply_survives_its_record),
         cmocka_unit_test(the_largest_reply_fits_its_record),
         cmocka_unit_test(a_record_that_we_did_not_write_is_refused),
