@@ -119,6 +119,8 @@ static int open_folders(struct daemon *d, struct err_text *text)
     err = lock_take(path, &d->lock_fd, text);
     if (err < 0)
         return err;
+    dir_sweep_temps(d->paths.data_dir); /* one of them may be a copy of the vault key */
+    dir_sweep_temps(d->paths.state_dir);
     (void)snprintf(path, sizeof(path), "%s/spool", d->paths.state_dir);
     err = dir_ensure_private(path, text);
     if (err == 0)

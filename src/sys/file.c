@@ -323,6 +323,24 @@ int dir_each(int dir_fd, bool (*each)(void *ctx, const char *name), void *ctx)
     return err;
 }
 
+static bool sweep_temp(void *ctx, const char *name)
+{
+    const int *dir_fd = ctx;
+    if (strncmp(name, FILE_TEMP_PREFIX, strlen(FILE_TEMP_PREFIX)) == 0) {
+        (void)path_remove(*dir_fd, name);
+    }
+    return true;
+}
+
+void dir_sweep_temps(const char *path)
+{
+    int fd = -1;
+    if (dir_open_private(path, &fd, NULL) == 0) {
+        (void)dir_each(fd, sweep_temp, &fd);
+    }
+    fd_close(&fd);
+}
+
 /* Replacing */
 
 struct target {

@@ -504,6 +504,18 @@ static void a_folder_is_listed_from_its_beginning_each_time(void **state)
     assert_int_equal(two.n, 2);
 }
 
+static void what_a_crash_left_is_swept_and_nothing_else(void **state)
+{
+    struct place *p = *state;
+    make_file(in(p, FILE_TEMP_PREFIX "0123"), "half", 4, 0600);
+    make_file(in(p, FILE_TEMP_PREFIX "0123-journal"), "half", 4, 0600);
+    make_file(in(p, ".credwarden"), "", 0, 0600);
+    make_file(in(p, "x" FILE_TEMP_PREFIX), "", 0, 0600);
+    dir_sweep_temps(p->dir);
+    assert_int_equal(count_entries(p->dir), 2);
+    dir_sweep_temps(in(p, "absent"));
+}
+
 static void a_folder_is_made_with_its_parents(void **state)
 {
     struct place *p = *state;
@@ -698,6 +710,7 @@ int main(void)
         TEST(a_file_of_another_library_gets_its_name_when_it_is_whole),
         TEST(a_name_that_cannot_be_given_leaves_nothing),
         TEST(a_folder_is_listed_from_its_beginning_each_time),
+        TEST(what_a_crash_left_is_swept_and_nothing_else),
         TEST(a_folder_is_made_with_its_parents),
         TEST(an_open_or_foreign_folder_is_refused),
         TEST(only_a_real_folder_will_do),
