@@ -230,18 +230,16 @@ static int read_locked(int fd, uint64_t intent, const char *boot_id, enum spool_
                        bool *ret_same_boot, struct buf *ret_sealed)
 {
     struct file_facts facts;
+    struct header h;
     int err = fd_look(fd, &facts);
     if (err < 0)
         return err;
-    /* spool_create() returns only after the full size is durable, and nothing ever shrinks it: a
-     * shorter file was never handed to anybody. */
-    if (facts.kind == FILE_REGULAR && facts.size < SPOOL_FILE_SIZE) {
-        *ret_stage = SPOOL_PREPARED;
-        *ret_same_boot = true;
-        return 0;
-    }
-    struct header h;
-    err = header_read(fd, &h);
+    /* An intent is committed only after spool_create() made the full size durable. So a shorter
+     * file is either nobody's, of a creation that was cut short, or damaged since. */
+    if (facts.kind == FILE_REGULAR && facts.size < SPOOL_FILE_SIZE)
+        err = ERR_CORRUPT;
+    if (err == 0)
+        err = header_read(fd, &h);
     if (err == 0 && h.intent != intent)
         err = ERR_CORRUPT;
     if (err == 0 && h.stage == SPOOL_ANSWERED)

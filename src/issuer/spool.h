@@ -54,8 +54,7 @@ int spool_start(int fd);
 int spool_answer(int fd, const void *sealed, size_t len);
 
 /* Daemon's side. `ret_sealed` is appended to when ANSWERED. `*ret_same_boot` is meaningful for
- * PREPARED and STARTED; a file whose creation was cut short was never handed on and is reported as
- * PREPARED in the same boot, whatever boot it is from. Negative: enum err. */
+ * PREPARED and STARTED. A file that is not of its full size is TORN. Negative: enum err. */
 int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
                bool *ret_same_boot, struct buf *ret_sealed);
 /* Absent is fine. Not durable, because nothing rests on it: a file that a power loss brings back is
