@@ -1,0 +1,145 @@
+"""Many tries: which there are, in what order, on how many cores, and what they came to.
+
+A campaign is a program of this folder (nth.py, kills.py) that names its cases; each worker is a
+process of it, because there is one world at a time in a process.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+import nth_stand
+from nth_stand import SCENARIOS, Case, Stand
+
+MISSES = 2  # so many points beyond the last one that was counted are tried as well
+SHOWN = 20  # failures that are told in full
+
+
+@dataclasses.dataclass
+class Tally:
+    """What the tries of one scenario came to."""
+    tried: int = 0
+    points: int = 0  # all there are
+    failed: int = 0
+    lost: dict = dataclasses.field(default_factory=collections.Counter)
+    ends: int = 0  # a library ended its program: see nth_stand.ended_by_library()
+
+    def add(self, other):
+        self.tried += other["tried"]
+        self.points += other["points"]
+        self.failed += other["failed"]
+        self.ends += other["ends"]
+        self.lost.update(other["lost"])
+
+
+def chosen(cases, seed, tries):
+    """So many of them, evenly, shifted by the seed; all of them for tries None."""
+    if tries is None or tries >= len(cases):
+        return cases
+    step = len(cases) / tries
+    shift = random.Random(seed).random() * step
+    return [cases[int(shift + i * step)] for i in range(tries)]
+
+
+class Campaign:
+    """`cases_of(scenario, counts)`: all the cases, in an order in which neighbours are alike."""
+
+    def __init__(self, program, cases_of):
+        self.program, self.cases_of = program, cases_of
+
+    # ---- in one process ----
+
+    def work(self, scenario, seed, tries=None, share=(0, 1), until=None, out=print):
+        """Try a scenario's cases, or this worker's share of them. Returns its Tally."""
+        index, of = share
+        tally = Tally()
+        with Stand(SCENARIOS[scenario]()) as stand:
+            cases = self.cases_of(scenario, stand.count())
+            mine = chosen(cases, seed, tries)[index::of]
+            if until is not None:  # whatever the time allows is spread over all
+                random.Random(seed).shuffle(mine)
+            tally.points = len(cases) if index == 0 else 0
+            for case in mine:
+                if until is not None and time.monotonic() > until:
+                    break
+                self._one(stand, case, tally, out)
+        return tally
+
+    def _one(self, stand, case, tally, out):
+        struck, complaints = stand.run(case)
+        tally.tried += struck
+        tally.ends += stand.ended_by_library
+        if stand.graced or stand.in_doubt:
+            tally.lost[stand.lost_where()] += 1
+        if not complaints:
+            return
+        tally.failed += 1
+        if tally.failed <= SHOWN:
+            out(f"# {case}: {'; '.join(complaints)}")
+            out(f"#   struck {stand.sheet.call} at {stand.sheet.where}")
+            out(f"#   again: CW_BUILD={nth_stand.harness.BUILD} {self.program} --only {case}")
+
+    def only(self, text):
+        """One case, told in full. Returns whether it went well."""
+        case = Case.parse(text)
+        with Stand(SCENARIOS[case.scenario]()) as stand:
+            struck, complaints = stand.run(case)
+            print(f"struck: {stand.sheet.call} at {stand.sheet.where}" if struck else "never came there")
+            for what, text in stand.world.outputs:
+                print(f"{what}: {nth_stand.harness.redact(text.decode(errors='replace'))}")
+            print("\n".join(complaints) or "all is well")
+        return not complaints
+
+    # ---- in several ----
+
+    def run(self, seed, minutes=None, workers=None, scenarios=None):
+        """All of them; {scenario: Tally}. The time is shared out among the scenarios."""
+        workers = workers or os.cpu_count() or 1
+        names = scenarios or list(SCENARIOS)
+        tallies = {name: Tally() for name in names}
+        each_s = minutes * 60 / len(names) if minutes else 0
+
+        def one(name, index):
+            command = [sys.executable, self.program, "--share", name, str(index), str(workers),
+                       str(seed), str(each_s)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            for line in done.stdout.splitlines():
+                if line.startswith("#"):
+                    print(line, flush=True)
+            if done.returncode != 0:
+                sys.exit(f"{' '.join(command)} ended with {done.returncode}")
+            return json.loads(done.stdout.splitlines()[-1])
+
+        for name in names:
+            begun = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+                for part in pool.map(lambda i, name=name: one(name, i), range(workers)):
+                    tallies[name].add(part)
+            tally = tallies[name]
+            print(f"{name:12} {tally.tried:6} of {tally.points} tried, {tally.failed} failed, "
+                  f"{time.monotonic() - begun:.0f} s", flush=True)
+        return tallies
+
+    def share(self, words):
+        """What run() starts: --share SCENARIO INDEX OF SEED SECONDS."""
+        name, index, of, seed, seconds = words
+        until = time.monotonic() + float(seconds) if float(seconds) else None
+        tally = self.work(name, int(seed), share=(int(index), int(of)), until=until)
+        print(json.dumps({**vars(tally), "lost": dict(tally.lost)}))
+
+
+def words_of(words, *names):
+    """The values of `--name value` in the command line, None where absent."""
+    return [words[words.index(name) + 1] if name in words else None for name in names]
+
+
+def new_seed():
+    seed = int(os.environ.get("CW_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
+    print(f"# seed {seed} (CW_FAULT_SEED={seed} repeats the choice)", flush=True)
+    return seed

@@ -1,0 +1,595 @@
+"""What the stories of fault points share: a stand on which one moment of a scenario is tried again
+and again, always from the same state, and the questions that are asked after each try.
+
+    with Stand(scenario) as stand:
+        complaints = stand.run(Case("refresh", "daemon", ("open",), points.FAIL_ONCE, 3, EMFILE))
+
+One try: the folders and the lab go back to what they were, the scenario's command runs with one
+point struck, then without any fault: does what still runs answer; does the next start repair; is
+every login alive, in step with the server, presented no oftener than the rules allow; is nothing
+left over; and was what the user was told true.
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import harness
+import mounts
+import points
+import runner
+from harness import World
+
+COMMAND_S = 20  # for a command of a try; the daemon answers within its own time-outs
+SETTLED_S = 12  # from the end of a fault until nothing is left to be done
+QUIET_S = 0.1  # at most, until what a command left behind is done
+PEACE_S = 0.005  # between two looks
+
+# Names that may stand in our folders when a daemon has started and is at rest.
+DATA_NAMES = {"lock", "store.db", "store.db-wal", "vault.key"}
+STATE_NAMES = {"credwardend.log", "high-water", "spool"}
+
+# A message that says nothing, or what only we understand.
+VAGUE = re.compile(r"internal|must hold|unknown error|success\b|\(null\)|: ok\b|: unknown\b|: *$",
+                   re.I)
+UNCHANGED = re.compile(r"nothing was (added|changed|removed)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One moment, and what happens there."""
+    scenario: str
+    role: str
+    classes: tuple
+    act: int
+    nth: int
+    error: int = 0
+    both: bool = False
+
+    ACTS = {points.FAIL_ONCE: "fails", points.FAIL_ON: "fails-on", points.KILL_BEFORE: "dies-before",
+            points.KILL_AFTER: "dies-after"}
+
+    def __str__(self):
+        """As --only takes it."""
+        classes = "all" if len(self.classes) > 1 else self.classes[0]
+        words = [self.scenario, self.role, classes, self.ACTS[self.act], str(self.nth)]
+        if self.act in (points.FAIL_ONCE, points.FAIL_ON):
+            words.append(points.error_name(self.error))
+        return ":".join(words + ["both"] * self.both)
+
+    @property
+    def kills(self):
+        return self.act in (points.KILL_BEFORE, points.KILL_AFTER)
+
+    @classmethod
+    def parse(cls, text):
+        scenario, role, classes, act, nth, *rest = text.split(":")
+        numbers = {name: number for number, name in cls.ACTS.items()}
+        errors = {points.error_name(error): error
+                  for errors in points.ERRORS.values() for error in errors}
+        both = "both" in rest
+        error = next((errors[word] for word in rest if word != "both"), 0)
+        chosen = points.CLASSES if classes == "all" else (classes,)
+        return cls(scenario, role, tuple(chosen), numbers[act], int(nth), error, both)
+
+
+class Complaint(Exception):
+    """A question of a try that got the wrong answer."""
+
+
+def ended_by_library(number, where, struck_where):
+    """libuv ends its process where the kernel has no room for what it cannot do without (a place in
+    the epoll set, its own pipes). libseccomp short of memory crashes, or loads a filter that forbids
+    even exiting; the spender holds nothing yet. What remains to be asked: is anything lost?"""
+    return number == signal.SIGABRT and where.startswith("libuv.so") or "libseccomp" in struck_where
+
+
+# ---- processes: all that is not the lab is of the try at hand ----
+
+def children():
+    pid = os.getpid()
+    return [int(word) for word in
+            pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+class Stand:
+    def __init__(self, scenario):
+        self.scenario = scenario
+        self.world = World()
+        self.disk = contextlib.ExitStack()
+        self._on_a_fast_disk()
+        self.sheet = points.Sheet(self.world)
+        self.folders = (self.world.share / "credwarden", self.world.state / "credwarden",
+                        self.world.runtime, self.world.folder / "elsewhere")
+        self.ends = []  # (pid, status) of what ended in this try
+        self.graced = 0  # answers that were lost on the wire in this try
+        self.is_patient = True  # wait for a second try of the daemon, or leave it to itself
+        self.in_doubt = False
+        self.elsewhere = self.folders[-1]
+
+    def _on_a_fast_disk(self):
+        """In memory where the system allows it: what is tried here is no power loss, and a try syncs
+        two dozen times."""
+        try:
+            self.disk.enter_context(mounts.small_disk(self.world.home, "256m"))
+        except runner.Skip:
+            return
+        for path in (self.world.config, self.world.share, self.world.state):
+            path.mkdir(mode=0o700, parents=True)
+
+    def __enter__(self):
+        self.world.__enter__()
+        try:
+            self.elsewhere.mkdir(mode=0o700)
+            self.lab = self.world.start_lab(access_life="2h", grace="10m")
+            self.world.write_provider("lab", **self.lab.provider_keys(reuse_grace="3s"))
+            self.world.write_config(spend_deadline="5s")
+            self.scenario.furnish(self)
+            self.end_programs()
+            self.kept = [self._read(folder) for folder in self.folders]
+            self.lab.control("POST", "/lab/keep")
+        except BaseException:
+            self.disk.close()
+            self.world.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *what):
+        self.end_programs()
+        self.lab.process.terminate()
+        self.lab.process.wait(10)
+        self.disk.close()
+        self.world.__exit__(*what)
+
+    # ---- the state that every try begins with ----
+
+    @staticmethod
+    def _read(folder):
+        if not folder.exists():
+            return None
+        return {path.relative_to(folder): path.read_bytes() if path.is_file() else None
+                for path in sorted(folder.rglob("*")) if path.is_file() or path.is_dir()}
+
+    @staticmethod
+    def _write(folder, kept):
+        shutil.rmtree(folder, ignore_errors=True)
+        if kept is None:
+            return
+        folder.mkdir(mode=0o700, parents=True)
+        for name, content in kept.items():
+            path = folder / name
+            if content is None:
+                path.mkdir(mode=0o700)
+            else:
+                path.write_bytes(content)
+                path.chmod(0o600)
+
+    def restore(self):
+        for folder, kept in zip(self.folders, self.kept):
+            self._write(folder, kept)
+        self.lab.control("POST", "/lab/rewind")
+        self.world.outputs.clear()
+        self.ends.clear()
+        self.sheet.clear()
+        self.graced, self.in_doubt, self.ended_by_library = 0, False, False
+
+    # ---- processes ----
+
+    def reap(self):
+        """Note how each ended that has ended."""
+        while True:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None or found.si_pid == self.lab.process.pid:
+                return
+            self.ends.append(os.waitpid(found.si_pid, 0))
+
+    def end_programs(self):
+        """By SIGKILL, until nothing but the lab is left. Orphans become our children."""
+        while True:
+            self.reap()
+            left = [pid for pid in children() if pid != self.lab.process.pid]
+            if not left:
+                return
+            for pid in left:
+                harness.send_signal(pid, signal.SIGKILL)
+            time.sleep(PEACE_S / 5)
+
+    def daemon(self):
+        return self.world.daemon_pid()
+
+    def start(self):
+        """A daemon without faults. It has to start, and to answer."""
+        self.sheet.disarm()
+        self.sheet.forgive()
+        result = self.cw("status")
+        if result.code != 0:
+            raise Complaint(f"the next start fails: {result!r}")
+
+    def stop(self, gently):
+        pid = self.daemon()
+        if pid is None:
+            return
+        harness.send_signal(pid, signal.SIGTERM if gently else signal.SIGKILL)
+        end = time.monotonic() + COMMAND_S
+        while harness.is_running(pid):
+            if time.monotonic() > end:
+                raise Complaint("the daemon does not stop when told to")
+            time.sleep(PEACE_S / 5)
+        self.reap()
+        code = dict(self.ends).get(pid)
+        if gently and code != 0:
+            raise Complaint(f"the daemon stopped with wait status {code}")
+
+    def cw(self, *args, **options):
+        """A command. Its end is bounded."""
+        try:
+            return self.world.cw(*args, check=False, timeout=COMMAND_S, **options)
+        except subprocess.TimeoutExpired:
+            raise Complaint(f"credwarden {' '.join(map(str, args))}: no end in {COMMAND_S} s") \
+                from None
+
+    # ---- one try ----
+
+    def count(self):
+        """{role: {class: points}} of the scenario when nothing is struck."""
+        self.restore()
+        self._before()
+        self.sheet.arm()
+        result = self.scenario.act(self)
+        self._until_quiet()
+        self.sheet.disarm()
+        counts = self.sheet.counts()
+        assert result.code == 0, result
+        complaints = self._ask(result, None)
+        assert not complaints, complaints
+        self.end_programs()
+        return counts
+
+    def _before(self):
+        if self.scenario.is_running:
+            self.start()
+        self.sheet.clear()
+
+    def run(self, case):
+        """(was struck, complaints)."""
+        self.restore()
+        self.is_patient = case.nth % 4 == 0
+        self._before()
+        self.sheet.arm(case.role, case.classes, case.act, case.nth, case.error, case.both)
+        try:
+            result = self.scenario.act(self)
+        except Complaint as complaint:
+            self.sheet.disarm()
+            self.end_programs()
+            return True, [str(complaint)]
+        self._until_quiet()
+        struck = self.sheet.struck > 0
+        complaints = self._ask(result, case) if struck else []
+        self.end_programs()
+        if not struck:
+            self.sheet.disarm()
+        return struck, complaints
+
+    def _ask(self, result, case):
+        complaints = []
+
+        def ask(question, *args):
+            try:
+                question(*args)
+            except Complaint as complaint:
+                complaints.append(str(complaint))
+
+        kills = case is not None and case.kills
+        if kills:
+            self._finish_kill(case)
+        self.sheet.disarm()
+        self.sheet.forgive()
+        ask(self._told_the_truth, result, case)
+        ask(self._still_answers)
+        ask(self.stop, case is not None and case.nth % 2 == 1 and not kills)
+        ask(self.start)
+        if complaints and "next start" in complaints[-1]:
+            ask(self._no_crash, case)
+            return complaints
+        ask(self.scenario.effect, self, result)
+        ask(self._all_is_well)
+        ask(self._presented_rightly, case)
+        ask(self.stop, True)
+        ask(self._nothing_left_over, case)
+        ask(self._no_crash, case)
+        return complaints
+
+    def _until_quiet(self):
+        """What a command leaves to be done behind its back is part of it."""
+        before, end = None, time.monotonic() + QUIET_S
+        while before != (now := self.sheet.counts()) and time.monotonic() < end:
+            before = now
+            time.sleep(PEACE_S)
+
+    def _finish_kill(self, case):
+        """Whoever is to go with the struck one may still wait for something: it goes now."""
+        victims = [self.sheet.victim]
+        if case.both:
+            for role in ("daemon", "spender"):
+                pid = self.sheet.pid(role)
+                if pid in harness.descendants():
+                    harness.send_signal(pid, signal.SIGKILL)
+                    victims.append(pid)
+        while any(harness.is_running(pid) for pid in victims):
+            time.sleep(PEACE_S / 5)
+
+    def lost_where(self):
+        """Where an answer was when it was lost with its spender."""
+        return "received, not yet in the spool" if self.sheet.heard_before else "on the wire"
+
+    # ---- the questions ----
+
+    def _told_the_truth(self, result, case):
+        if result.code == 0:
+            return
+        if result.code < 0:
+            raise Complaint(f"the command died by signal {-result.code}: {result!r}")
+        # A fault in the very words: nothing can be said then.
+        if case is not None and case.role == "cli" and self.sheet.call in ("write", "writev"):
+            return
+        lines = result.stderr.splitlines()
+        if not lines or not lines[-1].startswith("credwarden: ") or VAGUE.search(lines[-1]):
+            raise Complaint(f"says nothing that helps: {result!r}")
+
+    def _still_answers(self):
+        """What outlived the fault goes on without being told."""
+        if self.daemon() is None:
+            return
+        try:
+            answer = self.world.api("GET", "/v1/profiles", timeout=COMMAND_S)
+        except (OSError, harness.http.client.HTTPException) as error:
+            raise Complaint(f"the daemon lives and does not answer: {error!r}") from None
+        if answer.status != 200:
+            raise Complaint(f"the daemon lives and answers {answer!r}")
+
+    def profiles(self):
+        answer = self.world.api("GET", "/v1/profiles", timeout=COMMAND_S)
+        return {profile["name"]: profile for profile in answer.json["profiles"]}
+
+    def until_well(self, name):
+        """The profile when it is at rest: live without alarm; or in doubt, living on."""
+        end = time.monotonic() + SETTLED_S
+        while True:
+            shown = self.profiles().get(name)
+            if shown and shown["state"] == "live" and not shown["alarms"]:
+                return shown
+            if time.monotonic() > end:
+                return shown
+            time.sleep(PEACE_S)
+
+    def token_works(self, name):
+        result = self.cw("token", name)
+        if result.code != 0:
+            raise Complaint(f"{name}: no token: {result!r}")
+        if self.lab.use(result.stdout.strip()).status != 200:
+            raise Complaint(f"{name}: the server refuses the token that was handed out")
+
+    def _all_is_well(self):
+        for name in sorted(self.profiles()):
+            shown = self.until_well(name)
+            self.token_works(name)
+            if shown["state"] == "doubt" and shown["alarms"] == ["in-doubt"]:
+                self.in_doubt = True  # truthfully, and it lives on
+                continue
+            if shown["state"] != "live" or shown["alarms"]:
+                raise Complaint(f"{name} does not recover: {shown['state']}, {shown['alarms']}")
+            family = self.scenario.family(self, name)
+            issued = self.lab.family(family)
+            if shown["generation"] != issued["generation"]:
+                raise Complaint(f"{name} is at {shown['generation']}, the server at "
+                                f"{issued['generation']}: an answer is lost and nobody knows")
+            result = self.cw("renew", name)
+            if result.code != 0:
+                raise Complaint(f"{name} cannot be renewed afterwards: {result!r}")
+            self.token_works(name)
+
+    def _presented_rightly(self, case):
+        for family in self.lab.families():
+            if not family["alive"]:
+                raise Complaint(f"the login {family['family']} has ended: {family['ended_by']}")
+            if family["reuses"] != family["graced"] or family["graced"] > 1:
+                raise Complaint(f"presented twice without a reason: {family}")
+            self.graced += family["graced"]
+        # An answer can be lost with the spender only: the daemon is not on its way.
+        if self.graced and (case is None or case.role != "spender" and not case.both):
+            raise Complaint("an answer is lost though the spender was not touched")
+
+    def _nothing_left_over(self, case):
+        data, state, _, elsewhere = self.folders
+        if case is not None and case.kills:
+            # A backup that was cut off stays where the user wanted one, by its name what it is. That
+            # folder is not ours to clean up.
+            for path in elsewhere.glob(".credwarden-tmp-*"):
+                path.unlink()
+        for folder, allowed in ((data, DATA_NAMES), (state, STATE_NAMES),
+                                (elsewhere, self.scenario.elsewhere_names)):
+            names = {path.name for path in folder.iterdir()}
+            if names - allowed:
+                raise Complaint(f"left over in {folder.name}: {sorted(names - allowed)}")
+        spool = [path.name for path in (state / "spool").iterdir()]
+        if spool and not self.in_doubt:
+            raise Complaint(f"left over in the spool: {spool}")
+
+    def _no_crash(self, case):
+        allowed = {signal.SIGKILL}
+        if self.sheet.crash:
+            role, number, where = self.sheet.crash
+            if not ended_by_library(number, where, self.sheet.where):
+                raise Complaint(f"the {role} crashed (signal {number}) at {where}")
+            allowed.add(number)
+            self.ended_by_library = True
+        for pid, status in self.ends:
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) not in allowed:
+                raise Complaint(f"process {pid} died by signal {os.WTERMSIG(status)}")
+
+
+# ---- the scenarios ----
+
+class Scenario:
+    """Something a user does. `is_running`: the daemon runs before it."""
+    name, is_running, elsewhere_names = "", True, set()
+
+    def furnish(self, stand):
+        """Once, before the first try: what there is."""
+        self.families = {}
+        self.login(stand, "work", "alice")
+
+    def login(self, stand, name, subject):
+        login = stand.lab.login(subject)
+        self.families[name] = login["family"]
+        stand.world.add(name, "lab", login)
+
+    def family(self, _stand, name):
+        return self.families[name]
+
+    def act(self, stand):
+        raise NotImplementedError
+
+    def effect(self, stand, result):
+        """A Complaint unless the command did what it said."""
+
+
+class Refresh(Scenario):
+    name = "refresh"
+
+    def act(self, stand):
+        return stand.cw("renew", "work", "--timeout", "3s" if stand.is_patient else "100ms")
+
+    def effect(self, stand, result):
+        shown = stand.until_well("work")
+        if result.code == 0 and shown["generation"] < 2:
+            raise Complaint("it said that it had renewed, and it had not")
+
+
+class Add(Scenario):
+    name = "add"
+
+    def furnish(self, stand):
+        super().furnish(stand)
+        self.pair = stand.lab.login("bob")
+        self.families["home"] = self.pair["family"]
+
+    def add(self, stand):
+        path = stand.world.write_file("given.json", self.pair)
+        return stand.cw("add", "home", "--provider", "lab", "--from", path)
+
+    def act(self, stand):
+        return self.add(stand)
+
+    def effect(self, stand, result):
+        deadline = time.monotonic() + 0.25
+        while "home" not in stand.profiles() and time.monotonic() < deadline and result.code != 0 \
+                and not UNCHANGED.search(result.stderr):
+            time.sleep(PEACE_S)  # it may be waiting to be asked about
+        there = "home" in stand.profiles()
+        if result.code == 0 and not there:
+            raise Complaint("it said that it had added, and it is not there")
+        if UNCHANGED.search(result.stderr) and there:
+            raise Complaint(f"it is there, though {result!r}")
+        if not there:
+            again = self.add(stand)
+            if again.code != 0:
+                raise Complaint(f"it cannot be added again: {again!r}")
+
+
+class Settle(Scenario):
+    """A daemon starts and finds an answer in the spool."""
+    name, is_running = "settle", False
+
+    def furnish(self, stand):
+        super().furnish(stand)
+        lab, world = stand.lab, stand.world
+        lab.script("token", delay_after_ms=400)
+        asking = world.start([world.programs / "credwarden", "renew", "work"],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        harness.wait_until(lambda: lab.stats()["endpoints"]["token"]["decided"] == 1)
+        world.kill_daemon()
+        asking.wait(10)
+        harness.wait_until(lambda: children() == [lab.process.pid] or stand.reap())
+        assert list((world.state / "credwarden" / "spool").iterdir())
+
+    def act(self, stand):
+        return stand.cw("token", "work")
+
+    def effect(self, stand, result):
+        if stand.until_well("work")["generation"] != 2:
+            raise Complaint("the answer in the spool was not settled")
+
+
+class Remove(Scenario):
+    name = "remove"
+
+    def furnish(self, stand):
+        super().furnish(stand)
+        self.login(stand, "home", "bob")
+
+    def act(self, stand):
+        return stand.cw("remove", "home", "--yes")
+
+    def effect(self, stand, result):
+        there = "home" in stand.profiles()
+        if result.code == 0 and there:
+            raise Complaint("it said that it had removed, and it had not")
+        if UNCHANGED.search(result.stderr) and not there:
+            raise Complaint(f"it is gone, though {result!r}")
+
+
+class StartFresh(Scenario):
+    """The first start of all: folders, key, store."""
+    name, is_running = "start-fresh", False
+
+    def furnish(self, stand):
+        self.families = {}
+        self.pair = stand.lab.login("alice")
+        self.families["work"] = self.pair["family"]
+
+    def act(self, stand):
+        return stand.cw("status")
+
+    def effect(self, stand, result):
+        path = stand.world.write_file("given.json", self.pair)
+        added = stand.cw("add", "work", "--provider", "lab", "--from", path)
+        if added.code != 0:
+            raise Complaint(f"nothing can be added afterwards: {added!r}")
+
+
+class StartAgain(Scenario):
+    name, is_running = "start-again", False
+
+    def act(self, stand):
+        return stand.cw("status")
+
+
+class Backup(Scenario):
+    name, elsewhere_names = "backup", {"backup.db"}
+
+    def act(self, stand):
+        return stand.cw("backup", stand.elsewhere / "backup.db")
+
+    def effect(self, stand, result):
+        path = stand.elsewhere / "backup.db"
+        if result.code == 0 and not path.exists():
+            raise Complaint("it said that there is a backup, and there is none")
+        if not path.exists():
+            again = stand.cw("backup", path)
+            if again.code != 0:
+                raise Complaint(f"it cannot be backed up afterwards: {again!r}")
+        whole = subprocess.run(["sqlite3", path, "PRAGMA integrity_check; SELECT name FROM profile"],
+                               stdout=subprocess.PIPE, text=True, check=False).stdout
+        if whole != "ok\nwork\n":
+            raise Complaint(f"the backup is not whole: {whole!r}")
+
+
+SCENARIOS = {scenario.name: scenario for scenario in
+             (Add, Refresh, Settle, Remove, StartFresh, StartAgain, Backup)}

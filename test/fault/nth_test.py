@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""The short form of nth.py: some calls of every scenario fail, chosen evenly from all by a seed that
+is printed, and those that once ended badly.
+
+CW_FAULT_SEED repeats the choice, CW_FAULT_TRIES (32) is how many there are of each scenario.
+"""
+
+import os
+import pathlib
+import sys
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
+
+import nth  # noqa: E402
+import runner  # noqa: E402
+from nth_campaign import new_seed  # noqa: E402
+from nth_stand import SCENARIOS, Case, Stand  # noqa: E402
+
+TRIES = int(os.environ.get("CW_FAULT_TRIES", "32"))
+
+# Each of them once ended a program by a signal, or left something behind.
+ONCE = (
+    "remove:daemon:memory:fails:1:ENOMEM",  # a connection that came without memory
+    "start-again:daemon:memory:fails:1:ENOMEM",
+    "start-again:daemon:descriptor:fails:1:EMFILE",  # no event loop
+    "start-again:daemon:descriptor:fails:3:EMFILE",
+    "start-again:daemon:process:fails:1:EAGAIN",  # no thread for the store
+    "refresh:daemon:open:fails:1:EMFILE",  # an alarm that outlived its cause
+)
+
+
+def short(scenario):
+    tally = nth.CAMPAIGN.work(scenario, new_seed(), TRIES)
+    print(f"# {scenario}: {tally.tried} of {tally.points} points failed once")
+    assert tally.tried > TRIES // 2, "most of the points were never reached"
+    assert tally.failed == 0, f"{tally.failed} of {tally.tried} ended badly"
+
+
+def test_add():
+    short("add")
+
+
+def test_refresh():
+    short("refresh")
+
+
+def test_settle():
+    short("settle")
+
+
+def test_remove():
+    short("remove")
+
+
+def test_the_first_start():
+    short("start-fresh")
+
+
+def test_another_start():
+    short("start-again")
+
+
+def test_backup():
+    short("backup")
+
+
+def test_what_once_ended_badly_does_so_no_more():
+    for name in dict.fromkeys(text.split(":")[0] for text in ONCE):
+        with Stand(SCENARIOS[name]()) as stand:
+            for case in (Case.parse(text) for text in ONCE if text.startswith(name + ":")):
+                struck, complaints = stand.run(case)
+                assert struck and not complaints, f"{case}: {complaints or 'never came there'}"
+
+
+def test_a_fault_that_is_not_survived_is_seen():
+    """Or all of the above would prove nothing: the questions are asked of a house that is broken."""
+    with Stand(SCENARIOS["refresh"]()) as stand:
+        stand.restore()
+        stand.start()
+        stand.cw("renew", "work")
+        stand.lab.control("POST", "/lab/rewind")  # the server goes back: what we hold is unknown to it
+        for question in (stand._all_is_well, lambda: stand.token_works("work")):
+            try:
+                question()
+            except Exception as complaint:
+                print(f"# {complaint}")
+            else:
+                raise AssertionError("a login that is lost was not noticed")
+        (stand.elsewhere / "litter").touch()
+        (stand.folders[0] / ".credwarden-tmp-0").touch()
+        try:
+            stand._nothing_left_over()
+        except Exception as complaint:
+            print(f"# {complaint}")
+        else:
+            raise AssertionError("what is left over was not noticed")
+
+
+if __name__ == "__main__":
+    runner.main()
