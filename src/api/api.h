@@ -24,7 +24,9 @@
 #include "base/err.h"
 #include "base/secret.h"
 
-#define API_CONNECTIONS_MAX 512 /* when full, the longest idle, else half-sent, makes room */
+/* When full, the longest idle makes room, else half-sent, else not reading its answer. */
+#define API_CONNECTIONS_MAX 512
+#define API_MOMENT_MS       250 /* for a new connection's first byte, while others can make room */
 #define API_HEAD_MAX        (16 * 1024)
 #define API_BODY_MAX        (1024 * 1024 - 1) /* what one piece of secret memory holds */
 #define API_BODIES_MAX      (8 * 1024 * 1024) /* of all bodies together; beyond it: "busy" */

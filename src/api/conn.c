@@ -50,6 +50,7 @@ struct conn *conn_new(struct api *a)
     c->api = a;
     c->call.conn = c;
     c->keep_alive = true;
+    c->is_new = true;
     buf_init_secret(&c->in, API_HEAD_MAX);
     call_reset(&c->call);
     c->next = a->conns;
@@ -272,6 +273,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     }
     bool first = c->in.len == 0;
+    c->is_new = false;
     buf_commit(&c->in, (size_t)n);
     if (c->state == CONN_HEAD && first) {
         set_deadline(c); /* from idle to half-sent */

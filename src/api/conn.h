@@ -86,6 +86,7 @@ struct conn {
     size_t writes;       /* under way */
     int64_t since_ms;    /* when this state began, loop time */
     int64_t deadline_ms; /* loop time; INT64_MAX: none */
+    bool is_new;         /* nothing has been read from it */
     bool reading;
     bool keep_alive;
     bool request_open; /* some of the request may still be unread */

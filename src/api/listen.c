@@ -91,9 +91,10 @@ static bool peer_is_ours(const struct conn *c)
 }
 
 /* When all places are taken: who is answered or has asked nothing goes first, then who is half-way
- * through a request (whoever sends at all is through in milliseconds). Who waits for an answer
- * stays. */
-enum { GOES_FIRST, GOES_NEXT, STAYS };
+ * through a request (whoever sends at all is through in milliseconds), then who does not read. Who
+ * has just come goes only when there is nobody else: its request is about to be read. Who waits for
+ * an answer stays. */
+enum { GOES_FIRST, GOES_NEXT, GOES_LATE, GOES_LAST, STAYS };
 
 static int patience_with(const struct conn *c)
 {
@@ -101,12 +102,17 @@ static int patience_with(const struct conn *c)
     case CONN_LINGER:
         return GOES_FIRST;
     case CONN_HEAD:
-        return c->in.len == 0 ? GOES_FIRST : GOES_NEXT;
+        if (c->in.len > 0)
+            return GOES_NEXT;
+        return c->is_new && (int64_t)uv_now(c->api->loop) - c->since_ms < API_MOMENT_MS
+                   ? GOES_LAST
+                   : GOES_FIRST;
     case CONN_BODY:
         return GOES_NEXT;
+    case CONN_ANSWER:
+        return GOES_LATE;
     case CONN_CALL:
     case CONN_STREAM:
-    case CONN_ANSWER:
     case CONN_CLOSED:
         break;
     }

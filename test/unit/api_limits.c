@@ -172,6 +172,30 @@ static void the_longest_half_sent_makes_room(void **state)
     world_free(w);
 }
 
+/* Nor can those that ask and do not read; and who has just come is not sent away for others that
+ * come. */
+static void who_does_not_read_makes_room_before_who_has_just_come(void **state)
+{
+    (void)state;
+    struct api_tuning t = tuning_default();
+    t.connections_max = 3;
+    struct world *w = world_tuned(&t);
+    struct peer deaf[2] = {peer_new(w), peer_new(w)}, quiet, next;
+    for (int i = 0; i < 2; i++)
+        peer_send(w, &deaf[i], GET("/v1/profiles/a/history"));
+    WAIT_UNTIL(w, w->n_calls == 2);
+    quiet = peer_new(w);
+    WAIT_UNTIL(w, api_connections(w->api) == 3);
+    assert_begins(ask_once(w, &next, GET("/v1/version")), "HTTP/1.1 200");
+    assert_int_equal(api_connections(w->api), 3);
+    assert_begins(ask(w, &quiet, GET("/v1/version")), "HTTP/1.1 200"); /* it was not sent away */
+    peer_free(&deaf[0]);
+    peer_free(&deaf[1]);
+    peer_free(&quiet);
+    peer_free(&next);
+    world_free(w);
+}
+
 static void beyond_the_limit_is_busy(void **state)
 {
     (void)state;
@@ -549,6 +573,7 @@ int main(void)
         cmocka_unit_test(waiting_wakes_nobody_up),
         cmocka_unit_test(the_longest_idle_makes_room),
         cmocka_unit_test(the_longest_half_sent_makes_room),
+        cmocka_unit_test(who_does_not_read_makes_room_before_who_has_just_come),
         cmocka_unit_test(beyond_the_limit_is_busy),
         cmocka_unit_test(another_users_process_is_refused),
         cmocka_unit_test(heads_have_a_limit),
