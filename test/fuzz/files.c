@@ -142,6 +142,33 @@ static void write_spool(struct input in, bool with_sum)
     write_file(SPOOL_NAME, whole, sizeof(whole), SPOOL_FILE_SIZE);
 }
 
+/* A spool starts once, keeps one answer, and never starts when it was withdrawn. */
+static void check_life(enum spool_stage stage, bool withdraw)
+{
+    struct buf sealed;
+    bool same_boot = false;
+    int fd = openat(dir_fd, SPOOL_NAME, O_RDWR | O_CLOEXEC);
+    CHECK(fd >= 0);
+    if (stage == SPOOL_PREPARED && withdraw) {
+        CHECK(spool_withdraw(dir_fd, INTENT) == 0);
+        CHECK(spool_start(fd) != 0 && spool_withdraw(dir_fd, INTENT) == 0);
+    }
+    bool started = spool_start(fd) == 0;
+    /* Of another intent it may start, too: its number only the daemon knows. */
+    CHECK(!started || (stage == SPOOL_PREPARED && !withdraw) || stage == SPOOL_TORN);
+    CHECK(spool_start(fd) != 0);
+    buf_init(&sealed, SPOOL_ANSWER_MAX);
+    if ((started && stage == SPOOL_PREPARED) || stage == SPOOL_STARTED) {
+        CHECK(spool_withdraw(dir_fd, INTENT) != 0);
+        CHECK(spool_answer(fd, "sealed", 6) == 0 && spool_answer(fd, "sealed", 6) == 0);
+        CHECK(spool_answer(fd, "other!", 6) == ERR_CONFLICT);
+        CHECK(spool_read(dir_fd, INTENT, BOOT_ID, &stage, &same_boot, &sealed) == 0);
+        CHECK(stage == SPOOL_ANSWERED && strcmp(buf_text(&sealed), "sealed") == 0);
+    }
+    buf_release(&sealed);
+    (void)close(fd);
+}
+
 static void read_spool(struct input in, bool with_sum)
 {
     static const char magic[] = "CWSPOOL\n";
@@ -161,19 +188,7 @@ static void read_spool(struct input in, bool with_sum)
         memcpy(&intent, in.at + 16, sizeof(intent));
         CHECK(intent == INTENT);
     }
-    /* A spool starts once and keeps one answer. */
-    int fd = openat(dir_fd, SPOOL_NAME, O_RDWR | O_CLOEXEC);
-    CHECK(fd >= 0);
-    int err = spool_start(fd); /* of any intent: the one that it is of has the daemon looked at */
-    CHECK(stage == SPOOL_TORN || (err == 0) == (stage == SPOOL_PREPARED));
-    CHECK(spool_start(fd) != 0);
-    if (stage == SPOOL_PREPARED || stage == SPOOL_STARTED) {
-        CHECK(spool_answer(fd, "sealed", 6) == 0 && spool_answer(fd, "sealed", 6) == 0);
-        CHECK(spool_answer(fd, "other!", 6) == ERR_CONFLICT);
-        CHECK(spool_read(dir_fd, INTENT, BOOT_ID, &stage, &same_boot, &sealed) == 0);
-        CHECK(stage == SPOOL_ANSWERED && strcmp(buf_text(&sealed), "sealed") == 0);
-    }
-    (void)close(fd);
+    check_life(stage, in.left % 2 == 1);
     buf_release(&sealed);
 }
 

@@ -67,6 +67,19 @@ static void check_answer(const struct reading *a, const struct reading *b)
     }
 }
 
+/* The limits are kept to the byte, wherever the pieces end. */
+static void check_limits(struct input in)
+{
+    const uint8_t *end = memmem(in.at, in.left, "\r\n\r\n", 4);
+    const uint8_t *stop = end != NULL ? end + 2 : in.at;
+    CHECK(stop - in.at <= RESPONSE_HEAD_MAX);
+    for (const uint8_t *line = in.at; line < stop;) {
+        const uint8_t *lf = memchr(line, '\n', (size_t)(stop - line));
+        CHECK(lf != NULL && lf - line <= RESPONSE_LINE_MAX);
+        line = lf + 1;
+    }
+}
+
 static void check_value(struct http_text target, const char *key, const char *wanted)
 {
     char value[REQUEST_HEAD_MAX];
@@ -111,6 +124,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     read_answer(is_stream, in, false, &whole);
     read_answer(is_stream, in, true, &pieces);
     check_answer(&whole, &pieces);
+    if (whole.err == 0) {
+        check_limits(in);
+    }
     buf_release(&whole.body);
     buf_release(&pieces.body);
 

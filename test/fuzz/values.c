@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "base/words.h"
+#include "http/http.h"
 #include "issuer/json.h"
 #include "issuer/reply_parts.h"
 
@@ -61,6 +62,9 @@ static void read_wall(const char *text)
     wall_format(ms, shown, sizeof(shown));
     if (strcmp(shown, "-") != 0) {
         CHECK(wall_parse(shown, &again) == 0 && ms - again >= 0 && ms - again < 1000);
+    }
+    if (strlen(text) == 20 && text[19] == 'Z' && text[10] == 'T' && ms != 0) {
+        CHECK(strcmp(shown, text) == 0 || strcmp(text + 17, "60Z") == 0);
     }
 }
 
@@ -164,6 +168,24 @@ static void clean_text(const char *text)
     buf_release(&out);
 }
 
+/* Escapes, also where the bytes end in the middle of one. */
+static void read_escapes(struct input in)
+{
+    static char decoded[8192], again[8192];
+    struct http_text raw = {(const char *)in.at, in.left};
+    struct buf out;
+    (void)str_is_utf8(in.at, in.left);
+    if (in.left >= sizeof(decoded) || http_percent_decode(raw, decoded, sizeof(decoded)) != 0) {
+        return;
+    }
+    buf_init(&out, 4 * sizeof(decoded));
+    CHECK(strlen(decoded) <= in.left && str_is_utf8(decoded, strlen(decoded)));
+    CHECK(http_percent_encode(decoded, &out) == 0);
+    raw = (struct http_text){buf_text(&out), out.len};
+    CHECK(http_percent_decode(raw, again, sizeof(again)) == 0 && strcmp(again, decoded) == 0);
+    buf_release(&out);
+}
+
 /* The input as the claims of a JWT, and as a JWT itself. */
 static void read_jwt(struct input in)
 {
@@ -203,6 +225,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     uint8_t choice = take_byte(&in);
     if (choice == 'j') {
         read_jwt(in);
+    } else if (choice == 'p') {
+        read_escapes(in);
     } else if (choice == 'm') {
         show_number(in);
     } else if (choice % 16 < ARRAY_LEN(readers) && readers[choice % 16] != NULL) {
