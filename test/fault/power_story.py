@@ -1,0 +1,412 @@
+"""What is recorded: stories of real daemons and spenders under disk_log.c, and the facts that their
+journals hold, each at its place: what was promised to whom, what had been presented to the server.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import sqlite3
+import struct
+import sys
+import tempfile
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
+import harness  # noqa: E402
+import killing  # noqa: E402
+import power_disk  # noqa: E402
+from power_disk import CREATE, MARK, PROGRAM, RENAME, REMOVE, SENT, SYNC, WRITE  # noqa: E402
+from power_syncs import Namer, Program  # noqa: E402
+from runner import wait_until  # noqa: E402
+
+SPOOL_HEADER = 136  # bytes, as src/issuer/spool.c writes it
+MARK_SLOT = struct.Struct("<8sQ16sQQ")  # as src/store/mark.c has it
+MARK_FILE_SIZE = 8192
+BEFORE = ("kept", "restored")  # facts that were there when the recording began
+MADE_UP_BOOT = "00000000-0000-4000-8000-00000000b007"
+INET, UNIX, STREAM, PACKET = socket.AF_INET, socket.AF_UNIX, socket.SOCK_STREAM, \
+    socket.SOCK_SEQPACKET
+
+
+def disk_log():
+    targets = json.loads((harness.BUILD / "meson-info" / "intro-targets.json").read_text())
+    return next(pathlib.Path(target["filename"][0]) for target in targets
+                if target["name"] == "disk_log")
+
+
+class Recorder:
+    """A world whose daemon and spender write down what they do to the disk."""
+
+    def __init__(self, world):
+        self.world = world
+        self.journal = None
+        self.journal_path = world.folder / "journal"
+
+    def begin(self):
+        """From now on; what is in the home by now counts as synced."""
+        pathlib.Path(f"{self.journal_path}.boot-id").write_text(MADE_UP_BOOT + "\n")
+        for name in ("credwardend", "credwarden-spender"):
+            place = self.world.programs / name
+            place.unlink()
+            place.write_text("#!/bin/sh\n"
+                             f"export LD_PRELOAD='{disk_log()}' DISK_LOG='{self.journal_path}'\n"
+                             f"exec '{harness.program(name)}' \"$@\"\n")
+            place.chmod(0o700)
+        self.journal = power_disk.Journal(disk_log(), self.journal_path, self.world.home)
+
+    def mark(self, **words):
+        self.journal.mark(**words)
+
+    @contextlib.contextmanager
+    def promise(self, **words):
+        """What is asked for; and, when it returns, done as far as anybody was told."""
+        self.mark(at="begun", **words)
+        yield
+        self.mark(at="done", **words)
+
+    # ---- what people and programs do ----
+
+    def add(self, name, provider="lab", **options):
+        login = self.world.lab.login(name, **options)
+        self.mark(at="begun", what="add", name=name)
+        self.world.add(name, provider, login)
+        self.mark(at="done", what="add", name=name, lineage=self.profile(name)["lineage"])
+
+    def remove(self, name):
+        with self.promise(what="remove", name=name):
+            self.world.cw("remove", name, "--yes")
+
+    def policy(self, name, value):
+        with self.promise(what="policy", name=name, value=value):
+            self.world.cw("policy", name, value)
+
+    def backup(self, path):
+        with self.promise(what="backup", path=str(path)):
+            self.world.cw("backup", path)
+
+    def profile(self, name):
+        return next(profile for profile in self.world.api("GET", "/v1/profiles").json["profiles"]
+                    if profile["name"] == name)
+
+    def tell(self, name):
+        profile = self.profile(name)
+        self.mark(at="told", lineage=profile["lineage"], generation=profile["generation"])
+        return profile
+
+    def ask(self, name, timeout_ms=30000):
+        """A wish for more life than the pair has left: a spend."""
+        left_ms = self.profile(name)["left_ms"]
+        time.sleep(0.002)
+        return self.world.api("GET", f"/v1/profiles/{name}/token?min_ttl={left_ms}ms&"
+                                     f"timeout={timeout_ms}ms")
+
+    def spend(self, name):
+        before = self.profile(name)["generation"]
+        answer = self.ask(name)
+        assert answer.status in (200, 422), answer
+        assert self.tell(name)["generation"] == before + 1
+
+    def quiet(self):
+        """Nobody has wanted anything for a while: the high-water mark has followed."""
+        time.sleep(0.15)
+        self.mark(at="quiet")
+
+    def stop(self):
+        self.world.kill_daemon(15)
+        wait_until(lambda: not killing.spenders(), what="the end of the spender")
+
+    def kill(self):
+        pid = self.world.daemon_pid()
+        self.journal.kill(pid)
+        wait_until(lambda: not harness.is_running(pid))
+
+    # ---- the end ----
+
+    def end(self):
+        self.stop()
+        return Recording(self)
+
+
+class Intent:
+    """A spend of the recording, and the numbers of the records at which things happened to it."""
+
+    def __init__(self, row):
+        self.lineage, self.generation, self.verdict, self.is_replay = row
+        self.begun = self.presented = self.answered = self.reported = self.swept = None
+
+
+class Recording:
+    """A journal that is over, read: records, names of syncs, facts."""
+
+    def __init__(self, recorder):
+        world = recorder.world
+        self.records = recorder.journal.end()
+        self.baseline = recorder.journal.disk
+        self.root = world.home
+        self.lab_port = int(world.lab.url.rpartition(":")[2])
+        self.namer = Namer({str(harness.program(name)): Program(harness.program(name))
+                            for name in ("credwardend", "credwarden-spender")})
+        self.intents = read_intents(world.share / "credwarden" / "store.db")
+        self.promises = []  # (number, words)
+        self.mark_values = []  # (number, uuid, spends) of the high-water mark
+        self.labels = {}  # number of a sync: its name
+        self._read()
+        self.functions = self.namer.functions
+
+    def _read(self):
+        disk = self.baseline.copy()
+        hands = {}  # process: the intent it has in hand
+        for number, record in enumerate(self.records):
+            if record.kind == PROGRAM:
+                self.namer.note_program(record)
+            elif record.kind == MARK:
+                words = json.loads(record.bytes)
+                self.promises.append((number if words["at"] not in BEFORE else -1, words))
+            elif record.kind == SENT:
+                self._read_sent(number, record, hands)
+            elif record.kind in (CREATE, RENAME, REMOVE) and record.path.endswith(".spool"):
+                self._read_spool_name(number, record)
+            elif record.kind == SYNC and record.ino in disk.nodes:
+                self.labels[number] = self.namer.name(record, disk.nodes[record.ino])
+            elif record.kind == WRITE and record.ino in disk.nodes:
+                self._read_write(number, record, disk.nodes[record.ino], hands)
+            disk.apply(number, record)
+        for intent in self.intents.values():
+            if intent.begun is None:  # before the recording
+                intent.begun = intent.presented = -1
+        # Where most is at stake: something was just promised; or much is written, and not yet synced.
+        self.brinks = sorted(self.labels)
+        self.moments = [number + 1 for number, _ in self.promises if number >= 0] + [
+            number + 1 for intent in self.intents.values()
+            for number in (intent.begun, intent.presented, intent.reported, intent.swept) if number]
+        different = disk.differences()
+        assert not different, f"the journal does not lead to these files: {different}"
+
+    def _intent(self, name):
+        return self.intents.get(int(pathlib.Path(name).stem, 16))
+
+    def _read_spool_name(self, number, record):
+        if intent := self._intent(record.path):
+            if record.kind == CREATE:
+                intent.begun = number
+            else:
+                intent.swept = number
+
+    def _read_write(self, number, record, node, hands):
+        if node.name == "high-water" and len(record.bytes) == MARK_SLOT.size:
+            self._read_mark(number, record.bytes)
+        elif len(record.bytes) == MARK_FILE_SIZE:  # made anew
+            self._read_mark(number, record.bytes[MARK_FILE_SIZE // 2:])
+        if node.name.endswith(".spool") and record.at == 0 and len(record.bytes) == SPOOL_HEADER:
+            hands[record.pid] = (self._intent(node.name), record.bytes[12])
+            if record.bytes[12] == killing.SPOOL_ANSWERED and self._intent(node.name):
+                self._intent(node.name).answered = number
+
+    def _read_mark(self, number, slot):
+        magic, _, uuid, spends, _ = MARK_SLOT.unpack_from(slot)
+        if magic == b"cwmark1\0":
+            self.mark_values.append((number, uuid, spends))
+
+    def _read_sent(self, number, record, hands):
+        kind = divmod(record.at, 256)
+        intent, stage = hands.get(record.pid, (None, None))
+        if kind == (INET, STREAM) and b"refresh_token=lab-" in bytes(record.bytes):
+            assert intent and stage == killing.STARTED, "presented without a word in the spool"
+            intent.presented = number
+        elif kind == (UNIX, PACKET) and intent and stage == killing.SPOOL_ANSWERED:
+            intent.reported = intent.reported or number
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "namer"}
+
+    def disk(self):
+        return self.baseline.copy()
+
+
+# ---- the stories ----
+
+def a_life(recorder):
+    """From the first start: profiles come and go, spends of every outcome, backups, restarts."""
+    world = recorder.world
+    share = world.share / "credwarden"
+    backups = world.home / "backups"
+    backups.mkdir(mode=0o700)
+    recorder.begin()
+    with recorder.promise(what="start"):
+        world.cw("status")
+    recorder.add("work")
+    recorder.spend("work")
+    recorder.add("home")
+    recorder.add("guest")
+    recorder.policy("home", "standby")
+    recorder.policy("home", "always")
+    recorder.spend("home")
+    recorder.quiet()
+    recorder.backup(backups / "first.db")
+    recorder.remove("guest")
+    for _ in range(24):  # until the log is long enough for a checkpoint, and beyond
+        recorder.spend("work")
+    recorder.quiet()
+    for _ in range(3):
+        recorder.spend("work")
+    recorder.backup(backups / "second.db")
+
+    # Stopped and started; killed before the first commit in a new log is synced.
+    recorder.stop()
+    world.cw("status")
+    recorder.add("late")
+    recorder.stop()
+    world.cw("status")
+    recorder.journal.kill_at_sync(share / "store.db-wal")
+    recorder.mark(at="begun", what="policy", name="home", value="standby")
+    world.cw("policy", "home", "standby", check=False)
+    wait_until(lambda: world.daemon_pid() is None)
+    world.cw("status")
+    recorder.spend("late")
+
+    # The daemon dies with a spend under way; the spender lives on.
+    world.lab.script("token", delay_after_ms=150)
+    lost_in_the_crowd = threading.Thread(target=ask_in_vain, args=(recorder, "work"))
+    lost_in_the_crowd.start()
+    wait_until(lambda: world.lab.stats()["endpoints"]["token"]["open"] > 0)
+    recorder.kill()
+    lost_in_the_crowd.join()
+    wait_until(lambda: not killing.spenders())
+    world.cw("status")
+    wait_until(lambda: recorder.profile("work")["state"] == "live")
+    recorder.tell("work")
+
+    # The daemon dies between writing a commit into the log and syncing it.
+    recorder.journal.kill_at_sync(share / "store.db-wal")
+    ask_in_vain(recorder, "home")
+    wait_until(lambda: world.daemon_pid() is None)
+    world.cw("status")
+    wait_until(lambda: recorder.profile("home")["state"] in ("live", "doubt"))
+    recorder.tell("home")
+    recorder.spend("work")
+
+    # Answers that are lost: one is asked for again at once, one is not.
+    recorder.add("forgiven", "forgiving")
+    for name in ("forgiven", "late"):
+        world.lab.script("token", lose_after_commit=True)
+        recorder.ask(name, timeout_ms=300)
+    wait_until(lambda: recorder.profile("forgiven")["standing"] == "live")
+    recorder.tell("forgiven")
+    recorder.quiet()
+
+
+def ask_in_vain(recorder, name):
+    try:
+        recorder.ask(name)
+    except (OSError, harness.http.client.HTTPException):
+        pass  # whoever is killed does not answer
+
+
+def a_shut_answer(recorder):
+    """An answer that does not open with the key at hand: it is set aside, and never deleted."""
+    world = recorder.world
+    world.cw("status")
+    world.add("work", "lab", world.lab.login("work"))
+    world.lab.script("token", delay_after_ms=150)
+    asking = threading.Thread(target=ask_in_vain, args=(recorder, "work"))
+    asking.start()
+    wait_until(lambda: world.lab.stats()["endpoints"]["token"]["open"] > 0)
+    world.kill_daemon()
+    asking.join()
+    wait_until(lambda: not killing.spenders())
+    [path] = (world.state / "credwarden" / "spool").glob("*.spool")
+    path.write_bytes(killing.reseal(path.read_bytes()))
+    recorder.begin()
+    recorder.mark(at="kept", path=str(path), content=hashlib.sha256(path.read_bytes()).hexdigest())
+    world.cw("status")
+    wait_until(lambda: not path.exists())
+    recorder.quiet()
+
+
+def a_restored_store(recorder):
+    """A backup was put back: in doubt until it is signed in again, and then no longer."""
+    world = recorder.world
+    store = world.share / "credwarden" / "store.db"
+    backup = world.home / "backups" / "old.db"
+    backup.parent.mkdir(mode=0o700)
+    world.cw("status")
+    for name in ("work", "home"):
+        world.add(name, "lab", world.lab.login(name))
+    world.cw("backup", backup)
+    recorder.ask("work")
+    world.kill_daemon(15)
+    wait_until(lambda: not killing.spenders())
+    backup.rename(store)
+    recorder.begin()
+    recorder.mark(at="restored")
+    world.cw("status")
+    recorder.add("work")
+    recorder.spend("work")
+    recorder.quiet()
+
+
+def a_lost_spool(recorder):
+    """Somebody cleaned up: the spool's folder is gone, and made again at the start."""
+    world = recorder.world
+    state = world.state / "credwarden"
+    world.cw("status")
+    world.add("work", "lab", world.lab.login("work"))
+    world.kill_daemon(15)
+    (state / "spool").rmdir()
+    recorder.begin()
+    world.cw("status")
+    recorder.spend("work")
+    recorder.spend("work")
+    recorder.quiet()
+
+
+def a_lost_mark(recorder):
+    """The high-water mark is gone, and made again at the start."""
+    world = recorder.world
+    world.cw("status")
+    world.add("work", "lab", world.lab.login("work"))
+    world.kill_daemon(15)
+    (world.state / "credwarden" / "high-water").unlink()
+    recorder.begin()
+    world.cw("status")
+    recorder.tell("work")
+    recorder.quiet()
+
+
+STORIES = (a_life, a_shut_answer, a_restored_store, a_lost_spool, a_lost_mark)
+
+
+def record(story):
+    with harness.World() as world:
+        lab = world.start_lab(access_life="10m", grace="30s")
+        world.write_provider("lab", **lab.provider_keys())
+        world.write_provider("forgiving", **lab.provider_keys(reuse_grace="30s"))
+        recorder = Recorder(world)
+        story(recorder)
+        return recorder.end()
+
+
+def read_intents(path):
+    """{id: Intent} of all spends that a store knows of."""
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in ("", "-wal"):
+            if pathlib.Path(f"{path}{suffix}").exists():
+                shutil.copyfile(f"{path}{suffix}", f"{folder}/store.db{suffix}")
+        connection = sqlite3.connect(f"{folder}/store.db")
+        try:
+            rows = connection.execute("SELECT intent, lineage, generation, verdict, replay"
+                                      " FROM spend ORDER BY seq").fetchall()
+        finally:
+            connection.close()
+    return {unsigned(row[0]): Intent((f"{unsigned(row[1]):016x}", *row[2:])) for row in rows}
+
+
+def unsigned(number):
+    """As the store keeps a 64-bit id, and as it is."""
+    return number & (1 << 64) - 1
