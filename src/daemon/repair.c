@@ -37,14 +37,17 @@ struct repair {
 };
 
 /* The fingerprint key that the store was made with; without it a new one is needed. */
-static int open_fp_key(struct repair *r, struct err_text *text)
+static int open_fp_key(struct repair *r, const char *key_path, struct err_text *text)
 {
     struct buf sealed;
     buf_init(&sealed, VAULT_FP_KEY_SEALED_LEN);
     int err = store_meta_get(r->s, FP_KEY_META, &sealed);
     if (err == 0) {
         r->has_fp_key = true;
-        err = vault_fp_key_open(r->d->vault, sealed.bytes, sealed.len, text);
+        struct err_text why = {""};
+        err = vault_fp_key_open(r->d->vault, sealed.bytes, sealed.len, &why);
+        if (err < 0)
+            (void)err_say(text, err, "%s: %s", key_path, why.text);
     } else if (err == ERR_NOT_FOUND) {
         uint8_t made[VAULT_FP_KEY_SEALED_LEN];
         err = vault_fp_key_make(r->d->vault, made);
@@ -182,11 +185,12 @@ static void print_text(const struct repair *r, const char *store, const char *as
 
 /* The work */
 
-static int take_stock(struct repair *r, const char *store, struct err_text *text)
+static int take_stock(struct repair *r, const char *store, const char *key_path,
+                      struct err_text *text)
 {
     int err = store_salvage(store, r->now_wall_ms, &r->s, &r->facts, text);
     if (err == 0)
-        err = open_fp_key(r, text);
+        err = open_fp_key(r, key_path, text);
     if (err == 0)
         err = store_each_lineage(r->s, false, on_lineage, r);
     if (err == 0 && !r->has_fp_key && r->n_sound == 0)
@@ -223,7 +227,7 @@ static int repair_store(struct repair *r, const char *store, bool json, enum exi
     (void)snprintf(key, sizeof(key), "%s/vault.key", r->d->paths.data_dir);
     int err = vault_open(key, &r->d->vault, text);
     if (err == 0)
-        err = take_stock(r, store, text);
+        err = take_stock(r, store, key, text);
     if (err == 0 && nothing_is_lost(r) && r->facts.mended_pages == 0) {
         print_fact(json, store, "sound", " is sound: nothing was changed.");
         *ret = EXIT_OK;

@@ -259,6 +259,8 @@ def judge_daemon(house, image, case, expected):
     started = house.world.cw("status", check=False)
     if started.code == 0:
         restored = house.world.api("GET", "/v1/status").json["daemon"]["restored"]
+        if not restored:
+            wait_until(lambda: profiles(house.world)["flight"]["generation"] == 2, what="the answer")
         found = answers(house)
         house.world.cw("daemon", "stop")
         assert restored or found == expected, f"{image} {case}: believed"
