@@ -95,6 +95,7 @@ void on_adopted(struct step *s)
     } else {
         become(s, LS_LIVE);
         consumers_follow(s, lineage_find(s->w, l->continues));
+        captures_follow(s, lineage_find(s->w, l->continues));
         answer_add(s, ANSWER_DONE);
     }
     serve_waiters(s);

@@ -246,8 +246,13 @@ static void go_on(struct step *s, struct capture *cap)
 {
     switch (cap->stage) {
     case STAGE_CAPTURED:
-        order(s, cap, FX_ASK_IDENTITY);
-        cap->stage = STAGE_ASKING;
+        if (s->l->rules.has_identity) {
+            order(s, cap, FX_ASK_IDENTITY);
+            cap->stage = STAGE_ASKING;
+        } else { /* nobody can say whose it is */
+            cap->stage = STAGE_NAMED;
+            go_on_named(s, cap);
+        }
         break;
     case STAGE_NAMED:
         go_on_named(s, cap);
@@ -368,10 +373,10 @@ void on_capture_named(struct step *s)
     struct capture *cap = capture_find(s->w, s->ev->capture);
     if (!cap || cap->stage != STAGE_ASKING)
         return;
-    cap->tries = 0;
     switch (s->ev->identity.what) {
     case IDENTITY_NAMED:
     case IDENTITY_SCOPE: /* it lives, and nobody can say whose it is */
+        cap->tries = 0;
         cap->stage = STAGE_NAMED;
         cap->subject =
             s->ev->identity.what == IDENTITY_NAMED ? s->ev->identity.subject : (struct fp){{0}};
@@ -460,9 +465,24 @@ void captures_leave(struct step *s)
             if (held_back(w, cap) == s->l)
                 s->l->n_captures--;
             cap->slot = NO_SLOT;
-            if (cap->stage != STAGE_STORING)
-                quarantine(s, cap);
         }
+        if (!held_back(w, cap) && cap->stage != STAGE_STORING)
+            quarantine(s, cap);
+    }
+}
+
+void captures_follow(struct step *s, const struct lineage *from)
+{
+    struct warden *w = s->w;
+    for (uint32_t i = 0; from && from != s->l && i < w->limits.captures; i++) {
+        struct capture *cap = &w->captures[i];
+        if (cap->id == 0 || slot_lineage(w, cap->slot) != from)
+            continue;
+        struct lineage *before = held_back(w, cap);
+        cap->slot = (uint32_t)(s->l - w->lineages);
+        struct lineage *after = held_back(w, cap);
+        before->n_captures--;
+        after->n_captures++;
     }
 }
 

@@ -318,8 +318,10 @@ void on_consumer_failed(struct step *s)
     struct consumer *c = consumer_find(s->w, s->ev->consumer);
     if (!c)
         return;
-    if (c->replica)
-        c->known = false; /* it may be half done: looked at before anything else is */
+    bool writing = c->doing == DOING_PUBLISH || c->doing == DOING_WITHHOLD;
+    if (writing && !fp_is_none(c->written.refresh))
+        c->there = c->written; /* it may be, and that is the worse case */
+    c->known = false;
     retry_later(s, c);
     on_consumer_rests(s, c, false);
 }

@@ -87,7 +87,8 @@ struct lineage {
     uint64_t intent;
     bool intent_elsewhere;     /* another warden of the fleet opened it */
     bool replay;               /* this spend is the one more presentation */
-    int64_t presented_boot_ms; /* of the last presentation: a grace counts from it */
+    int64_t sent_boot_ms;      /* of the last presentation */
+    int64_t presented_boot_ms; /* of the last that was not a replay: a grace counts from it */
     uint64_t fence;
     int64_t lease_until_boot_ms;
     struct pending pending;
@@ -291,7 +292,8 @@ void on_capture_stored(struct step *s);
 void on_capture_failed(struct step *s);
 int64_t captures_owe(const struct warden *w, const struct lineage *l);
 void captures_go(struct step *s);
-void captures_leave(struct step *s); /* s->l ends */
+void captures_follow(struct step *s, const struct lineage *from); /* to s->l */
+void captures_leave(struct step *s);                              /* s->l ends */
 void capture_overtaken(struct step *s);
 void capture_claimed(struct step *s, uint64_t id); /* EV_ADDED: it is a lineage now */
 bool slots_are_spoken_for(const struct warden *w); /* every free one, by claims under way */

@@ -159,7 +159,10 @@ void load_row(struct step *s)
         l->intent = from->intent;
         l->intent_elsewhere = from->intent_elsewhere;
         l->replay = from->intent_is_replay;
-        l->presented_boot_ms = boot_ms_of(s->now, from->intent_begun_wall_ms);
+        l->sent_boot_ms = boot_ms_of(s->now, from->intent_begun_wall_ms);
+        l->presented_boot_ms = from->intent_is_replay
+                                   ? boot_ms_of(s->now, from->doubt_since_wall_ms)
+                                   : l->sent_boot_ms;
         become(s, LS_SPENDING);
     } else {
         load_at_rest(s, from);
@@ -193,7 +196,7 @@ void begin_retire(struct step *s)
 {
     struct lineage *l = s->l;
     l->rest = l->state;
-    if (l->state == LS_FREE)
+    if (l->state == LS_FREE || l->state == LS_ASKING)
         l->rest = LS_UNPROVEN;
     else if (l->state == LS_CLOSING) /* refused for good: never to be presented again */
         l->rest = LS_DEAD;

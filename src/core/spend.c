@@ -112,13 +112,17 @@ void on_intent_durable(struct step *s)
     struct lineage *l = s->l;
     alarm_clear(s, ALARM_STORE);
     /* Time may have passed while the intent went to disk (a suspend): the right to spend must
-     * outlast the spend. The user may also have changed the policy meanwhile. */
-    if (s->now.boot_ms + l->rules.spend_deadline_ms > l->lease_until_boot_ms ||
-        !may_spend(l, s->now) || spend_is_hindered(s->w, l)) {
+     * outlast the spend, and what made this the moment for the one more presentation must still
+     * hold. The user may also have changed the policy meanwhile. */
+    bool too_late = s->now.boot_ms + l->rules.spend_deadline_ms > l->lease_until_boot_ms ||
+                    (l->replay && replay_due_boot_ms(s->w, l) > s->now.boot_ms);
+    if (too_late || !may_spend(l, s->now) || spend_is_hindered(s->w, l)) {
         begin_closing(s, VERDICT_UNSENT, rest_standing(l));
         return;
     }
-    l->presented_boot_ms = s->now.boot_ms;
+    l->sent_boot_ms = s->now.boot_ms;
+    if (!l->replay) /* should this one not arrive, the grace still counts from the lost one */
+        l->presented_boot_ms = s->now.boot_ms;
     struct effect *fx = emit(s, FX_SPEND);
     fx->intent = l->intent;
     fx->fence = l->fence;

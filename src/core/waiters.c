@@ -55,7 +55,7 @@ static bool is_served(const struct lineage *l, const struct waiter *wt, struct n
 /* Not what was hoped for, but it works: for callers who did not say how long it must last. */
 static bool is_good_enough(const struct lineage *l, const struct waiter *wt, struct now now)
 {
-    return wt->ttl_min_ms < 0 && !wt->renew && life_left(l, now) > 0;
+    return !l->unproven && wt->ttl_min_ms < 0 && !wt->renew && life_left(l, now) > 0;
 }
 
 /* A live lineage at rest whose pair does not serve this waiter: spend for it, or say why not.

@@ -196,7 +196,9 @@ struct event {
 enum effect_kind {
     FX_LEASE,        /* → EV_LEASED */
     FX_UNLEASE,      /* give the lease back. No answer */
-    FX_STORE_INTENT, /* → EV_INTENT_DURABLE | EV_STORE_FAILED */
+    FX_STORE_INTENT, /* → EV_INTENT_DURABLE | EV_OVERTAKEN | EV_STORE_FAILED. Refused where the row
+                        has a later fence or generation, an open intent, or another standing than
+                        DOUBT for a replay and LIVE or UNPROVEN for any other */
     FX_SPEND,        /* → EV_ANSWER. Exactly the token fingerprinted; fence goes along */
     FX_SETTLE,       /* → EV_SETTLED | EV_STORE_FAILED. One transaction: pair, intent, ledger */
     FX_CLOSE_INTENT, /* → EV_CLOSED | EV_STORE_FAILED. Outcome without a pair; new standing */

@@ -36,6 +36,34 @@ static void the_server_names_the_subject_and_it_is_adopted(void **state)
     story_free(st);
 }
 
+static void nobody_gets_the_token_of_a_login_that_is_not_believed_yet(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    expect(st, added(st, POLICY_ALWAYS, HOUR_MS), "");
+    expect(st, timer(), "ask-identity");
+    struct event hasty = want(st, 2, -1);
+    hasty.want.deadline_boot_ms = st->now.boot_ms;
+    expect(st, hasty, "answer(2,subject-unproven)");
+    story_free(st);
+}
+
+static void an_end_that_cannot_be_stored_while_the_server_is_asked_is_tried_again(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = added(st, POLICY_NEVER, HOUR_MS);
+    ev.added.continues = profile_of(st, 7);
+    expect(st, ev, "");
+    expect(st, timer(), "ask-identity");
+    expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 99), "answer(1,subject-differs) retire");
+    expect(st, store_failed(), "alarm-raise(store)");
+    until_due(st);
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "retire"));
+    story_free(st);
+}
+
 static void a_renewal_right_after_the_add_is_a_renewal(void **state)
 {
     (void)state;
@@ -365,6 +393,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_server_names_the_subject_and_it_is_adopted),
+        cmocka_unit_test(nobody_gets_the_token_of_a_login_that_is_not_believed_yet),
+        cmocka_unit_test(an_end_that_cannot_be_stored_while_the_server_is_asked_is_tried_again),
         cmocka_unit_test(a_renewal_right_after_the_add_is_a_renewal),
         cmocka_unit_test(a_provider_that_cannot_be_asked_is_taken_at_its_word),
         cmocka_unit_test(another_subject_than_the_profiles_is_turned_away),

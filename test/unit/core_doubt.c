@@ -125,6 +125,40 @@ static void once_a_grace_is_over_the_old_access_token_is_lived_on(void **state)
 }
 
 /* The intent was open when the daemon died; nobody started another one for a while. */
+static void a_grace_that_ends_before_the_token_leaves_is_not_used(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.reuse_grace_ms = 30 * SECOND_MS;
+    lose_an_answer(st, 10 * MINUTE_MS);
+    until_due(st);
+    expect(st, timer(), "lease");
+    expect(st, leased(st), "store-intent(g1,replay)");
+    later(st, 40 * SECOND_MS); /* a slow disk */
+    expect(st, of_intent(st, EV_INTENT_DURABLE), "close-intent(unsent,in-doubt)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease");
+    assert_true(until_due(st) > 8 * MINUTE_MS); /* to the end of the old access token */
+    expect(st, timer(), "lease");
+    present(st, 1, true);
+    story_free(st);
+}
+
+static void a_replay_that_never_left_does_not_prolong_the_grace(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.reuse_grace_ms = 30 * SECOND_MS;
+    lose_an_answer(st, 10 * MINUTE_MS);
+    until_due(st);
+    expect(st, timer(), "lease");
+    present(st, 1, true);
+    later(st, 29 * SECOND_MS);
+    tell(st, answered(st, VERDICT_UNSENT));
+    tell(st, of_intent(st, EV_CLOSED));
+    assert_true(until_due(st) > 8 * MINUTE_MS);
+    story_free(st);
+}
+
 static void a_grace_that_ended_while_nothing_ran_is_over(void **state)
 {
     (void)state;
@@ -424,6 +458,8 @@ int main(void)
         cmocka_unit_test(within_a_grace_it_is_presented_soon),
         cmocka_unit_test(a_grace_counts_from_the_presentation),
         cmocka_unit_test(once_a_grace_is_over_the_old_access_token_is_lived_on),
+        cmocka_unit_test(a_grace_that_ends_before_the_token_leaves_is_not_used),
+        cmocka_unit_test(a_replay_that_never_left_does_not_prolong_the_grace),
         cmocka_unit_test(a_grace_that_ended_while_nothing_ran_is_over),
         cmocka_unit_test(a_token_that_is_not_single_use_is_simply_presented_again),
         cmocka_unit_test(an_old_token_that_still_works_proves_that_nothing_was_committed),

@@ -415,6 +415,102 @@ static void standby_rests_while_a_client_holds_the_pair(void **state)
     story_free(st);
 }
 
+static void a_sink_whose_write_failed_may_have_the_token(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    expect(st, loaded(st, POLICY_ALWAYS, HOUR), "");
+    expect(st, bound(C1, false, true), "");
+    expect(st, timer(), "publish(c1,a2,r3)");
+    expect(st, failed(C1), "");
+    later(st, 55 * MINUTE_MS); /* the spend and the next attempt are both due */
+    tell(st, timer());
+    if (strstr(st->said, "publish") != NULL)
+        tell(st, failed(C1));
+    until_spend(st);
+    expect(st, leased(st), "publish(c1,a2,r0)");
+    expect(st, published(st, C1), "store-intent(g1)");
+    story_free(st);
+}
+
+static void a_server_that_does_not_answer_is_asked_ever_more_rarely(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    int64_t waited = 0;
+    for (int i = 0; i < 12; i++) {
+        waited = until_due(st);
+        tell(st, timer());
+        assert_non_null(strstr(st->said, "ask-identity(k11)"));
+        tell(st, capture_named(K1, IDENTITY_UNANSWERED, 0));
+    }
+    assert_true(waited > MINUTE_MS);
+    story_free(st);
+}
+
+static void where_nobody_can_be_asked_a_found_pair_is_quarantined(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.has_identity = false;
+    expect(st, loaded(st, POLICY_ALWAYS, HOUR), "");
+    expect(st, bound(C1, true, true), "");
+    expect(st, timer(), "read(c1)");
+    expect(st, saw(st, C1, 2, K1, true), "");
+    expect(st, timer(), "alarm-raise(subject) quarantine(k11)");
+    story_free(st);
+}
+
+static void what_was_found_at_a_removed_profiles_place_still_finds_its_own(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    struct event other = loaded(st, POLICY_ALWAYS, HOUR);
+    other.lineage = (uint64_t)B;
+    other.loaded.subject = fp_of(88);
+    other.loaded.pair = pair_of(st, 20, HOUR);
+    tell(st, other);
+    struct event spend = renew(st, 1); /* B is busy and cannot take it now */
+    spend.lineage = (uint64_t)B;
+    tell(st, spend);
+    expect(st, timer(), "lease");
+    expect(st, saw(st, C1, 21, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 88), "");
+    expect(st, (struct event){.kind = EV_REMOVE, .waiter = 5}, "");
+    expect(st, timer(), "retire");
+    expect(st, (struct event){.kind = EV_RETIRED}, "answer(5,done)");
+    struct event refused = {.kind = EV_LEASED, .lineage = (uint64_t)B};
+    tell(st, refused); /* no lease: B is at rest again */
+    expect(st, timer(), "adopt(k11,g2)");
+    story_free(st);
+}
+
+static void what_is_not_resolved_follows_its_place_to_the_next_login(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    expect(st, saw(st, C1, 3, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    struct event ev = {.kind = EV_ADDED, .lineage = (uint64_t)B, .waiter = 9};
+    ev.added.rules = st->rules;
+    ev.added.policy = POLICY_ALWAYS;
+    ev.added.pair = pair_of(st, 5, HOUR);
+    ev.added.continues = (uint64_t)A;
+    ev.added.deadline_boot_ms = st->now.boot_ms + MINUTE_MS;
+    tell(st, ev);
+    tell(st, timer());
+    struct event whose = named(EV_IDENTITY, IDENTITY_NAMED, 99);
+    whose.lineage = (uint64_t)B;
+    tell(st, whose);
+    expect(st, (struct event){.kind = EV_ADOPTED, .lineage = (uint64_t)B}, "answer(9,done)");
+    expect(st, timer(), ""); /* nobody knows yet who is signed in there: left as it is */
+    expect(st, capture_named(K1, IDENTITY_NAMED, 77), "alarm-raise(subject) quarantine(k11)");
+    assert_int_equal(st->out.list[0].lineage, B);
+    story_free(st);
+}
+
 static void a_removed_profile_leaves_nothing_behind_in_the_core(void **state)
 {
     (void)state;
@@ -452,6 +548,11 @@ int main(void)
         cmocka_unit_test(who_may_not_spend_keeps_what_cannot_be_asked),
         cmocka_unit_test(captures_of_an_earlier_run_are_not_forgotten),
         cmocka_unit_test(standby_rests_while_a_client_holds_the_pair),
+        cmocka_unit_test(a_sink_whose_write_failed_may_have_the_token),
+        cmocka_unit_test(a_server_that_does_not_answer_is_asked_ever_more_rarely),
+        cmocka_unit_test(where_nobody_can_be_asked_a_found_pair_is_quarantined),
+        cmocka_unit_test(what_was_found_at_a_removed_profiles_place_still_finds_its_own),
+        cmocka_unit_test(what_is_not_resolved_follows_its_place_to_the_next_login),
         cmocka_unit_test(a_removed_profile_leaves_nothing_behind_in_the_core),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
