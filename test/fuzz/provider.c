@@ -71,6 +71,24 @@ static void check_definition(const struct provider *p)
     buf_release(&second);
 }
 
+#define LINE_MAX_LEN 2046 /* without blanks before it */
+
+static bool has_long_line(struct input in)
+{
+    for (const uint8_t *line = in.at, *end = in.at + in.left; line < end;) {
+        const uint8_t *lf = memchr(line, '\n', (size_t)(end - line));
+        const uint8_t *stop = lf != NULL ? lf : end;
+        while (line < stop && (*line == ' ' || *line == '\t')) {
+            line++;
+        }
+        if (stop - line > LINE_MAX_LEN) {
+            return true;
+        }
+        line = stop + 1;
+    }
+    return false;
+}
+
 static void parse_file(struct input in)
 {
     static struct provider p, before;
@@ -82,6 +100,7 @@ static void parse_file(struct input in)
         CHECK(strncmp(text.text, "a.ini:", 6) == 0);
         return;
     }
+    CHECK(!has_long_line(in)); /* the last that fits libinih's room is the last that is read */
     check_definition(&p);
 }
 
