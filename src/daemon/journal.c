@@ -10,15 +10,38 @@
 #include <string.h>
 
 #include "sys/io.h"
+#include "sys/process.h"
 
 static const char *const level_names[LOG_LEVEL_COUNT] = {"error", "warning", "info", "debug"};
 
+/* Ours, and really a file: what somebody put in its place is not written to. */
+static int open_file(const char *path, FILE **ret, struct err_text *text)
+{
+    struct file_facts facts;
+    int fd = -1;
+    if (path_open(PATH_CWD, path, OPEN_WRITE_OR_MAKE, &fd) < 0 || fd_look(fd, &facts) < 0) {
+        int err = err_say(text, err_from_errno(errno), "%s: cannot open the log: %s", path,
+                          strerror(errno));
+        fd_close(&fd);
+        return err;
+    }
+    bool is_ours = facts.kind == FILE_REGULAR && facts.owner == process_uid();
+    FILE *log = is_ours ? fdopen(fd, "a") : NULL;
+    if (!log) {
+        fd_close(&fd);
+        return is_ours ? ERR_NOMEM
+                       : err_say(text, ERR_INSECURE, "%s: this is no log of ours; remove it", path);
+    }
+    *ret = log;
+    return 0;
+}
+
 int log_open(struct daemon *d, struct err_text *text)
 {
-    FILE *log = d->foreground ? stderr : fopen(d->log_path, "ae");
-    if (!log)
-        return err_say(text, err_from_errno(errno), "%s: cannot open the log: %s", d->log_path,
-                       strerror(errno));
+    FILE *log = stderr;
+    int err = d->foreground ? 0 : open_file(d->log_path, &log, text);
+    if (err < 0)
+        return err;
     log_close(d);
     d->log_size = d->foreground ? 0 : ftell(log);
     d->log = log;
