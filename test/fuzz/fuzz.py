@@ -34,10 +34,11 @@ TARGETS = sorted(path.stem for path in HERE.glob("*.c"))
 
 AT_ONCE = 2
 MEMORY_MB = 512  # of one target; an input must not need more
-INPUT_MAX = 8192  # beyond every limit on a line; limits on whole messages are in the corpus
+INPUT_MAX = 8192  # while fuzzing: beyond every limit on a line
+REPLAY_MAX = 64 * 1024  # the corpus has longer ones, for the limits on whole messages
 INPUT_LIMIT_S = 10
 REPLAY_LIMIT_S = 120
-LIMITS = [f"-rss_limit_mb={MEMORY_MB}", f"-malloc_limit_mb={MEMORY_MB}", f"-max_len={INPUT_MAX}",
+LIMITS = [f"-rss_limit_mb={MEMORY_MB}", f"-malloc_limit_mb={MEMORY_MB}",
           f"-timeout={INPUT_LIMIT_S}"]
 CORPUS_MAX = 300 * 1024  # bytes, of all targets together
 
@@ -133,12 +134,13 @@ class Run:
         if not files:
             self.failures.append(f"test/fuzz/corpus/{self.target} holds no input")
             return False
-        return self.call(files, REPLAY_LIMIT_S) == 0
+        return self.call([f"-max_len={REPLAY_MAX}", *files], REPLAY_LIMIT_S) == 0
 
     def fuzz(self, seconds, seed):
         grown = self.folder / "grown"
         shutil.copytree(self.corpus, grown)
-        words = [f"-max_total_time={seconds}", f"-seed={seed}", "-reload=0", *self.words(), grown]
+        words = [f"-max_total_time={seconds}", f"-seed={seed}", "-reload=0",
+                 f"-max_len={INPUT_MAX}", *self.words(), grown]
         return self.call(words, seconds * 2 + REPLAY_LIMIT_S) == 0
 
     def words(self):
@@ -154,7 +156,8 @@ class Run:
         if seconds and self.call(words, seconds * 2 + REPLAY_LIMIT_S) != 0:
             return False
         # A place reached counts, how often it was reached does not: fewer files, and readable ones.
-        if self.call(["-merge=1", "-use_counters=0", least, self.corpus, grown], REPLAY_LIMIT_S * 3) != 0:
+        merge = ["-merge=1", "-use_counters=0", f"-max_len={REPLAY_MAX}", least, self.corpus, grown]
+        if self.call(merge, REPLAY_LIMIT_S * 3) != 0:
             return False
         named = {path.read_bytes() for path in self.corpus.iterdir()}
         for path in sorted(least.iterdir(), key=lambda path: path.stat().st_size):
@@ -217,7 +220,7 @@ def main():
         program = BUILD / "test" / "fuzz" / f"fuzz-{targets[0]}"
         with tempfile.TemporaryDirectory() as scratch:
             env = {**os.environ, **ENVIRONMENT, "TMPDIR": scratch}
-            sys.exit(subprocess.run([program, *LIMITS, *files], env=env, cwd=scratch,
+            sys.exit(subprocess.run([program, *LIMITS, f"-max_len={REPLAY_MAX}", *files], env=env, cwd=scratch,
                                     check=False).returncode != 0)
     if options.minimise:
         for target in targets:
