@@ -204,6 +204,42 @@ static void a_damaged_log_is_refused_and_a_torn_one_is_not(void **state)
     image_release(&c.log);
 }
 
+/* A power loss in the middle of a checkpoint: pages of the file are torn, and whole in the log.
+ * Also the first one, of which SQLite reads a part before it knows of the log. */
+static void a_checkpoint_that_was_torn_is_in_the_log(void **state)
+{
+    struct bench *b = *state;
+    struct crash c;
+    bool first_too = false;
+    crash_with_a_log(b, &c);
+    assert_int_equal(open_crashed(b, &c), 0);
+    for (uint64_t id = 2; id < 30; id++) { /* the store grows: that stands on the first page */
+        char name[16];
+        (void)snprintf(name, sizeof(name), "p%d", (int)id);
+        assert_int_equal(put_live(b->s, id, name), 0);
+    }
+    image_release(&c.db);
+    image_release(&c.log);
+    assert_true(image_read(b->path, &c.db));
+    assert_true(image_read(c.log_path, &c.log));
+    bench_close(b);
+    for (size_t at = 32; at + 24 + STORE_PAGE_SIZE <= c.log.len; at += 24 + STORE_PAGE_SIZE) {
+        const uint8_t *head = (const uint8_t *)c.log.bytes + at;
+        size_t page = (size_t)head[2] << 8 | head[3];
+        if (page * STORE_PAGE_SIZE <= c.db.len) {
+            memset(c.db.bytes + page * STORE_PAGE_SIZE - 512, 0x5a, 512);
+        }
+        first_too = first_too || page == 1;
+    }
+    assert_true(first_too);
+    assert_int_equal(open_crashed(b, &c), 0);
+    struct lineage_row row = row_of(b->s, 1);
+    assert_int_equal(row.generation, 4);
+    lineage_row_release(&row);
+    image_release(&c.db);
+    image_release(&c.log);
+}
+
 static void a_log_whose_header_is_damaged_is_refused(void **state)
 {
     struct bench *b = *state;
@@ -383,6 +419,7 @@ int main(void)
         STORY(one_wrong_byte_is_mended_and_two_are_not),
         STORY(a_changed_word_that_sqlite_finds_sound_is_noticed),
         STORY(a_damaged_log_is_refused_and_a_torn_one_is_not),
+        STORY(a_checkpoint_that_was_torn_is_in_the_log),
         STORY(a_log_whose_header_is_damaged_is_refused),
         STORY(a_log_that_is_missing_is_noticed),
         STORY(a_lost_change_of_policy_is_noticed_too),
