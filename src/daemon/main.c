@@ -19,6 +19,7 @@
 #include "sys/process.h"
 
 #define STOP_MARGIN_MS (10 * SECOND_MS)
+#define WAY_OUT        "; run `credwarden repair`, or put a backup in its place"
 /* Every connection the API takes, the streams, the store, the spender and the spool, with room. */
 #define DESCRIPTORS_MAX 65536
 
@@ -179,7 +180,9 @@ static int open_state(struct daemon *d, struct store **ret, struct err_text *tex
         err = store_accept_restored(s, clock_now().wall_ms);
     if (err < 0) {
         store_close(s);
-        return err;
+        return text->text[0] != '\0' ? err
+                                     : err_say(text, err, "%s cannot be read: %s%s", path,
+                                               err_name(err), err == ERR_CORRUPT ? WAY_OUT : "");
     }
     *ret = s;
     return 0;
