@@ -533,9 +533,12 @@ static void perform_alarm(struct daemon *d, struct holding *h, const struct effe
         task_free(t);
 }
 
-static void unanswered(struct daemon *d, struct holding *h, bool probe)
+/* Nobody could be asked: no process or no socket for it is to be had. */
+static void unanswered(struct daemon *d, struct holding *h, bool probe, int err)
 {
     struct event ev = event_of(probe ? EV_PROBED : EV_IDENTITY, h->lineage);
+    (void)snprintf(h->spend_detail, sizeof(h->spend_detail), "not asked: the spender: %s",
+                   err_name(err));
     if (probe)
         ev.probe.what = IDENTITY_UNANSWERED;
     else
@@ -547,8 +550,9 @@ static void unanswered(struct daemon *d, struct holding *h, bool probe)
 static void perform_ask(struct daemon *d, struct holding *h, bool probe)
 {
     ask_done done = probe ? intake_probed : intake_identity;
-    if (spender_ask(d->spender, ASK_IDENTITY, h->lineage, &h->provider, &h->access, done, d) < 0)
-        unanswered(d, h, probe);
+    int err = spender_ask(d->spender, ASK_IDENTITY, h->lineage, &h->provider, &h->access, done, d);
+    if (err < 0)
+        unanswered(d, h, probe, err);
 }
 
 static void perform_lease(struct daemon *d, struct holding *h)

@@ -9,6 +9,7 @@ from harness import end_descendants
 from runner import skip
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+MS_RDONLY, MS_REMOUNT = 0x1, 0x20
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -53,6 +54,19 @@ def small_disk(path, size):
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _mounted(b"none", path, b"tmpfs", 0, f"size={size},mode=700".encode()):
         yield
+
+
+@contextlib.contextmanager
+def read_only(path):
+    """A small_disk() that nobody has open for writing can for a while not be written."""
+    def remount(flags):
+        if libc.mount(b"none", os.fsencode(path), None, MS_REMOUNT | flags, None) != 0:
+            skip(f"{path} cannot be mounted again: {_why()}")
+    remount(MS_RDONLY)
+    try:
+        yield
+    finally:
+        remount(0)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,324 @@
+#!/usr/bin/env python3
+"""Means that run out: a disk that fills up with so many bytes left, a disk that cannot be written,
+too few descriptors, too little memory. The programs may refuse to start or answer with an error;
+what they say is true, nothing is lost, no login is spent twice, and when the means are back all is
+well without a word.
+
+    python3 limits.py --proof [--minutes M]     every step
+    python3 limits.py --case KIND STEP          one step, as a failure prints it
+
+Kinds and their steps: data, state (bytes left on that disk), descriptors (how many the daemon may
+have), address, heap (MiB of RLIMIT_AS, RLIMIT_DATA), read-only (data or state).
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
+from harness import World, is_running  # noqa: E402
+from mounts import read_only, small_disk  # noqa: E402
+from refusals import DAEMON, FAILED, LATER, TOKEN, profiles  # noqa: E402
+from runner import Skip, in_threads, wait_until  # noqa: E402
+
+PAGE = 4096
+CALLERS = 24
+PATIENCE = ("--timeout", "1s")
+FULL_WORDS = ("disk is full", "make room", "no space", "cannot be written", "is full")
+MEMORY_WORDS = ("memory", "does not start", "ended without", "cannot", "limit", "descriptor",
+                "busy", "reached", "files", "closed", "stopping", "unreachable", "not answer",
+                "not asked", "within the time", "not be started")
+
+STEPS = {
+    "data": [*range(0, 40 * PAGE, PAGE), *range(40 * PAGE, 300 * PAGE, 10 * PAGE)],
+    "state": [*range(0, 40 * PAGE, PAGE)],
+    "descriptors": [*range(4, 48)],
+    "address": [*range(8, 200, 4)],
+    "heap": [*range(1, 40)],
+}
+
+
+class Scene:
+    """A world with one login in it, and what the end of every story has to find."""
+
+    def __init__(self, world):
+        self.world = world
+        self.lab = world.start_lab(access_life="1h")
+        world.write_provider("lab", **self.lab.provider_keys())
+        world.write_config(spend_deadline="5s", spender_idle="1s")
+        self.n = 0
+        self.added = set()
+        self.add()
+
+    def add(self):
+        """One more login, while all means are there."""
+        self.n += 1
+        name = f"login{self.n}"
+        self.world.add(name, "lab", self.lab.login(name))
+        self.added.add(name)
+        return name
+
+    def try_all(self, name, words):
+        """Everything a person does, with too little of something. What fails says so."""
+        world = self.world
+        late = f"late{self.n}"
+        calls = {
+            "renew": lambda: world.cw("renew", name, *PATIENCE, check=False),
+            "add": lambda: world.add(late, "lab", self.lab.login(late), check=False),
+            "token": lambda: world.cw("token", name, *PATIENCE, check=False),
+            "policy": lambda: world.cw("policy", name, "standby", check=False),
+            "backup": lambda: world.cw("backup", world.home / f"{name}.db", check=False),
+            "status": lambda: world.cw("status", check=False),
+        }
+        done = {what: call() for what, call in calls.items()}
+        for what, result in done.items():
+            if result.code != 0:
+                judge_words(what, result, words)
+        if done["add"].code == 0:
+            self.added.add(late)
+        if done["policy"].code == 0:
+            assert profiles(world)[name]["policy"] == "standby", "done, it said"
+        return {what: result.code for what, result in done.items()}, late
+
+    def judge(self, name, late):
+        """The means are back. Every login that was said to be added is there and lives, the one
+        that was refused is not half there, and nothing was presented twice."""
+        world, lab = self.world, self.lab
+        world.cw("status")
+        there = self.settled(late)
+        for known in self.added & {name, late}:
+            assert known in there, f"{known} is lost: {sorted(there)}"
+            world.cw("policy", known, "always")
+            world.cw("renew", known)
+            used = lab.use(world.cw("token", known).stdout.strip())
+            assert used.status == 200, (known, used)
+            shown = profiles(world)[known]
+            assert shown["standing"] == "live" and not shown["alarms"], shown
+        for family in lab.families():
+            assert family["reuses"] == 0, f"a token of {family['subject']} was presented twice"
+            assert family["alive"], f"the login of {family['subject']} is over"
+        spool = list((world.state / "credwarden" / "spool").iterdir())
+        assert not spool, f"left over: {spool}"
+
+    def settled(self, late):
+        """Names, once what was begun with too little is over. An `add` whose caller was told of an
+        error may have come to its end since; it is then one like any other."""
+        def over():
+            shown = profiles(self.world)
+            return all(one["standing"] == "live" for one in shown.values()) and shown
+        there = wait_until(over, 40, "logins that live")
+        if late in there:
+            self.added.add(late)
+        return set(there)
+
+
+def judge_words(what, result, words):
+    """An error, in a sentence, that names what is short or what follows from it."""
+    assert result.stderr.startswith(("credwarden: ", "credwardend: ")), (what, result)
+    assert result.code > 0, f"{what} died: {result}"
+    assert not TOKEN.search(result.stderr + result.stdout) or what == "token", (what, result)
+    said = result.stderr.lower()
+    assert any(word in said for word in words), f"{what} says nothing true: {result}"
+
+
+# ---- disks ----
+
+class Disk:
+    """A small one in memory, that can be filled but for so many bytes."""
+
+    def __init__(self, path):
+        self.path, self.ballast = path, path / "ballast"
+
+    def fill(self, left):
+        size = 0
+        with self.ballast.open("wb", buffering=0) as file:
+            while True:
+                free = os.statvfs(self.path).f_bavail * PAGE
+                if free <= left:
+                    break
+                with contextlib.suppress(OSError):
+                    size += file.write(bytes(min(free - left, 1 << 20)))
+        return size
+
+    def make_room(self):
+        self.ballast.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scene_on_disk(which):
+    with World() as world:
+        folder = {"data": world.share, "state": world.state}[which] / "credwarden"
+        with small_disk(folder, "6m"):
+            yield Scene(world), Disk(folder)
+
+
+def disk_step(scene, disk, left):
+    name = scene.add()
+    disk.fill(left)
+    codes, late = scene.try_all(name, FULL_WORDS)
+    disk.make_room()
+    scene.judge(name, late)
+    return codes
+
+
+def disk_restart_step(scene, disk, left):
+    """The daemon starts on a disk that is nearly full, too."""
+    name = scene.add()
+    scene.world.cw("daemon", "stop")
+    disk.fill(left)
+    codes, late = scene.try_all(name, (*FULL_WORDS, "make room on that disk"))
+    disk.make_room()
+    scene.judge(name, late)
+    return codes
+
+
+def disk_steps(which, steps):
+    for left in steps:
+        with scene_on_disk(which) as (scene, disk):
+            yield left, disk_step(scene, disk, left), disk_restart_step(scene, disk, left)
+
+
+def read_only_step(which):
+    """Refused in words that name the folder; back to writing, nothing is missing."""
+    with scene_on_disk(which) as (scene, disk):
+        world = scene.world
+        name = scene.add()
+        world.cw("daemon", "stop")
+        before = {path: path.read_bytes() for path in disk.path.rglob("*") if path.is_file()}
+        with read_only(disk.path):
+            done = world.cw("status", check=False)
+            assert done.code == DAEMON and str(disk.path) in done.stderr, done
+            assert "read-only" in done.stderr.lower(), done
+            assert before == {path: path.read_bytes() for path in before}
+        scene.judge(name, "nobody")
+        return done.stderr
+
+
+# ---- limits of the daemon's process ----
+
+def limited(kind, step):
+    """What a child does before it becomes the daemon."""
+    what = {"descriptors": resource.RLIMIT_NOFILE, "address": resource.RLIMIT_AS,
+            "heap": resource.RLIMIT_DATA}[kind]
+    value = step if kind == "descriptors" else step << 20
+    return lambda: resource.setrlimit(what, (value, value))
+
+
+@contextlib.contextmanager
+def limited_daemon(scene, kind, step):
+    """The daemon with this limit; what it says goes to a file. None: it did not start."""
+    world = scene.world
+    said = world.folder / "said"
+    with said.open("wb") as log:
+        process = world.start([world.programs / "credwardend", "--foreground"], stderr=log,
+                              stdout=log, preexec_fn=limited(kind, step))
+    try:
+        wait_until(lambda: process.poll() is not None or world.daemon_pid(), 20, "the daemon")
+        yield (process if process.poll() is None else None), said
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(40)
+
+
+def many_connections(world):
+    """More callers at once than there may be descriptors for: each is answered or turned away."""
+    def one(_):
+        with contextlib.suppress(OSError, TimeoutError):
+            connection = world.connection(timeout=3)
+            try:
+                connection.request("GET", "/v1/status")
+                connection.getresponse().read()
+            except Exception:  # turned away in whatever way: what counts is what comes after
+                pass
+            finally:
+                connection.close()
+    in_threads(CALLERS, one)
+
+
+def process_step(scene, kind, step):
+    """Returns "refused", or the exit codes of what was done under the limit."""
+    name = scene.add()
+    scene.world.cw("daemon", "stop")
+    late = "nobody"
+    with limited_daemon(scene, kind, step) as (process, said):
+        if process is None:
+            text = said.read_text(errors="replace")
+            assert text.strip(), f"{kind} {step}: it ended without a word"
+            assert "CHECK" not in text and "assert" not in text.lower(), f"{kind} {step}: {text}"
+            outcome = "refused"
+        else:
+            many_connections(scene.world)
+            scene.world.env["CREDWARDEN_NO_START"] = "yes"
+            try:
+                outcome, late = scene.try_all(name, MEMORY_WORDS)
+                alive = is_running(process.pid)
+            finally:
+                del scene.world.env["CREDWARDEN_NO_START"]
+            assert alive, f"{kind} {step}: the daemon died: {said.read_text(errors='replace')}"
+    scene.judge(name, late)
+    return outcome
+
+
+def process_steps(kind, steps):
+    """Each with a fresh world, so that a failure is repeated by its step alone."""
+    for step in steps:
+        with World() as world:
+            yield step, process_step(Scene(world), kind, step)
+
+
+# ---- proof ----
+
+def one(kind, step):
+    if kind == "read-only":
+        return read_only_step(step)
+    if kind in ("data", "state"):
+        return list(disk_steps(kind, [int(step)]))
+    return list(process_steps(kind, [int(step)]))
+
+
+def proof(minutes):
+    end = time.monotonic() + minutes * 60 if minutes else None
+    counts, failures = {}, []
+    cases = [("read-only", "data"), ("read-only", "state")]
+    width = max(len(steps) for steps in STEPS.values())
+    for at in range(width):  # in turn, so that a short proof has some of each
+        cases += [(kind, steps[at]) for kind, steps in STEPS.items() if at < len(steps)]
+    for kind, step in cases:
+        if end and time.monotonic() > end:
+            break
+        try:
+            one(kind, step)
+            counts[kind] = counts.get(kind, 0) + 1
+        except Skip as reason:
+            print(f"{kind}: skipped, {reason}")
+        except Exception as error:
+            failures.append((kind, step))
+            print(f"{kind} {step}: {error}\n"
+                  f"  again: python3 test/fault/limits.py --case {kind} {step}", flush=True)
+    print("proof: " + json.dumps({"limits": {"steps": counts, "failures": len(failures)}}))
+    return 1 if failures else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--proof", action="store_true")
+    parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--case", nargs=2, metavar=("KIND", "STEP"))
+    args = parser.parse_args()
+    if args.case:
+        print(one(*args.case))
+        return 0
+    return proof(args.minutes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""Means that run out, in the short form: a few steps of what limits.py --proof takes all of."""
+
+import os
+import pathlib
+import random
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
+import limits  # noqa: E402
+import runner  # noqa: E402
+
+
+def some(kind, count, steps=None):
+    """Steps of this kind; $CW_LIMITS_SEED repeats them. A failure names its own, too."""
+    seed = int(os.environ.get("CW_LIMITS_SEED", random.randrange(1 << 31)))
+    chosen = random.Random(seed).sample(steps or limits.STEPS[kind], count)
+    for step in chosen:
+        print(f"# {kind} {step}: {limits.one(kind, step)[0][1:]}", flush=True)
+
+
+def test_a_disk_that_cannot_be_written_is_told_and_harms_nothing():
+    for which in ("data", "state"):
+        limits.one("read-only", which)
+
+
+def test_a_data_disk_that_fills_up_loses_nothing_and_spends_nothing_twice():
+    some("data", 2)
+
+
+def test_a_state_disk_that_fills_up_loses_nothing_and_spends_nothing_twice():
+    some("state", 1)
+
+
+def test_too_few_descriptors_lose_nothing_and_spend_nothing_twice():
+    some("descriptors", 2, range(14, 40))
+
+
+def test_too_little_memory_loses_nothing_and_spends_nothing_twice():
+    some("address", 1, range(8, 40))
+    some("heap", 1, range(3, 20))
+
+
+if __name__ == "__main__":
+    runner.main()
