@@ -54,14 +54,13 @@ static void write_file(const char *name, const void *bytes, size_t len, off_t si
 static void parse_config(struct input in)
 {
     struct buf bytes;
-    struct config config, before;
+    struct config config;
     struct err_text text = {""};
-    memset(&config, 0x5a, sizeof(config));
-    before = config;
+    taint(&config, sizeof(config));
     buf_init(&bytes, CONFIG_FILE_MAX);
     CHECK(buf_add(&bytes, in.at, in.left) == 0);
     if (config_parse("c.ini", &bytes, &config, &text) != 0) {
-        CHECK(memcmp(&config, &before, sizeof(config)) == 0);
+        CHECK(is_tainted(&config, sizeof(config)));
         CHECK(strncmp(text.text, "c.ini:", 6) == 0);
     } else {
         CHECK(config.log_level >= LOG_ERROR && config.log_level < LOG_LEVEL_COUNT);

@@ -53,6 +53,23 @@ static inline char *take_text(struct input *in)
     return text;
 }
 
+/* An out-parameter before the call, and whether the call has left it alone. */
+static inline void taint(void *p, size_t size)
+{
+    memset(p, 0x5a, size);
+}
+
+static inline bool is_tainted(const void *p, size_t size)
+{
+    const uint8_t *bytes = p;
+    for (size_t i = 0; i < size; i++) {
+        if (bytes[i] != 0x5a) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Where a message is cut: elsewhere in each message, at the same places each time. */
 struct cuts {
     uint64_t state;

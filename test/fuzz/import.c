@@ -81,16 +81,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct input in = {bytes, len};
     struct err_text text = {""};
-    struct import i = {.life_ms = 0}, untouched;
+    struct import i;
     const struct provider *p = provider_at(take_below(&in, 3));
     CHECK(p != NULL);
-    memset(&i, 0x5a, sizeof(i));
-    memcpy(&untouched, &i, sizeof(i));
+    taint(&i, sizeof(i));
     int err = import_parse(p, "the file", in.at, in.left, AS_OF_MS, &i, &text);
     CHECK(strstr(text.text, MARKER) == NULL);
     if (err != 0) {
         CHECK(strncmp(text.text, "the file: ", 10) == 0);
-        CHECK(memcmp(&i, &untouched, sizeof(i)) == 0);
+        CHECK(is_tainted(&i, sizeof(i)));
         return 0;
     }
     check_import(p, &i);

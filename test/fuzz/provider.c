@@ -91,12 +91,11 @@ static bool has_long_line(struct input in)
 
 static void parse_file(struct input in)
 {
-    static struct provider p, before;
+    static struct provider p;
     struct err_text text = {""};
-    memset(&p, 0x5a, sizeof(p));
-    memcpy(&before, &p, sizeof(p));
+    taint(&p, sizeof(p));
     if (provider_parse("a.ini", (const char *)in.at, in.left, &p, &text) != 0) {
-        CHECK(memcmp(&p, &before, sizeof(p)) == 0);
+        CHECK(is_tainted(&p, sizeof(p)));
         CHECK(strncmp(text.text, "a.ini:", 6) == 0);
         return;
     }
@@ -106,14 +105,13 @@ static void parse_file(struct input in)
 
 static void parse_metadata(struct input in)
 {
-    static struct provider p, before;
+    static struct provider p;
     struct err_text text = {""};
     static const char *const issuers[] = {"https://a.example", "http://127.0.0.1:7/x"};
     const char *issuer = issuers[take_below(&in, ARRAY_LEN(issuers))];
-    memset(&p, 0x5a, sizeof(p));
-    memcpy(&before, &p, sizeof(p));
+    taint(&p, sizeof(p));
     if (provider_from_metadata(issuer, "client", (const char *)in.at, in.left, &p, &text) != 0) {
-        CHECK(memcmp(&p, &before, sizeof(p)) == 0 && text.text[0] != '\0');
+        CHECK(is_tainted(&p, sizeof(p)) && text.text[0] != '\0');
         return;
     }
     check_definition(&p);
@@ -124,11 +122,10 @@ static void parse_metadata(struct input in)
 
 static void decode_record(struct input in)
 {
-    static struct provider p, before;
-    memset(&p, 0x5a, sizeof(p));
-    memcpy(&before, &p, sizeof(p));
+    static struct provider p;
+    taint(&p, sizeof(p));
     if (provider_decode(in.at, in.left, &p) != 0) {
-        CHECK(memcmp(&p, &before, sizeof(p)) == 0);
+        CHECK(is_tainted(&p, sizeof(p)));
         return;
     }
     check_definition(&p);

@@ -149,6 +149,7 @@ static void read_name(const char *text)
 /* Cleaned or cut, a text stays UTF-8 without anything that moves a cursor. */
 static void clean_text(const char *text)
 {
+    static const char override[] = {'\xe2', '\x80', '\xae'}; /* right to left, U+202E */
     struct buf out;
     char cut[9];
     buf_init(&out, 3 * strlen(text) + 16);
@@ -158,7 +159,7 @@ static void clean_text(const char *text)
         CHECK(out.bytes[i] >= 0x20 && out.bytes[i] != 0x7f);
         CHECK(out.bytes[i] != 0xc2 || out.bytes[i + 1] >= 0xa0); /* C1 */
     }
-    CHECK(memmem(buf_text(&out), out.len, "\xe2\x80\xae", 3) == NULL);
+    CHECK(memmem(buf_text(&out), out.len, override, sizeof(override)) == NULL);
     size_t len = out.len;
     CHECK(text_add_clean(&out, text) == 0 && out.len == 2 * len);
     if (str_is_utf8(text, strlen(text))) {
