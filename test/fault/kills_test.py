@@ -40,8 +40,8 @@ def test_kills_around_starts():
     short("start-fresh", "start-again")
 
 
-def test_kills_around_a_backup():
-    short("backup")
+def test_kills_around_a_migration_and_a_backup():
+    short("migration", "backup")
 
 
 def test_an_answer_that_is_lost_is_counted_where_it_was():

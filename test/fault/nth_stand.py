@@ -20,6 +20,7 @@ import signal
 import subprocess
 import time
 
+import corrupt_test
 import harness
 import mounts
 import points
@@ -401,6 +402,8 @@ class Stand:
             if family["reuses"] != family["graced"] or family["graced"] > 1:
                 raise Complaint(f"presented twice without a reason: {family}")
             self.graced += family["graced"]
+        if self.graced and "in-doubt" not in self.cw("events").stdout:
+            raise Complaint("presented again, though nobody had been told of a doubt")
         # An answer can be lost with the spender only: the daemon is not on its way.
         if self.graced and (case is None or case.role != "spender" and not case.both):
             raise Complaint("an answer is lost though the spender was not touched")
@@ -412,7 +415,7 @@ class Stand:
             # folder is not ours to clean up.
             for path in elsewhere.glob(".credwarden-tmp-*"):
                 path.unlink()
-        for folder, allowed in ((data, DATA_NAMES), (state, STATE_NAMES),
+        for folder, allowed in ((data, DATA_NAMES | self.scenario.kept_names), (state, STATE_NAMES),
                                 (elsewhere, self.scenario.elsewhere_names)):
             names = {path.name for path in folder.iterdir()}
             if names - allowed:
@@ -438,7 +441,7 @@ class Stand:
 
 class Scenario:
     """Something a user does. `is_running`: the daemon runs before it."""
-    name, is_running, elsewhere_names = "", True, set()
+    name, is_running, elsewhere_names, kept_names = "", True, set(), set()
 
     def furnish(self, stand):
         """Once, before the first try: what there is."""
@@ -571,6 +574,25 @@ class StartAgain(Scenario):
         return stand.cw("status")
 
 
+class Migration(Scenario):
+    """A start that finds a store of the first version."""
+    name, is_running, kept_names = "migration", False, {"store.db.v1"}
+
+    def furnish(self, stand):
+        super().furnish(stand)
+        stand.stop(gently=True)
+        store = stand.folders[0] / "store.db"
+        corrupt_test.as_version_1(store)
+        (stand.folders[0] / "store.db-wal").unlink(missing_ok=True)
+
+    def act(self, stand):
+        return stand.cw("status")
+
+    def effect(self, stand, result):
+        if not (stand.folders[0] / "store.db.v1").exists():
+            raise Complaint("the store was brought over without a copy of what it was")
+
+
 class Backup(Scenario):
     name, elsewhere_names = "backup", {"backup.db"}
 
@@ -592,4 +614,4 @@ class Backup(Scenario):
 
 
 SCENARIOS = {scenario.name: scenario for scenario in
-             (Add, Refresh, Settle, Remove, StartFresh, StartAgain, Backup)}
+             (Add, Refresh, Settle, Remove, StartFresh, StartAgain, Migration, Backup)}

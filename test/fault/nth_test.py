@@ -60,6 +60,10 @@ def test_another_start():
     short("start-again")
 
 
+def test_migration():
+    short("migration")
+
+
 def test_backup():
     short("backup")
 

@@ -504,33 +504,53 @@ POINT(CONNECT, int, listen, (int fd, int backlog), (fd, backlog), -1)
 POINT(ACCEPT, int, accept4, (int fd, struct sockaddr *ret, socklen_t *ret_len, int flags),
       (fd, ret, ret_len, flags), -1)
 
-POINT(SEND, ssize_t, send, (int fd, const void *from, size_t len, int flags),
-      (fd, from, len, flags), -1)
-POINT(SEND, ssize_t, sendto,
-      (int fd, const void *from, size_t len, int flags, const struct sockaddr *to,
-       socklen_t to_len),
-      (fd, from, len, flags, to, to_len), -1)
-POINT(SEND, ssize_t, sendmsg, (int fd, const struct msghdr *from, int flags), (fd, from, flags), -1)
+/* A peer that is said to be gone is gone: the next call must not find it alive. */
+static ssize_t fail_peer(int fd)
+{
+    int errnum = sheet->errnum;
+    if (errnum == EPIPE || errnum == ECONNRESET)
+        (void)shutdown(fd, SHUT_RDWR);
+    errno = errnum;
+    return -1;
+}
+
+#define PEER_POINT(class, name, params, args)                                                      \
+    TRUE(ssize_t, name, params)                                                                    \
+    EXPORT ssize_t name params                                                                     \
+    {                                                                                              \
+        NEED(name);                                                                                \
+        struct point p = meet(class, #name);                                                       \
+        if (p.fails)                                                                               \
+            return fail_peer(fd);                                                                  \
+        ssize_t result = true_##name args;                                                         \
+        leave(p);                                                                                  \
+        return result;                                                                             \
+    }
+
+PEER_POINT(SEND, send, (int fd, const void *from, size_t len, int flags), (fd, from, len, flags))
+PEER_POINT(SEND, sendto,
+           (int fd, const void *from, size_t len, int flags, const struct sockaddr *to,
+            socklen_t to_len),
+           (fd, from, len, flags, to, to_len))
+PEER_POINT(SEND, sendmsg, (int fd, const struct msghdr *from, int flags), (fd, from, flags))
+PEER_POINT(RECEIVE, recvfrom,
+           (int fd, void *to, size_t len, int flags, struct sockaddr *from, socklen_t *from_len),
+           (fd, to, len, flags, from, from_len))
+PEER_POINT(RECEIVE, recvmsg, (int fd, struct msghdr *to, int flags), (fd, to, flags))
+
 TRUE(ssize_t, recv, (int fd, void *to, size_t len, int flags))
 EXPORT ssize_t recv(int fd, void *to, size_t len, int flags)
 {
     NEED(recv);
     struct point p = meet(RECEIVE, "recv");
-    if (p.fails) {
-        errno = sheet->errnum;
-        return -1;
-    }
+    if (p.fails)
+        return fail_peer(fd);
     ssize_t result = true_recv(fd, to, len, flags);
     if (result > 0 && sheet != NULL && role == ROLE_SPENDER)
         atomic_fetch_add(&sheet->heard, (uint64_t)result);
     leave(p);
     return result;
 }
-
-POINT(RECEIVE, ssize_t, recvfrom,
-      (int fd, void *to, size_t len, int flags, struct sockaddr *from, socklen_t *from_len),
-      (fd, to, len, flags, from, from_len), -1)
-POINT(RECEIVE, ssize_t, recvmsg, (int fd, struct msghdr *to, int flags), (fd, to, flags), -1)
 
 /* ---- Processes ------------------------------------------------------------------------------ */
 
