@@ -24,6 +24,11 @@ static struct capture *capture_find(const struct warden *w, uint64_t id)
     return NULL;
 }
 
+bool capture_is_open(const struct warden *w, uint64_t id)
+{
+    return id != 0 && capture_find(w, id) != NULL;
+}
+
 static struct lineage *slot_lineage(const struct warden *w, uint32_t slot)
 {
     return slot == NO_SLOT ? NULL : &w->lineages[slot];
@@ -63,13 +68,15 @@ static void drop(struct step *s, struct capture *cap)
 
 static void leave_alone(struct step *s, const struct capture *cap)
 {
-    struct consumer *c = consumer_find(s->w, cap->consumer);
-    if (!c)
-        return;
-    c->drifted = true;
     struct lineage *own = s->l;
-    s->l = &s->w->lineages[c->slot];
-    alarm_look(s);
+    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
+        struct consumer *c = &s->w->consumers[i];
+        if (c->id == 0 || c->shows != cap->id)
+            continue;
+        c->drifted = true;
+        s->l = &s->w->lineages[c->slot];
+        alarm_look(s);
+    }
     s->l = own;
 }
 
@@ -156,6 +163,7 @@ static void continue_with(struct step *s, struct capture *cap, struct lineage *t
     store(s, cap, FX_ADOPT);
     target->pending = (struct pending){.pair = cap->pair};
     target->rest = target->state;
+    target->continuing = cap->id;
     become(s, LS_CONTINUING);
     s->l = own;
 }
@@ -336,14 +344,18 @@ static void on_pair_seen(struct step *s, struct consumer *c)
             c->drifted = true;
         return;
     }
-    if (s->ev->capture == 0 || same_capture(s->w, pair)) {
-        const struct capture *known = same_capture(s->w, pair);
+    const struct capture *known = same_capture(s->w, pair);
+    if (c && known)
+        c->shows = known->id;
+    if (known || s->ev->capture == 0) {
         if (!known || known->id != s->ev->capture)
             drop_stored(s);
         return;
     }
     bool full = s->l && s->l->n_captures >= CAPTURES_PER_LINEAGE_MAX;
     struct capture *cap = full ? NULL : capture_new(s);
+    if (c && cap)
+        c->shows = cap->id;
     if (!cap) {
         if (c) { /* it is stored; dealt with when there is room */
             c->known = false;
@@ -422,7 +434,8 @@ void on_capture_stored(struct step *s)
         alarm_clear(s, ALARM_STORE);
     if (cap && cap->stage == STAGE_STORING)
         forget(s->w, cap);
-    if (s->ev->kind == EV_ADOPTED && s->l && s->l->state == LS_CONTINUING)
+    if (s->ev->kind == EV_ADOPTED && s->l && s->l->state == LS_CONTINUING &&
+        s->l->continuing == s->ev->capture)
         continued(s);
 }
 
@@ -431,7 +444,7 @@ void on_capture_failed(struct step *s)
     struct capture *cap = capture_find(s->w, s->ev->capture);
     if (s->l) {
         alarm_raise(s, ALARM_STORE);
-        if (s->l->state == LS_CONTINUING) {
+        if (s->l->state == LS_CONTINUING && s->l->continuing == s->ev->capture) {
             become(s, s->l->rest);
             serve_waiters(s);
         }

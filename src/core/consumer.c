@@ -75,11 +75,12 @@ static struct pair wanted_there(const struct warden *w, const struct lineage *l,
 
 /* Nobody is signed in there, or somebody we do not know, or who was refused with this very pair:
  * not our place to write. */
-static bool is_left_alone(const struct consumer *c, const struct pair *wanted)
+static bool is_left_alone(const struct warden *w, const struct consumer *c,
+                          const struct pair *wanted)
 {
     if (!c->replica)
         return false;
-    return c->drifted || c->what == SEEN_GONE ||
+    return c->drifted || capture_is_open(w, c->shows) || c->what == SEEN_GONE ||
            (c->what == SEEN_BLANK && fp_equal(c->blanked.access, wanted->access));
 }
 
@@ -105,7 +106,7 @@ static bool may_publish(const struct warden *w, const struct lineage *l)
 static bool is_outdated(const struct warden *w, const struct lineage *l, const struct consumer *c)
 {
     struct pair wanted = wanted_there(w, l, c);
-    if (c->known && (is_left_alone(c, &wanted) || pair_equal(&c->there, &wanted)))
+    if (c->known && (is_left_alone(w, c, &wanted) || pair_equal(&c->there, &wanted)))
         return false;
     /* An access token that is over is of use only together with what renews it. */
     return life_left(l, w->now) > 0 || !fp_is_none(wanted.refresh);
@@ -200,7 +201,7 @@ bool spend_is_held_back(const struct warden *w, const struct lineage *l)
         return true;
     for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
         const struct consumer *c = &w->consumers[i];
-        if (belongs(w, c, l) && is_unknown(c) && c->tries > 0)
+        if (belongs(w, c, l) && ((is_unknown(c) && c->tries > 0) || capture_is_open(w, c->shows)))
             return true;
     }
     return false;
@@ -208,7 +209,7 @@ bool spend_is_held_back(const struct warden *w, const struct lineage *l)
 
 bool spend_is_hindered(const struct warden *w, const struct lineage *l)
 {
-    if (spend_is_held_back(w, l))
+    if (l->lease_awaited || spend_is_held_back(w, l))
         return true;
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         const struct consumer *c = &w->consumers[i];
@@ -276,6 +277,7 @@ void consumer_saw(struct step *s, struct consumer *c)
     c->what = s->ev->observed.what;
     c->known = c->what != SEEN_TORN;
     c->drifted = false;
+    c->shows = 0;
     c->not_before_boot_ms = 0;
     if (c->what == SEEN_BLANK && !is_none(&c->there))
         c->blanked = c->there;
@@ -308,6 +310,7 @@ void on_published(struct step *s)
     c->what = SEEN_PAIR;
     c->known = true;
     c->there = s->ev->published;
+    c->shows = 0;
     c->tries = 0;
     c->not_before_boot_ms = 0;
     on_consumer_rests(s, c, true);
@@ -338,7 +341,8 @@ void on_bound(struct step *s)
         *c = (struct consumer){.id = s->ev->consumer,
                                .slot = (uint32_t)(s->l - w->lineages),
                                .replica = s->ev->bound.replica,
-                               .with_pair = s->ev->bound.with_pair,
+                               /* who has the refresh token will write its successor */
+                               .with_pair = s->ev->bound.replica && s->ev->bound.with_pair,
                                .what = s->ev->bound.replica ? SEEN_GONE : SEEN_PAIR,
                                .read_boot_ms = INT64_MIN};
         s->l->n_consumers++;

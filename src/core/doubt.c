@@ -55,7 +55,7 @@ static int64_t forgiven_from(const struct lineage *l, int64_t may_boot_ms, struc
 {
     int64_t grace = l->rules.reuse_grace_ms;
     int64_t end = l->presented_boot_ms + grace;
-    if (!l->answer_lost || now.boot_ms >= end || may_boot_ms >= end)
+    if (!l->answer_lost || !l->presented_known || now.boot_ms >= end || may_boot_ms >= end)
         return TIME_NEVER;
     int64_t at = l->doubt_since_boot_ms + ms_min(GRACE_MOMENT_MS, grace / 4);
     return ms_max(may_boot_ms, ms_min(at, end - grace / 4));
@@ -90,7 +90,9 @@ static void groundless(struct step *s)
     l->access_proved = false;
     l->last_comfort_boot_ms = 0; /* nothing was spent for anybody */
     l->standing = l->unproven ? STANDING_UNPROVEN : STANDING_LIVE;
-    emit(s, FX_RESOLVE)->standing = l->standing;
+    struct effect *fx = emit(s, FX_RESOLVE);
+    fx->standing = l->standing;
+    fx->fence = l->fence;
     become(s, l->unproven ? LS_UNPROVEN : LS_LIVE);
     alarm_look(s);
 }

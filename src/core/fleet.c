@@ -11,7 +11,7 @@ static void follow_row(struct step *s)
 {
     struct lineage *l = s->l;
     const struct loaded *row = &s->ev->loaded;
-    if (in_flight(l))
+    if (in_flight(l) && !l->lease_awaited)
         emit(s, FX_UNLEASE);
     l->intent = 0;
     l->intent_elsewhere = false;
@@ -97,18 +97,20 @@ static void on_news(struct step *s)
     const struct lineage *l = s->l;
     if (!is_news(l, &s->ev->loaded))
         return;
-    bool at_rest = l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_PROBING ||
-                   l->state == LS_SEARCHING || l->state == LS_DEAD;
+    bool nothing_stored = l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_PROBING ||
+                          l->state == LS_SEARCHING || l->state == LS_DEAD ||
+                          l->state == LS_LEASING || l->state == LS_WITHHOLDING;
     bool waited_for =
         l->state == LS_SPENDING && l->intent_elsewhere && s->ev->loaded.intent != l->intent;
-    if (at_rest || waited_for)
+    if (nothing_stored || waited_for)
         follow_row(s);
 }
 
 void on_overtaken(struct step *s)
 {
-    bool refused = (s->ev->intent != 0 && s->ev->intent == s->l->intent) ||
-                   (s->ev->capture != 0 && s->l->state == LS_CONTINUING);
+    bool refused =
+        (s->ev->intent != 0 && s->ev->intent == s->l->intent) ||
+        (s->l->state == LS_CONTINUING && s->ev->capture != 0 && s->ev->capture == s->l->continuing);
     capture_overtaken(s);
     if (refused)
         on_refused_write(s);

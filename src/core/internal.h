@@ -69,10 +69,11 @@ struct lineage {
     bool unproven;          /* no profile points here yet: the subject is still to be named */
     struct rules rules;
     enum policy policy;
-    struct fp subject;  /* none: not known */
-    uint64_t continues; /* unproven: the lineage whose profile it shall take; 0: none */
-    bool claimed;       /* unproven: from a replica by FX_CLAIM */
-    struct fp named;    /* ADOPTING: what the server said */
+    struct fp subject;   /* none: not known */
+    uint64_t continues;  /* unproven: the lineage whose profile it shall take; 0: none */
+    bool claimed;        /* unproven: from a replica by FX_CLAIM */
+    struct fp named;     /* ADOPTING: what the server said */
+    uint64_t continuing; /* CONTINUING: the capture that it is about */
 
     struct pair pair;
     int64_t expires_boot_ms; /* TIME_NEVER: not known or never */
@@ -89,7 +90,9 @@ struct lineage {
     bool replay;               /* this spend is the one more presentation */
     int64_t sent_boot_ms;      /* of the last presentation */
     int64_t presented_boot_ms; /* of the last that was not a replay: a grace counts from it */
+    bool presented_known;      /* … or it was earlier: no use is made of a grace */
     uint64_t fence;
+    bool lease_awaited;
     int64_t lease_until_boot_ms;
     struct pending pending;
 
@@ -131,6 +134,7 @@ struct consumer {
     uint32_t withheld_for; /* WITHHOLD: slot of the lineage that is about to spend */
     bool known;            /* what is there was read or written */
     bool drifted;          /* somebody unknown is signed in there: left alone */
+    uint64_t shows;        /* the capture that stands there; left alone until it is resolved */
     enum seen what;
     struct pair there;   /* SEEN_PAIR; else none */
     struct pair written; /* PUBLISH, WITHHOLD: what is being written */
@@ -292,6 +296,7 @@ void on_capture_stored(struct step *s);
 void on_capture_failed(struct step *s);
 int64_t captures_owe(const struct warden *w, const struct lineage *l);
 void captures_go(struct step *s);
+bool capture_is_open(const struct warden *w, uint64_t id);        /* not resolved yet */
 void captures_follow(struct step *s, const struct lineage *from); /* to s->l */
 void captures_leave(struct step *s);                              /* s->l ends */
 void capture_overtaken(struct step *s);

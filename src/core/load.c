@@ -61,6 +61,7 @@ static void load_in_doubt(struct step *s, const struct loaded *from)
     l->answer_lost = !from->restored && !is_old_copy(l);
     l->doubt_since_boot_ms = boot_ms_of(s->now, from->doubt_since_wall_ms);
     l->presented_boot_ms = l->doubt_since_boot_ms; /* at the latest: no more is known */
+    l->presented_known = false;
     begin_search(s);
     if (l->replayed)
         load_dead(s, from);
@@ -163,6 +164,7 @@ void load_row(struct step *s)
         l->presented_boot_ms = from->intent_is_replay
                                    ? boot_ms_of(s->now, from->doubt_since_wall_ms)
                                    : l->sent_boot_ms;
+        l->presented_known = !from->intent_is_replay;
         become(s, LS_SPENDING);
     } else {
         load_at_rest(s, from);

@@ -37,6 +37,7 @@ void begin_spend(struct step *s, bool replay)
     if (!replay && s->now.boot_ms < due_boot_ms(l))
         l->last_comfort_boot_ms = s->now.boot_ms;
     l->replay = replay;
+    l->lease_awaited = true;
     emit(s, FX_LEASE);
     become(s, LS_LEASING);
 }
@@ -44,6 +45,12 @@ void begin_spend(struct step *s, bool replay)
 void on_leased(struct step *s)
 {
     struct lineage *l = s->l;
+    l->lease_awaited = false;
+    if (l->state != LS_LEASING) { /* overtaken while we asked */
+        if (s->ev->lease.fence != 0)
+            emit(s, FX_UNLEASE);
+        return;
+    }
     if (s->ev->lease.fence <= l->fence || s->w->stopping || !may_spend(l, s->now)) {
         if (s->ev->lease.fence != 0)
             emit(s, FX_UNLEASE);
@@ -121,8 +128,10 @@ void on_intent_durable(struct step *s)
         return;
     }
     l->sent_boot_ms = s->now.boot_ms;
-    if (!l->replay) /* should this one not arrive, the grace still counts from the lost one */
+    if (!l->replay) { /* else, should it not arrive, the grace still counts from the lost one */
         l->presented_boot_ms = s->now.boot_ms;
+        l->presented_known = true;
+    }
     struct effect *fx = emit(s, FX_SPEND);
     fx->intent = l->intent;
     fx->fence = l->fence;

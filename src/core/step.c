@@ -185,7 +185,7 @@ static const struct {
     [EV_CLAIMED] = {"claimed", on_claimed, IN(LS_QUARANTINED)},
     [EV_IDENTITY] = {"identity", on_identity, IN(LS_ASKING) | IN(LS_LIVE)},
     [EV_ADOPTED] = {"adopted", on_adopted, IN(LS_ADOPTING)},
-    [EV_LEASED] = {"leased", on_leased, IN(LS_LEASING)},
+    [EV_LEASED] = {"leased", on_leased, IN_ANY},
     [EV_INTENT_DURABLE] = {"intent-durable", on_intent_durable, IN(LS_INTENDING)},
     [EV_ANSWER] = {"answer", on_answer, IN(LS_SPENDING)},
     [EV_SETTLED] = {"settled", on_settled, IN(LS_SETTLING)},

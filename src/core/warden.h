@@ -80,37 +80,38 @@ struct loaded {
 };
 
 enum event_kind {
-    EV_TIMER,           /* warden_deadline() has come */
-    EV_LOADED,          /* at start: a lineage from the store */
-    EV_ADDED,           /* a pair from outside is captured (sealed, durable) as a new lineage. Also
-                           the answer to FX_CLAIM (`capture`) */
-    EV_CLAIMED,         /* a quarantined lineage is an `add` again: durable. As EV_ADDED, without
-                           rules and pair */
-    EV_IDENTITY,        /* answer to FX_ASK_IDENTITY */
-    EV_ADOPTED,         /* answer to FX_ADOPT: durable */
-    EV_LEASED,          /* answer to FX_LEASE: fence, lease_until; or refused (fence 0) */
-    EV_INTENT_DURABLE,  /* answer to FX_STORE_INTENT: durable, room for the answer reserved */
-    EV_ANSWER,          /* answer to FX_SPEND, or a recovered intent's: verdict (+ pair) */
-    EV_SETTLED,         /* answer to FX_SETTLE: new pair and closed intent durable */
-    EV_CLOSED,          /* answer to FX_CLOSE_INTENT: outcome durable */
-    EV_STORE_FAILED,    /* answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, _ADOPT, _RETIRE,
-                           _QUARANTINE, _CLAIM instead of the above: nothing of it is durable */
-    EV_PROBED,          /* answer to FX_PROBE: does the access token still work? */
-    EV_WANT,            /* a caller wants a token (or, renew: a fresh one) */
-    EV_UNWANT,          /* that caller is gone */
-    EV_POLICY,          /* the user changed the policy; durable */
-    EV_REMOVE,          /* the user ends the lineage */
-    EV_RETIRED,         /* answer to FX_RETIRE: durable */
-    EV_OVERTAKEN,       /* the store holds something newer than we act on: what was found. Unasked,
-                           or the answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, or to FX_ADOPT
-                           of a capture. Only where several wardens share a store */
-    EV_BOUND,           /* at start, or the user's wish, durable: a consumer of this lineage */
-    EV_UNBOUND,         /* no longer */
-    EV_OBSERVED,        /* a replica was read: answer to FX_READ; to FX_PUBLISH when something else
-                           than expected is there; unasked when its watch saw a change; at start for
-                           a capture that the store has (`from_store`) */
-    EV_PUBLISHED,       /* answer to FX_PUBLISH: durable there. Without a consumer: a copy of the
-                           current pair was handed to somebody we do not know */
+    EV_TIMER,          /* warden_deadline() has come */
+    EV_LOADED,         /* at start: a lineage from the store */
+    EV_ADDED,          /* a pair from outside is captured (sealed, durable) as a new lineage. Also
+                          the answer to FX_CLAIM (`capture`) */
+    EV_CLAIMED,        /* a quarantined lineage is an `add` again: durable. As EV_ADDED, without
+                          rules and pair */
+    EV_IDENTITY,       /* answer to FX_ASK_IDENTITY */
+    EV_ADOPTED,        /* answer to FX_ADOPT: durable */
+    EV_LEASED,         /* answer to FX_LEASE: fence, lease_until; or refused (fence 0) */
+    EV_INTENT_DURABLE, /* answer to FX_STORE_INTENT: durable, room for the answer reserved */
+    EV_ANSWER,         /* answer to FX_SPEND, or a recovered intent's: verdict (+ pair) */
+    EV_SETTLED,        /* answer to FX_SETTLE: new pair and closed intent durable */
+    EV_CLOSED,         /* answer to FX_CLOSE_INTENT: outcome durable */
+    EV_STORE_FAILED,   /* answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, _ADOPT, _RETIRE,
+                          _QUARANTINE, _CLAIM instead of the above: nothing of it is durable */
+    EV_PROBED,         /* answer to FX_PROBE: does the access token still work? */
+    EV_WANT,           /* a caller wants a token (or, renew: a fresh one) */
+    EV_UNWANT,         /* that caller is gone */
+    EV_POLICY,         /* the user changed the policy; durable */
+    EV_REMOVE,         /* the user ends the lineage */
+    EV_RETIRED,        /* answer to FX_RETIRE: durable */
+    EV_OVERTAKEN,      /* the store holds something newer than we act on: what was found. Unasked,
+                          or the answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, or to FX_ADOPT
+                          of a capture. Only where several wardens share a store */
+    EV_BOUND,          /* at start, or the user's wish, durable: a consumer of this lineage */
+    EV_UNBOUND,   /* no longer. Should the refresh token stand there, no other place is given it
+                     before the next generation (or restart) */
+    EV_OBSERVED,  /* a replica was read: answer to FX_READ; to FX_PUBLISH when something else
+                     than expected is there; unasked when its watch saw a change; at start for
+                     a capture that the store has (`from_store`) */
+    EV_PUBLISHED, /* answer to FX_PUBLISH: durable there. Without a consumer: a copy of the
+                     current pair was handed to somebody we do not know */
     EV_CONSUMER_FAILED, /* answer to FX_READ, FX_PUBLISH: not done (locked, unreadable, full) */
     EV_QUARANTINED,     /* answer to FX_QUARANTINE: durable. Its own EV_LOADED comes apart */
     EV_STOP,            /* the daemon goes down: begin nothing new */
@@ -145,7 +146,8 @@ struct event {
         struct loaded loaded; /* LOADED, OVERTAKEN */
         struct {
             bool replica;   /* others write it too; else a sink */
-            bool with_pair; /* may be given the refresh token, if no other of the lineage is */
+            bool with_pair; /* a replica that may be given the refresh token, if no other of the
+                               lineage is */
         } bound;
         struct {
             enum seen what;
@@ -220,7 +222,8 @@ enum effect_kind {
                       refresh token none may be left there */
     FX_RETIRE,     /* → EV_RETIRED | EV_STORE_FAILED. Bytes wiped, ledger kept */
     FX_RESOLVE,    /* a doubt was groundless: `standing` from now on. Durable when convenient;
-                      lost, the next start doubts again. No answer */
+                      lost, the next start doubts again. Of no effect when a later fence than
+                      this one has opened an intent. No answer */
     FX_ANSWER,     /* tell a waiter. No answer */
     FX_ALARM_RAISE, /* durable when convenient. No answer */
     FX_ALARM_CLEAR, /* same */

@@ -59,6 +59,22 @@ static void who_came_second_to_the_intent_spends_nothing(void **state)
     story_free(st);
 }
 
+static void news_while_the_lease_is_asked_for_is_followed(void **state)
+{
+    (void)state;
+    struct story *st = due();
+    expect(st, overtaken(st, 2, 2), "");
+    expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
+    later(st, MINUTE_MS);
+    expect(st, renew(st, 2), "");
+    expect(st, timer(), ""); /* one lease is asked for at a time */
+    struct event lease = leased(st);
+    lease.lease.fence = 60;
+    expect(st, lease, "unlease");
+    expect(st, timer(), "lease");
+    story_free(st);
+}
+
 static void anothers_open_intent_is_waited_for(void **state)
 {
     (void)state;
@@ -160,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_newer_pair_in_the_store_is_followed),
         cmocka_unit_test(who_came_second_to_the_intent_spends_nothing),
+        cmocka_unit_test(news_while_the_lease_is_asked_for_is_followed),
         cmocka_unit_test(anothers_open_intent_is_waited_for),
         cmocka_unit_test(who_never_answers_is_closed_in_doubt_by_another),
         cmocka_unit_test(a_pair_that_comes_late_is_settled_late),

@@ -415,21 +415,13 @@ static void standby_rests_while_a_client_holds_the_pair(void **state)
     story_free(st);
 }
 
-static void a_sink_whose_write_failed_may_have_the_token(void **state)
+static void a_sink_is_never_given_the_refresh_token(void **state)
 {
     (void)state;
     struct story *st = story_new();
     expect(st, loaded(st, POLICY_ALWAYS, HOUR), "");
     expect(st, bound(C1, false, true), "");
-    expect(st, timer(), "publish(c1,a2,r3)");
-    expect(st, failed(C1), "");
-    later(st, 55 * MINUTE_MS); /* the spend and the next attempt are both due */
-    tell(st, timer());
-    if (strstr(st->said, "publish") != NULL)
-        tell(st, failed(C1));
-    until_spend(st);
-    expect(st, leased(st), "publish(c1,a2,r0)");
-    expect(st, published(st, C1), "store-intent(g1)");
+    expect(st, timer(), "publish(c1,a2,r0)");
     story_free(st);
 }
 
@@ -511,6 +503,48 @@ static void what_is_not_resolved_follows_its_place_to_the_next_login(void **stat
     story_free(st);
 }
 
+static void a_found_pair_that_was_copied_is_left_alone_in_both_places(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    struct event other = loaded(st, POLICY_ALWAYS, HOUR);
+    other.lineage = (uint64_t)B;
+    other.loaded.subject = fp_of(88);
+    other.loaded.pair = pair_of(st, 20, HOUR);
+    struct pair theirs = other.loaded.pair;
+    tell(st, other);
+    struct event ev = bound(C2, true, true);
+    ev.lineage = (uint64_t)B;
+    tell(st, ev);
+    expect(st, timer(), "read(c2)");
+    expect(st, saw_pair(C2, theirs, 0, true), "");
+    expect(st, saw(st, C1, 3, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, saw(st, C2, 3, K1, false), "");
+    expect(st, timer(), "");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 77),
+           "alarm-raise(subject) alarm-raise(subject) quarantine(k11)");
+    story_free(st);
+}
+
+static void one_capture_that_fails_does_not_end_the_adoption_of_another(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, saw(st, C1, 4, K2, false), "");
+    expect(st, timer(), "ask-identity(k12)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    tell(st, capture_named(K2, IDENTITY_NAMED, 77));
+    expect(st, of_capture(EV_STORE_FAILED, K2), "alarm-raise(store)");
+    expect(st, of_capture(EV_ADOPTED, K1), "alarm-clear(store)");
+    struct view v;
+    assert_true(warden_view(st->w, (uint64_t)A, st->now, &v));
+    assert_int_equal(v.generation, 2);
+    story_free(st);
+}
+
 static void a_removed_profile_leaves_nothing_behind_in_the_core(void **state)
 {
     (void)state;
@@ -548,11 +582,13 @@ int main(void)
         cmocka_unit_test(who_may_not_spend_keeps_what_cannot_be_asked),
         cmocka_unit_test(captures_of_an_earlier_run_are_not_forgotten),
         cmocka_unit_test(standby_rests_while_a_client_holds_the_pair),
-        cmocka_unit_test(a_sink_whose_write_failed_may_have_the_token),
+        cmocka_unit_test(a_sink_is_never_given_the_refresh_token),
         cmocka_unit_test(a_server_that_does_not_answer_is_asked_ever_more_rarely),
         cmocka_unit_test(where_nobody_can_be_asked_a_found_pair_is_quarantined),
         cmocka_unit_test(what_was_found_at_a_removed_profiles_place_still_finds_its_own),
         cmocka_unit_test(what_is_not_resolved_follows_its_place_to_the_next_login),
+        cmocka_unit_test(a_found_pair_that_was_copied_is_left_alone_in_both_places),
+        cmocka_unit_test(one_capture_that_fails_does_not_end_the_adoption_of_another),
         cmocka_unit_test(a_removed_profile_leaves_nothing_behind_in_the_core),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
