@@ -79,6 +79,17 @@ int store_migrate(struct store *s, const struct store_schema *schema, int from,
     return err == 0 ? in_transaction(s, schema, from, text) : err;
 }
 
+/* To a file that file_put() syncs as a whole, before it has its name. */
+static int connect_unsynced(struct store *s, struct err_text *text)
+{
+    int err = store_connect(s, SQLITE_OPEN_READWRITE, text);
+    if (err < 0) {
+        return err;
+    }
+    err = sql_script(s, "PRAGMA synchronous = OFF", NULL);
+    return err < 0 ? sql_say(s, err, "written", text) : 0;
+}
+
 /* Sums */
 
 static int room_for_sums(struct store *s)
@@ -104,7 +115,7 @@ static int copy_with_sums(struct store *s, char *temp, const struct store_schema
     if (err < 0) {
         return err_say(text, err, "cannot write %s: %s", temp, err_name(err));
     }
-    err = store_connect(&made, SQLITE_OPEN_READWRITE, text);
+    err = connect_unsynced(&made, text);
     if (err == 0) {
         err = in_transaction(&made, schema, from, text);
     }
@@ -176,14 +187,11 @@ static int build(struct store *s, const struct store_schema *schema, struct err_
     (void)snprintf(first, sizeof(first),
                    "PRAGMA page_size = %d; PRAGMA encoding = 'UTF-8'; PRAGMA application_id = %d",
                    STORE_PAGE_SIZE, STORE_APPLICATION_ID);
-    int err = store_connect(s, SQLITE_OPEN_READWRITE, text);
+    int err = connect_unsynced(s, text);
     if (err < 0) {
         return err;
     }
     err = room_for_sums(s); /* as long as the file is empty */
-    if (err == 0) {         /* file_put() makes it durable, once and before it has its name */
-        err = sql_script(s, "PRAGMA synchronous = OFF", NULL);
-    }
     if (err == 0) {
         err = sql_script(s, first, NULL);
     }
