@@ -45,18 +45,24 @@ BACKED = {
     # VACUUM INTO syncs is not documented, and changed between versions.
     "store_copy: new file": ["SQLite, copy: new file"],
     "SQLite, copy: new file": ["store_copy: new file"],
+    "SQLite, sums: new file": ["store_add_sums: new file"],
     # With the first commit, which follows at once, SQLite syncs the folder for its log's sake.
     "vault_create_key: folder share/credwarden": ["SQLite, commit: folder share/credwarden"],
+    "store_add_sums: folder share/credwarden": ["SQLite, commit: folder share/credwarden"],
+    # As it does for the journal of the next copy.
+    "store_copy: folder share/credwarden": ["SQLite, sums: folder share/credwarden"],
 }
 
 # SQLite's own, which it asks for whatever we do, and nothing here rests on.
+FOR_A_JOURNAL = "for the name of a journal of a copy that is thrown away if it is not finished"
 OF_SQLITE = {
     "SQLite, close: store.db-wal":
         "each commit has synced the log; what was not synced because of a crash, the start does",
     "SQLite, checkpoint: folder share/credwarden":
         "the log's name was synced with its header, before the first commit in it",
-    "SQLite, copy: folder home/backups":
-        "for the name of a journal of a copy that is thrown away if it is not finished",
+    "SQLite, copy: folder home/backups": FOR_A_JOURNAL,
+    "SQLite, copy: folder share/credwarden": FOR_A_JOURNAL,
+    "SQLite, sums: folder share/credwarden": FOR_A_JOURNAL,
 }
 
 Case = collections.namedtuple("Case", "story at seed without")

@@ -14,6 +14,7 @@ The oracles:
   backup   a backup that was reported is there, sound, and holds what was held when it was asked for.
   mark     an older copy of the store that is put back after the loss is noticed, once the
            high-water mark had followed.
+  older    a store that was brought up to date was copied before.
   aside    an answer that does not open is not deleted.
 """
 
@@ -36,6 +37,7 @@ from power_story import unsigned
 from runner import wait_until
 
 START_LIMIT_S = 20
+VERSION_AT = 60  # in SQLite's file header
 UNDER_WAY = ("leasing", "intending", "spending", "settling", "closing", "asking", "adopting",
              "retiring", "probing")
 
@@ -57,7 +59,7 @@ class Due:
         self.told = collections.Counter()  # lineage: the highest generation
         self.presented = collections.Counter()  # (lineage, generation): how often
         self.may_doubt, self.may_be_dead = set(), set()  # lineages
-        self.backups, self.kept = {}, {}
+        self.backups, self.kept, self.older = {}, {}, None
         self.started = self.restored = False
         self.mark = None
         self.recording = recording
@@ -76,6 +78,8 @@ class Due:
             self.mark = mark_values[-1] if mark_values else None
         elif words["at"] == "kept":
             self.kept[words["path"]] = words["content"]
+        elif words["at"] == "older":
+            self.older = words["path"]
         elif words["at"] == "restored":
             self.restored = True
         elif begun and what in ("add", "remove"):
@@ -258,6 +262,18 @@ def check_kept(due, machine):
             "aside: an answer that does not open was deleted"
 
 
+def check_older(due, machine):
+    if due.older is None:
+        return
+    store = machine.here(due.recording, due.older)
+    with open(store, "rb") as file:
+        version = int.from_bytes(file.read(VERSION_AT + 4)[VERSION_AT:], "big")
+    if version > 1:
+        copied = store.with_suffix(".db.v1")
+        assert copied.exists(), "older: a store was changed, and there is no copy of it"
+        assert_sound(copied, "the copy of an older store")
+
+
 def check_mark(due, disk, draw, machine):
     """Put back the oldest backup: it must be noticed if the mark had gone beyond it."""
     if not (due.backups and due.mark):
@@ -283,6 +299,7 @@ def judge(recording, disk, at, draw, machine, with_copy=True):
     machine.put(disk, draw)
     store = machine.share / "store.db"
     try:
+        check_older(due, machine)
         with machine.daemon() as connection:
             profiles = profiles_at_rest(connection)
             connection.close()

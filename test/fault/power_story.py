@@ -28,7 +28,7 @@ from runner import wait_until  # noqa: E402
 SPOOL_HEADER = 136  # bytes, as src/issuer/spool.c writes it
 MARK_SLOT = struct.Struct("<8sQ16sQQ")  # as src/store/mark.c has it
 MARK_FILE_SIZE = 8192
-BEFORE = ("kept", "restored")  # facts that were there when the recording began
+BEFORE = ("kept", "restored", "older")  # facts that were there when the recording began
 MADE_UP_BOOT = "00000000-0000-4000-8000-00000000b007"
 INET, UNIX, STREAM, PACKET = socket.AF_INET, socket.AF_UNIX, socket.SOCK_STREAM, \
     socket.SOCK_SEQPACKET
@@ -379,7 +379,45 @@ def a_lost_mark(recorder):
     recorder.quiet()
 
 
-STORIES = (a_life, a_shut_answer, a_restored_store, a_lost_spool, a_lost_mark)
+def an_older_store(recorder):
+    """A store from before its pages had sums is copied, and brought up to date, at the start."""
+    world = recorder.world
+    store = world.share / "credwarden" / "store.db"
+    world.cw("status")
+    world.add("work", "lab", world.lab.login("work"))
+    recorder.ask("work")
+    profile = recorder.profile("work")
+    world.kill_daemon(15)
+    wait_until(lambda: not killing.spenders())
+    make_older(store)
+    recorder.begin()
+    recorder.mark(at="older", path=str(store))
+    recorder.mark(at="done", what="add", name="work", lineage=profile["lineage"])
+    recorder.mark(at="told", lineage=profile["lineage"], generation=profile["generation"])
+    world.cw("status")
+    recorder.spend("work")
+    recorder.quiet()
+
+
+def make_older(path):
+    """As version 1 had it: the same rows, no sums."""
+    older = path.with_suffix(".older")
+    source, target = sqlite3.connect(path), sqlite3.connect(older)
+    for statement in source.iterdump():
+        if statement.startswith("CREATE TABLE store "):
+            statement = statement.replace("changes", "spends")
+        target.execute(statement)
+    (application,) = source.execute("PRAGMA application_id").fetchone()
+    target.executescript(f"PRAGMA application_id = {application}; PRAGMA user_version = 1;"
+                         "PRAGMA journal_mode = WAL")
+    source.close()
+    target.close()
+    older.chmod(0o600)
+    older.rename(path)
+
+
+STORIES = (a_life, a_shut_answer, a_restored_store, a_lost_spool, a_lost_mark,
+           an_older_store)
 
 
 def record(story):

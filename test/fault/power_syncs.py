@@ -121,6 +121,8 @@ class Namer:
             step = "checkpoint"
         elif "store_disconnect" in names:
             step = "close"
+        elif "store_add_sums" in names and "store_copy" not in names:
+            step = "sums"
         elif "store_copy" in names:
             step = "copy"
         elif "store_create" in names:
