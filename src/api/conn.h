@@ -97,12 +97,13 @@ struct api {
     uv_pipe_t server;
     uv_timer_t sweep;
     int64_t sweep_at_ms; /* INT64_MAX: not armed */
-    uv_timer_t again;    /* for a connection that came when there was no memory */
+    uv_timer_t again;    /* for a connection that has to wait */
     struct api_handlers handlers;
     struct api_tuning tuning;
     char version[32];
     struct conn *conns;
     size_t n_conns; /* not CLOSED */
+    size_t burst;   /* taken since the loop was last let go on */
     size_t n_streams;
     size_t body_bytes; /* of all calls together */
     size_t n_handles;  /* of the loop; the memory goes with the last of them */

@@ -11,6 +11,7 @@
 #include "sys/process.h"
 
 #define BACKLOG         128
+#define BURST_MAX       32 /* connections taken in one turn of the loop */
 #define ACCEPT_AGAIN_MS 100
 
 const struct api_tuning api_tuning_default = {
@@ -154,6 +155,14 @@ static void on_connection(uv_stream_t *server, int status)
     if (status < 0) {
         return;
     }
+    /* libuv takes connections as long as any come. A crowd would fill all places over and over
+     * before a single request is read: so the next one waits for the next turn of the loop. */
+    if (a->burst == BURST_MAX) {
+        a->burst = 0;
+        CHECK(uv_timer_start(&a->again, on_again, 0, 0) == 0);
+        return;
+    }
+    a->burst++;
     struct conn *c = conn_new(a);
     if (c == NULL) {
         /* libuv holds the connection, and does not ask again by itself. */

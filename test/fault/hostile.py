@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -40,16 +41,21 @@ def furnish(world, **options):
     return lab
 
 
-def ask_honestly(world, seconds, pause=0.005):
-    """New connections, one request each: how long each took."""
-    took, end = [], time.monotonic() + seconds
-    while time.monotonic() < end:
+def ask_honestly(world, until, pause=0.005):
+    """New connections, one request each, until `until()`: how long each took."""
+    took = []
+    while not until():
         began = time.monotonic()
         answer = world.api("GET", "/v1/profiles/work/token", timeout=10)
         took.append(time.monotonic() - began)
         assert answer.status == 200 and answer.json["access_token"], answer
         time.sleep(pause)
     return sorted(took)
+
+
+def after(seconds):
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
 
 
 def p99(took):
@@ -63,12 +69,23 @@ def crowds(total, seconds, seed, kinds=hostile_peer.KINDS):
     with World() as world:
         furnish(world)
         pid = world.daemon_pid()
-        idle = ask_honestly(world, 1)
+        idle = ask_honestly(world, after(1))
         watch = Watch(pid)
         peers = [world.start([sys.executable, HERE / "hostile_peer.py", world.socket, kind, each,
-                              seconds, seed + i], stdout=subprocess.PIPE)
+                              seed + i], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
                  for i, kind in enumerate(kinds)]
-        busy = ask_honestly(world, seconds)
+        waiting, late = list(peers), after(60)
+
+        def are_all_there():
+            assert not late(), f"{len(waiting)} crowds do not get in"
+            ready, _, _ = select.select([peer.stdout for peer in waiting], [], [], 0)
+            for peer in [peer for peer in waiting if peer.stdout in ready]:
+                assert peer.stdout.readline() == b"ready\n"
+                waiting.remove(peer)
+            return not waiting
+
+        busy = ask_honestly(world, are_all_there)
+        busy = sorted(busy + ask_honestly(world, after(seconds)))
         told = [json.loads(peer.communicate(timeout=60)[0]) for peer in peers]
         assert world.daemon_pid() == pid and is_running(pid)
         end = watch.end(settle_s=15, fds_more=8)
@@ -372,7 +389,7 @@ def crowd_of_another_user(count=400):
         world.socket.parent.chmod(0o711)
         world.socket.chmod(0o666)
         crowd = world.start(as_nobody(CONNECT, world.socket, count), stdout=subprocess.PIPE)
-        took = ask_honestly(world, 1.5)
+        took = ask_honestly(world, after(1.5))
         out = crowd.communicate(timeout=60)[0].decode()
         assert out.startswith("none ") and out.split()[2] == "0", out
         assert took[-1] < SLOWEST_S, took[-1]
@@ -396,8 +413,8 @@ def run(seed, minutes):
         print("SKIPPED for want of root: other users", flush=True)
     seen, rounds = [], 0
     while rounds == 0 or time.monotonic() < end:
-        print("crowd of 10,000", flush=True)
-        seen.append(crowds(10000, 20, seed + rounds))
+        print("crowd of more than 10,000", flush=True)
+        seen.append(crowds(12500, 20, seed + rounds))
         print(f"  {seen[-1]}", flush=True)
         rounds += 1
     return {**counts, "crowds": rounds,

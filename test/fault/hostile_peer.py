@@ -1,14 +1,16 @@
 """A crowd of peers that behave badly on the API's socket: one process, many connections.
 
-    hostile_peer.py SOCKET KIND COUNT SECONDS SEED
+    hostile_peer.py SOCKET KIND COUNT SEED
 
-Keeps COUNT connections open at once for SECONDS; one that is dropped comes back, so the pressure
-lasts. Prints {"opened", "dropped", "sent", "most"} at the end.
+Opens COUNT connections, says "ready" when as many have been opened, and keeps up the pressure until
+its standard input ends: one that is dropped comes back. Prints {"opened", "dropped", "sent",
+"most"} at the end.
 """
 
 import json
 import random
 import resource
+import select
 import selectors
 import socket
 import sys
@@ -112,26 +114,28 @@ class Crowd:
             if gone or self.kind == "garbage":
                 self.drop(peer)
 
-    def run(self, seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            # All at once in the beginning; what was dropped comes back by and by.
+    def run(self):
+        told = False
+        while not select.select([sys.stdin], [], [], 0)[0]:
             wanted = self.count - len(self.open)
             for _ in range(min(wanted, 500)):
                 if not self.enter():
                     break
             for peer in list(self.open):
                 self.say(peer)
+            if not told and self.opened >= self.count:
+                print("ready", flush=True)
+                told = True
             self.look()
             time.sleep(0.05)
 
 
 def main():
-    path, kind, count, seconds, seed = sys.argv[1:]
+    path, kind, count, seed = sys.argv[1:]
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, int(count) + 100), hard))
     crowd = Crowd(path, kind, int(count), int(seed))
-    crowd.run(float(seconds))
+    crowd.run()
     print(json.dumps({"kind": kind, "opened": crowd.opened, "dropped": crowd.dropped,
                       "sent": crowd.sent, "most": crowd.most}))
 
