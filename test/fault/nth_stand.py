@@ -299,10 +299,10 @@ class Stand:
             ask(self._no_crash, case)
             return complaints
         ask(self.scenario.effect, self, result)
-        ask(self._all_is_well)
+        ask(self.all_is_well)
         ask(self._presented_rightly, case)
         ask(self.stop, True)
-        ask(self._nothing_left_over, case)
+        ask(self.nothing_left_over, case)
         ask(self._no_crash, case)
         return complaints
 
@@ -376,7 +376,7 @@ class Stand:
         if self.lab.use(result.stdout.strip()).status != 200:
             raise Complaint(f"{name}: the server refuses the token that was handed out")
 
-    def _all_is_well(self):
+    def all_is_well(self):
         for name in sorted(self.profiles()):
             shown = self.until_well(name)
             self.token_works(name)
@@ -408,7 +408,7 @@ class Stand:
         if self.graced and (case is None or case.role != "spender" and not case.both):
             raise Complaint("an answer is lost though the spender was not touched")
 
-    def _nothing_left_over(self, case):
+    def nothing_left_over(self, case):
         data, state, _, elsewhere = self.folders
         if case is not None and case.kills:
             # A backup that was cut off stays where the user wanted one, by its name what it is. That

@@ -83,7 +83,7 @@ def test_a_fault_that_is_not_survived_is_seen():
         stand.start()
         stand.cw("renew", "work")
         stand.lab.control("POST", "/lab/rewind")  # the server goes back: what we hold is unknown to it
-        for question in (stand._all_is_well, lambda: stand.token_works("work")):
+        for question in (stand.all_is_well, lambda: stand.token_works("work")):
             try:
                 question()
             except Exception as complaint:
@@ -93,7 +93,7 @@ def test_a_fault_that_is_not_survived_is_seen():
         (stand.elsewhere / "litter").touch()
         (stand.folders[0] / ".credwarden-tmp-0").touch()
         try:
-            stand._nothing_left_over()
+            stand.nothing_left_over()
         except Exception as complaint:
             print(f"# {complaint}")
         else:

@@ -102,7 +102,8 @@ static __thread int inside; /* what we call ourselves is no point */
 
 /* ---- Telling where -------------------------------------------------------------------------- */
 
-static void append(char *to, size_t *len, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void append(char *to, size_t *len, const char *format,
+                                                         ...)
 {
     va_list args;
     va_start(args, format);
