@@ -212,6 +212,7 @@ def herd(n, life_s, limit=0, window_s=1, retry_after=False, patience_s=60):
         lab.config(access_life_ms=3600000, token_limit=limit, token_window_ms=window_s * 1000,
                    token_retry_after=retry_after)
         began = time.monotonic()
+        leads = [row["left_ms"] - row["next_spend_in_ms"] for row in profiles(world).values()]
         watch = Watch(world.daemon_pid())
         callers = Callers(world, names, max(1, n // 8), wishes=("",))
         wait_until(lambda: all(f["spends"] for f in lab.families()), life_s + patience_s,
@@ -236,6 +237,7 @@ def herd(n, life_s, limit=0, window_s=1, retry_after=False, patience_s=60):
         firsts = sorted(firsts.values())
         return {"lineages": n, "added_in_s": round(took, 2), "presentations": len(times),
                 "throttled": sum(line["status"] == 429 for line in lines),
+                "leads_spread_ms": max(leads) - min(leads),
                 "first_spread_ms": firsts[-1] - firsts[0],
                 "first_in_a_second": busiest(firsts, 1000), "in_a_second": busiest(times, 1000),
                 "in_100_ms": busiest(times, 100),
@@ -248,6 +250,7 @@ def assert_no_stampede(seen, life_s, limit=0, window_s=1):
     comes back by and by, no faster than it came first, and nobody starves."""
     jitter_ms = life_s * 100
     n = seen["lineages"]
+    assert seen["leads_spread_ms"] > 0.6 * jitter_ms, seen
     assert seen["first_spread_ms"] > 0.6 * jitter_ms, seen
     fair = n * 1000 / max(jitter_ms, 1000)
     assert seen["first_in_a_second"] <= min(n, 1.5 * fair + 10), seen
