@@ -70,7 +70,7 @@ QUIRKS = {
 UNTOLD_LIFE = {"no-expiry"}
 # What callers may be told; anything else would be a surprise.
 SAYINGS = {"token", "timed-out", "throttled", "provider-unreachable", "in-doubt", "sign-in-needed",
-           "spend-capped"}
+           "spend-capped", "wish-too-long"}
 # Answers that say themselves that nothing was committed: a 429, or an error code of which the
 # definition's uncommitted_answers says so. The token may be presented again as often as needed.
 SAYS_UNCOMMITTED = {"s408", "s425", "unavailable"}
@@ -164,7 +164,7 @@ def quirks_under_load(each, threads, grace=False, keys=None, **lab_options):
         wait_until(lambda: {line["family"] for line in lab.log(endpoint="token")} >=
                    set(family_names), LIFE_S - BURST_S - 2, "every lineage to meet its quirk")
         lab.clear_script()
-        wait_until(lambda: all(row["state"] in ("live", "dead") and not row["in_doubt_since"]
+        wait_until(lambda: all(row["standing"] in ("live", "dead") and not row["in_doubt_since"]
                                for row in profiles(world).values()), 3 * LIFE_S,
                    "everything to come to rest", pause=0.5)
         counts = callers.end()
