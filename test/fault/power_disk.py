@@ -1,5 +1,5 @@
-"""The disk that a power loss leaves behind: a journal of disk_log.c, replayed to any point, and from
-there every disk that could be found after the power went.
+"""The disk that a power loss leaves behind: a journal of disk_log.c, replayed to any point, and
+from there every disk that could be found after the power went.
 
 What is believed of a disk, and no more:
 - What was synced is there. fsync() and fdatasync() of a file keep its content and its size, not its
@@ -216,8 +216,8 @@ def _compare(folder, path):
 # ---- what survives ----
 
 class Draw:
-    """One way in which it may go. `meta` (names and sizes): "none", "all", "ordered" (one moment for
-    the whole disk), "folders" (a moment for each folder and file), "loose" (names in no order).
+    """One way in which it may go. `meta` (names and sizes): "none", "all", "ordered" (one moment
+    for the whole disk), "folders" (a moment for each folder and file), "loose" (names in no order).
     `content`: "none", "all", "ordered" (what was written before one moment), "late" (what was
     written after it), "writes" (each by itself), "torn" (the same, and of some the first part),
     "sectors" (each sector by itself)."""
@@ -272,8 +272,8 @@ class Draw:
             return
         end = at + len(written)
         if self.data == "torn":
-            end = self.rng.choice((at, end, (at + self.rng.randint(0, len(written))) // SECTOR * SECTOR))
-            end = max(at, end)
+            torn_at = (at + self.rng.randint(0, len(written))) // SECTOR * SECTOR
+            end = max(at, self.rng.choice((at, end, torn_at)))
         if self.data != "sectors":
             buffer[at:end] = written[:end - at]
             return

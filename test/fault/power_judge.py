@@ -1,17 +1,17 @@
-"""What must be true after a power loss, and the question put to a real daemon: started on the disk
-that was left, is it?
+"""What must be true after a power loss, and the question put to a real daemon: started on the
+disk that was left, is it?
 
 The oracles:
   start    whatever the moment was, the daemon starts, and its store is sound to the last index.
   told     nothing that anybody was told is gone: a profile that was added is there, one that was
-           removed is not, a policy is as it was set, a generation that was answered with is reached,
-           and so is one whose answer the spender reported as being on the disk.
-  spent    a refresh token that was presented is never believed unspent: its pair is superseded, or
-           the lineage is in doubt or, when that was its last chance, dead; and the ledger knows of
-           each time that it was presented.
-  doubt    a doubt has a reason: a spend that was under way, an answer that was lost, or a copy of
-           the store that was put back.
-  backup   a backup that was reported is there, sound, and holds what was held when it was asked for.
+           removed is not, a policy is as it was set, a generation that was answered with is
+           reached, and so is one whose answer the spender reported as being on the disk.
+  spent    a refresh token that was presented is never believed unspent: its pair is superseded,
+           or the lineage is in doubt or, when that was its last chance, dead; and the ledger knows
+           of each time that it was presented.
+  doubt    a doubt has a reason: a spend that was under way, an answer that was lost, a copy of the
+           store that was put back.
+  backup   a backup that was reported is there, sound, and holds what was held when asked for.
   mark     an older copy of the store that is put back after the loss is noticed, once the
            high-water mark had followed.
   older    a store that was brought up to date was copied before.
@@ -29,7 +29,6 @@ import socket
 import sqlite3
 import subprocess
 import tempfile
-import time
 
 import harness
 from harness import UnixConnection, ask
@@ -52,7 +51,7 @@ class Due:
     number is below `at`."""
 
     def __init__(self, recording, at):
-        self.names = {}  # name: {lineage}, or None where the word is not given yet
+        self.names = {}  # name: lineage
         self.gone = set()  # removed
         self.open = set()  # being added or removed: either is right
         self.policies = collections.defaultdict(lambda: {"always"})
@@ -60,7 +59,7 @@ class Due:
         self.presented = collections.Counter()  # (lineage, generation): how often
         self.may_doubt, self.may_be_dead = set(), set()  # lineages
         self.backups, self.kept, self.older = {}, {}, None
-        self.started = self.restored = False
+        self.restored = False
         self.mark = None
         self.recording = recording
         for number, words in recording.promises:
@@ -100,8 +99,6 @@ class Due:
             self.backups[words["path"]] = self.backup_due
         elif what == "backup":
             self.backup_due = dict(self.told)
-        elif what == "start" and not begun:
-            self.started = True
 
     def _take_intent(self, intent, at):
         if intent.begun >= at:

@@ -5,7 +5,6 @@ journals hold, each at its place: what was promised to whom, what had been prese
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import socket
@@ -180,7 +179,7 @@ class Recording:
         for intent in self.intents.values():
             if intent.begun is None:  # before the recording
                 intent.begun = intent.presented = -1
-        # Where most is at stake: something was just promised; or much is written, and not yet synced.
+        # Where most is at stake: something was just promised; much is written, and not yet synced.
         self.brinks = sorted(self.labels)
         self.moments = [number + 1 for number, _ in self.promises if number >= 0] + [
             number + 1 for intent in self.intents.values()
@@ -238,8 +237,7 @@ def a_life(recorder):
     backups = world.home / "backups"
     backups.mkdir(mode=0o700)
     recorder.begin()
-    with recorder.promise(what="start"):
-        world.cw("status")
+    world.cw("status")
     recorder.add("work")
     recorder.spend("work")
     recorder.add("home")

@@ -1,5 +1,5 @@
-"""Which sync is which: a name for every sync in a journal, by who asked for it and of what file, and
-the list of all places in our programs that ask for one.
+"""Which sync is which: a name for every sync in a journal, by who asked for it and of what file,
+and the list of all places in our programs that ask for one.
 
 Names come from the programs' own code (objdump, addr2line), so a new place in the source is a new
 name without anybody listing it. A function that ends in a jump leaves no frame behind; it is found

@@ -90,7 +90,8 @@ def test_every_sync_is_missed_when_it_is_not_made():
         removed = proof.remove_each(power.TRIES_SHORT)
         print(f"# {len(removed)} syncs, {proof.images} disks, seed {SEED}")
         missing = [label for label, *_, wrong in removed if not wrong]
-        assert not missing, f"nobody misses {missing}: superfluous, or a story is missing"
+        assert not missing, f"nobody misses {missing}: superfluous, or a story is missing" \
+                            f" (again: power.py --seed {SEED} --without LABEL)"
         unseen = proof.sites_never_seen()
         assert not unseen, f"no story comes to the syncs in {unseen}"
         stale = (power.OF_SQLITE.keys() | power.BACKED.keys()) - proof.labels().keys()
