@@ -17,9 +17,9 @@ import runner
 from harness import ROOT, World, redact
 from runner import limit, skip
 
-OPTIONS = ("--quiet --vgdb=no --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect "
-           "--errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "
-           "--suppressions='{here}/valgrind.supp'")
+OPTIONS = ("--quiet --vgdb=no --error-exitcode=99 --leak-check=full "
+           "--show-leak-kinds=definite,indirect "
+           "--errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes")
 HERE = pathlib.Path(__file__).resolve().parent
 ERROR = re.compile(r"^==\d+== (?!Warning: (?:noted but unhandled|set address range))\S", re.M)
 
@@ -32,6 +32,16 @@ def build_shim(world):
     return shim
 
 
+def errors_of(report):
+    """The complaints in a report, but those about the spender's trial of its own sandbox, which
+    asks for refusals on purpose. (A suppression would have to name every argument of every call.)"""
+    blocks = re.split(r"^==\d+== *\n", report.read_text(), flags=re.M)
+    return [block for block in blocks if ERROR.search(block)
+            and not ("== Syscall param " in block and "by 0x" in block
+                     and "vital_calls_pass (sandbox.c" in block)
+            and not re.match(r"==\d+==  Address 0x\w+ is not stack'd", block)]
+
+
 @limit(170)
 def test_one_life_of_a_login():
     if shutil.which("valgrind") is None:
@@ -39,15 +49,14 @@ def test_one_life_of_a_login():
     with World() as world:
         reports = world.folder / "reports"
         reports.mkdir()
-        options = OPTIONS.format(here=HERE)
         scenario.wrap(world, f"export LD_PRELOAD='{build_shim(world)}'\n"
-                             f"exec valgrind {options} --log-file='{reports}/{{name}}.%p' "
+                             f"exec valgrind {OPTIONS} --log-file='{reports}/{{name}}.%p' "
                              "{program} \"$@\"")
         scenario.tell(world)
-        found = [path for path in sorted(reports.iterdir()) if ERROR.search(path.read_text())]
+        found = [error for path in sorted(reports.iterdir()) for error in errors_of(path)]
         names = {path.name.split(".")[0] for path in reports.iterdir()}
         assert names == {"credwarden", "credwardend", "credwarden-spender"}, names
-        assert not found, redact("\n".join(path.read_text() for path in found)[:20000])
+        assert not found, redact("\n\n".join(found)[:20000])
 
 
 if __name__ == "__main__":
