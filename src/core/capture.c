@@ -94,11 +94,25 @@ static bool is_somebody(const struct lineage *l)
            !l->unproven && !l->remove_wanted && !fp_is_none(l->subject);
 }
 
+/* Whose refresh token is it now? The same one is the same grant, whatever else stands beside it. */
+static struct lineage *grant_of(const struct warden *w, struct fp refresh)
+{
+    for (uint32_t i = 0; !fp_is_none(refresh) && i < w->limits.lineages; i++) {
+        struct lineage *l = &w->lineages[i];
+        if (l->state != LS_FREE && fp_equal(l->pair.refresh, refresh))
+            return l;
+    }
+    return NULL;
+}
+
 static struct lineage *lineage_of(const struct warden *w, const struct capture *cap)
 {
     struct lineage *bound = slot_lineage(w, cap->slot);
+    struct lineage *grant = grant_of(w, cap->pair.refresh);
     if (fp_is_none(cap->subject))
         return NULL;
+    if (grant && is_somebody(grant) && fp_equal(grant->subject, cap->subject))
+        return grant;
     if (bound && is_somebody(bound) && fp_equal(bound->subject, cap->subject))
         return bound;
     for (uint32_t i = 0; i < w->limits.lineages; i++) {
@@ -177,8 +191,11 @@ static void quarantine(struct step *s, struct capture *cap)
 static void go_on_named(struct step *s, struct capture *cap)
 {
     struct lineage *target = lineage_of(s->w, cap);
+    const struct lineage *grant = grant_of(s->w, cap->pair.refresh);
     aim(s->w, cap, target);
-    if (!target || fp_is_none(cap->pair.refresh)) {
+    if (grant && grant != target) {
+        drop(s, cap); /* a refresh token that we hold, beside an access token of somebody else */
+    } else if (!target || fp_is_none(cap->pair.refresh)) {
         quarantine(s, cap); /* somebody's, or a static one that was put there on purpose */
     } else if (can_continue(target)) {
         if (is_newer(&cap->pair, target))
@@ -201,7 +218,9 @@ bool slots_are_spoken_for(const struct warden *w)
 static void go_on_mute(struct step *s, struct capture *cap)
 {
     struct lineage *bound = slot_lineage(s->w, cap->slot);
-    if (!bound || !is_somebody(bound)) {
+    if (grant_of(s->w, cap->pair.refresh)) {
+        drop(s, cap); /* the access token beside it is over: nothing new */
+    } else if (!bound || !is_somebody(bound)) {
         quarantine(s, cap);
     } else if (!can_continue(bound)) {
         return;
@@ -223,7 +242,7 @@ static int64_t one_owes(const struct warden *w, const struct capture *cap)
                    ? cap->not_before_boot_ms
                    : TIME_NEVER;
     case STAGE_MUTE:
-        if (!l || !is_somebody(l))
+        if (!l || !is_somebody(l) || grant_of(w, cap->pair.refresh))
             return cap->not_before_boot_ms;
         if (!can_continue(l))
             return TIME_NEVER;

@@ -88,7 +88,8 @@ static bool is_news(const struct lineage *l, const struct loaded *row)
     if (row->generation != l->generation)
         return row->generation > l->generation || row->standing == STANDING_RETIRED;
     return row->standing != l->standing || row->intent != l->intent ||
-           row->replayed != l->replayed || !fp_equal(row->pair.access, l->pair.access);
+           row->replayed != l->replayed || row->fence != l->fence ||
+           !fp_equal(row->pair.access, l->pair.access);
 }
 
 /* Told unasked. What is on its way to the store is answered there, by the same truth. */
@@ -99,10 +100,14 @@ static void on_news(struct step *s)
         return;
     bool nothing_stored = l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_PROBING ||
                           l->state == LS_SEARCHING || l->state == LS_DEAD ||
-                          l->state == LS_LEASING || l->state == LS_WITHHOLDING;
+                          l->state == LS_LEASING || l->state == LS_WITHHOLDING ||
+                          l->state == LS_QUARANTINED;
+    /* Nobody goes past an open intent but by closing it: ours is not there, or not any more. */
+    bool went_past = l->state == LS_INTENDING &&
+                     (s->ev->loaded.generation > l->generation || s->ev->loaded.fence > l->fence);
     bool waited_for =
         l->state == LS_SPENDING && l->intent_elsewhere && s->ev->loaded.intent != l->intent;
-    if (nothing_stored || waited_for)
+    if (nothing_stored || went_past || waited_for)
         follow_row(s);
 }
 

@@ -320,7 +320,8 @@ void on_probed(struct step *s);
 
 /* load.c */
 struct lineage *slot_take(struct step *s, uint64_t id); /* a free one, zeroed; NULL: full */
-void on_time_told(struct step *s);                      /* the question of a LIVE lineage is over */
+void ask_the_time(struct step *s); /* where the expiry was read off our wall clock */
+void on_time_told(struct step *s); /* the question of a LIVE lineage is over */
 void on_loaded(struct step *s);
 bool is_old_copy(const struct lineage *l); /* of a restored store, and not yet resolved */
 void take_row(struct step *s,

@@ -88,8 +88,9 @@ static int64_t choose_lead_ms(struct warden *w, const struct lineage *l)
 void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms)
 {
     struct lineage *l = s->l;
+    if (!fp_equal(l->pair.refresh, pair->refresh))
+        l->given_away = false;
     l->pair = *pair;
-    l->given_away = false;
     l->access_dead = false;
     l->expiry_from_wall = false;
     if (pair->expires_wall_ms == 0) {

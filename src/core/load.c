@@ -118,7 +118,7 @@ static int64_t held_until(const struct step *s, const struct loaded *from)
 /* This expiry was read off our wall clock, and that may be wrong by now. Whatever the server
  * answers, it comes with a Date; what it says of the token is not needed here. For a moment nothing
  * is spent on the clock's word alone. */
-static void ask_the_time(struct step *s)
+void ask_the_time(struct step *s)
 {
     if (s->l->state != LS_LIVE || !s->l->expiry_from_wall || !s->l->rules.has_identity)
         return;

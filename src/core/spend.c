@@ -166,11 +166,8 @@ static void on_granted(struct step *s)
     enum standing standing = foreign       ? STANDING_QUARANTINED
                              : l->unproven ? STANDING_UNPROVEN
                                            : STANDING_LIVE;
-    int64_t expires = s->ev->answer.expires_boot_ms;
-    if (pair->expires_wall_ms == 0)
-        expires = TIME_NEVER;
-    else if (expires == 0)
-        expires = s->now.boot_ms + (pair->expires_wall_ms - s->now.wall_ms);
+    /* 0 stays 0: what is read off the wall clock is not exact, and a Date will correct it. */
+    int64_t expires = pair->expires_wall_ms == 0 ? TIME_NEVER : s->ev->answer.expires_boot_ms;
     l->pending = (struct pending){
         .verdict = VERDICT_GRANTED,
         .standing = standing,
@@ -237,6 +234,7 @@ void on_settled(struct step *s)
     end_spend(s);
     become(s, l->pending.foreign ? LS_QUARANTINED : rest_state(l));
     alarm_look(s);
+    ask_the_time(s);
     waiters_had_spend(s->w, l);
     serve_waiters(s);
 }

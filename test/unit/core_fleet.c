@@ -75,6 +75,51 @@ static void news_while_the_lease_is_asked_for_is_followed(void **state)
     story_free(st);
 }
 
+static void news_that_went_past_our_intent_is_followed(void **state)
+{
+    (void)state;
+    struct story *st = due();
+    expect(st, leased(st), "store-intent(g1)");
+    struct event old = overtaken(st, 1, 1);
+    old.loaded.fence = 0;
+    expect(st, old, ""); /* from before it */
+    expect(st, overtaken(st, 3, 3), "unlease");
+    expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
+    story_free(st);
+}
+
+static void a_second_doubt_is_news_to_who_is_in_the_first(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.refresh_kills_access = true;
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    ev.loaded.standing = STANDING_DOUBT;
+    ev.loaded.doubt_since_wall_ms = st->now.wall_ms - 10 * MINUTE_MS;
+    tell(st, ev);
+    until_due(st);
+    expect(st, timer(), "probe");
+    struct event doubt = overtaken(st, 1, 1);
+    doubt.loaded.standing = STANDING_DOUBT;
+    doubt.loaded.doubt_since_wall_ms = st->now.wall_ms;
+    expect(st, doubt, "");
+    tell(st, named(EV_PROBED, IDENTITY_NAMED, 99)); /* of the first: proves nothing of the second */
+    assert_null(strstr(st->said, "resolve"));
+    story_free(st);
+}
+
+static void what_another_let_out_of_quarantine_is_out_here_too(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    ev.loaded.standing = STANDING_QUARANTINED;
+    tell(st, ev);
+    tell(st, overtaken(st, 1, 2));
+    expect(st, want(st, 1, -1), "answer(1,token)");
+    story_free(st);
+}
+
 static void anothers_open_intent_is_waited_for(void **state)
 {
     (void)state;
@@ -177,6 +222,9 @@ int main(void)
         cmocka_unit_test(a_newer_pair_in_the_store_is_followed),
         cmocka_unit_test(who_came_second_to_the_intent_spends_nothing),
         cmocka_unit_test(news_while_the_lease_is_asked_for_is_followed),
+        cmocka_unit_test(news_that_went_past_our_intent_is_followed),
+        cmocka_unit_test(a_second_doubt_is_news_to_who_is_in_the_first),
+        cmocka_unit_test(what_another_let_out_of_quarantine_is_out_here_too),
         cmocka_unit_test(anothers_open_intent_is_waited_for),
         cmocka_unit_test(who_never_answers_is_closed_in_doubt_by_another),
         cmocka_unit_test(a_pair_that_comes_late_is_settled_late),

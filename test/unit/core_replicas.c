@@ -545,6 +545,66 @@ static void one_capture_that_fails_does_not_end_the_adoption_of_another(void **s
     story_free(st);
 }
 
+static void what_was_given_away_stays_so_while_the_refresh_token_is_the_same(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    expect(st, (struct event){.kind = EV_UNBOUND, .consumer = C1}, "");
+    expect(st, bound(C2, true, true), "");
+    expect(st, timer(), "read(c2)");
+    expect(st, saw(st, C2, 1, 0, true), "");
+    expect(st, timer(), "publish(c2,a2,r0)");
+    expect(st, published(st, C2), "");
+    later(st, MINUTE_MS);
+    expect(st, renew(st, 1), "");
+    expect(st, timer(), "lease");
+    tell(st, leased(st));
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    struct event kept = granted(st, 2, HOUR);
+    kept.answer.pair.refresh = fp_of(3); /* the old refresh token stays good */
+    tell(st, kept);
+    tell(st, of_intent(st, EV_SETTLED));
+    expect(st, timer(), "publish(c2,a4,r0)");
+    story_free(st);
+}
+
+static void a_refresh_token_belongs_to_the_lineage_that_has_it(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    struct event other = loaded(st, POLICY_ALWAYS, HOUR);
+    other.lineage = (uint64_t)B;
+    other.loaded.pair = pair_of(st, 20, HOUR); /* another profile of the same subject */
+    tell(st, other);
+    later(st, MINUTE_MS);
+    struct event ev = saw(st, C1, 21, K1, false);
+    ev.observed.pair.refresh = fp_of(41);
+    expect(st, ev, "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    assert_int_equal(st->out.list[0].lineage, B);
+    /* Beside an access token of somebody else it is nobody's new login. */
+    ev = saw(st, C1, 30, K2, false);
+    ev.observed.pair.refresh = fp_of(3);
+    tell(st, ev);
+    tell(st, timer());
+    expect(st, capture_named(K2, IDENTITY_NAMED, 77), "drop(k12)");
+    story_free(st);
+}
+
+static void our_own_refresh_token_is_not_claimed(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    later(st, 30 * MINUTE_MS);
+    struct event ev = saw(st, C1, 2, K1, false);
+    ev.observed.pair.refresh = fp_of(3);
+    expect(st, ev, "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "drop(k11)");
+    story_free(st);
+}
+
 static void a_removed_profile_leaves_nothing_behind_in_the_core(void **state)
 {
     (void)state;
@@ -589,6 +649,9 @@ int main(void)
         cmocka_unit_test(what_is_not_resolved_follows_its_place_to_the_next_login),
         cmocka_unit_test(a_found_pair_that_was_copied_is_left_alone_in_both_places),
         cmocka_unit_test(one_capture_that_fails_does_not_end_the_adoption_of_another),
+        cmocka_unit_test(what_was_given_away_stays_so_while_the_refresh_token_is_the_same),
+        cmocka_unit_test(a_refresh_token_belongs_to_the_lineage_that_has_it),
+        cmocka_unit_test(our_own_refresh_token_is_not_claimed),
         cmocka_unit_test(a_removed_profile_leaves_nothing_behind_in_the_core),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

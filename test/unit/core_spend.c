@@ -505,6 +505,30 @@ static void the_date_of_a_recovered_answer_is_old(void **state)
     story_free(st);
 }
 
+static void an_expiry_read_off_the_wall_clock_is_not_taken_for_exact(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded_after_boot(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.intent = 5;
+    ev.loaded.intent_begun_wall_ms = st->now.wall_ms;
+    tell(st, ev);
+    st->intent = 5;
+    struct event grant = granted(st, 2, HOUR_MS);
+    grant.answer.recovered = true;
+    grant.answer.expires_boot_ms = 0; /* another boot */
+    tell(st, grant);
+    assert_int_equal(st->out.list[0].expires_boot_ms, 0);
+    expect(st, of_intent(st, EV_SETTLED), "unlease ask-identity");
+    struct event told = named(EV_IDENTITY, IDENTITY_NAMED, 99);
+    told.server_wall_ms = st->now.wall_ms + 30 * MINUTE_MS; /* our clock was behind */
+    tell(st, told);
+    struct view v;
+    assert_true(warden_view(st->w, (uint64_t)A, st->now, &v));
+    assert_true(v.left_ms <= 30 * MINUTE_MS);
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -538,6 +562,7 @@ int main(void)
         cmocka_unit_test(removal_does_not_wait_for_a_back_off),
         cmocka_unit_test(what_we_end_ourselves_is_tried_again_until_it_is_durable),
         cmocka_unit_test(the_date_of_a_recovered_answer_is_old),
+        cmocka_unit_test(an_expiry_read_off_the_wall_clock_is_not_taken_for_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

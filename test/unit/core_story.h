@@ -244,6 +244,7 @@ static inline struct event granted(const struct story *st, int n, int64_t life_m
 {
     struct event ev = answered(st, VERDICT_GRANTED);
     ev.answer.pair = pair_of(st, n, life_ms);
+    ev.answer.expires_boot_ms = life_ms ? st->now.boot_ms + life_ms : 0;
     return ev;
 }
 
