@@ -1,0 +1,36 @@
+/*
+ * Which events met which states, over all runs of the process.
+ */
+#include "sim/told.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STATES_MAX 32
+
+static uint64_t cells[STATES_MAX][EV_COUNT];
+
+uint32_t coverage_before(const struct warden *w, const struct event *ev)
+{
+    return ev->lineage == 0 ? 0 : warden_state_bit(w, ev->lineage);
+}
+
+void coverage_count(uint32_t before, enum event_kind kind)
+{
+    if (before != 0)
+        cells[__builtin_ctz(before)][kind]++;
+}
+
+void coverage_get(const uint64_t **ret_cells, size_t *ret_n)
+{
+    *ret_cells = &cells[0][0];
+    *ret_n = sizeof(cells) / sizeof(cells[0][0]);
+}
+
+void coverage_add(const uint64_t *more, size_t n)
+{
+    uint64_t *mine = &cells[0][0];
+    for (size_t i = 0; i < n; i++)
+        mine[i] += more[i];
+}

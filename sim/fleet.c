@@ -1,0 +1,98 @@
+/*
+ * Leases, and what the wardens of a fleet hear of each other. A lone warden has its lease at once:
+ * whoever holds the lock on the state folder is the only one. In a fleet the lease is granted by the
+ * shared store, which keeps its promises (quorum), with a fence that only grows.
+ */
+#include "sim/oracles.h"
+#include "sim/story.h"
+#include "sim/told.h"
+
+#define TELL_MAX_MS (2 * SECOND_MS)
+
+static bool is_taken(const struct world *w, const struct host *h, int row)
+{
+    return w->leases[row].holder != NOBODY && w->leases[row].holder != (int8_t)h->index &&
+           w->leases[row].until > w->now;
+}
+
+void fleet_lease(struct world *w, struct host *h, const struct effect *fx)
+{
+    int row = row_of(fx->lineage);
+    unsigned part = (unsigned)row;
+    struct op *op = op_new(w, HAP_TELL, h, 1 + (w->fleet ? a_while(w, SITE_FLEET, part, 500) : 0));
+    op->fx.kind = FX_LEASE;
+    op->row = (int8_t)row;
+    op->flag = w->fleet && fault(w, FAULT_LEASE_LOST, SITE_FLEET, part);
+}
+
+/* HAP_TELL: the lease is decided when the answer is on its way. */
+void fleet_leased(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    struct event ev = event_of(EV_LEASED, lineage_id(op->row));
+    if (!op->flag && !is_taken(w, h, op->row)) {
+        if (w->leases[op->row].fence < w->store.rows[op->row].fence)
+            w->leases[op->row].fence = w->store.rows[op->row].fence;
+        ev.lease.fence = ++w->leases[op->row].fence;
+        w->leases[op->row].holder = (int8_t)h->index;
+        w->leases[op->row].until = w->now + LEASE_MS;
+        ev.lease.until_boot_ms = host_now(w, h).boot_ms + LEASE_MS;
+    }
+    host_tell(w, h, &ev);
+}
+
+void fleet_unlease(struct world *w, struct host *h, const struct effect *fx)
+{
+    int row = row_of(fx->lineage);
+    if (w->leases[row].holder == (int8_t)h->index)
+        w->leases[row].holder = NOBODY;
+}
+
+/* The others hear of a change, later. */
+void fleet_tell_others(struct world *w, const struct host *h, int row)
+{
+    for (unsigned i = 0; w->fleet && i < w->n_hosts; i++) {
+        struct host *other = &w->hosts[i];
+        if (other == h || !other->up)
+            continue;
+        int64_t most_ms =
+            fault(w, FAULT_TOLD_LATE, SITE_FLEET, i) ? w->span_ms : TELL_MAX_MS;
+        struct op *op = op_new(w, HAP_TOLD, other, 1 + a_while(w, SITE_FLEET, i, most_ms));
+        op->row = (int8_t)row;
+    }
+}
+
+void fleet_told(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    const struct row *row = &w->store.rows[op->row];
+    if (row->standing == STANDING_RETIRED)
+        return;
+    struct event ev = event_of(EV_OVERTAKEN, lineage_id(op->row));
+    ev.loaded = loaded_of(w, h, op->row, false);
+    host_tell(w, h, &ev);
+    if (h->up && ev.loaded.intent_elsewhere)
+        fleet_watch_intent(w, h, op->row);
+}
+
+/* An intent of another warden: doubt, once it can no longer be under way. */
+void fleet_watch_intent(struct world *w, struct host *h, int row)
+{
+    int64_t deadline_ms = w->providers[w->store.rows[row].provider].deadline_ms;
+    int64_t over = w->leases[row].until + deadline_ms;
+    struct op *op = op_new(w, HAP_CUT_OFF, h, over > w->now ? over - w->now + 1 : 1);
+    op->row = (int8_t)row;
+    op->id = w->store.rows[row].intent;
+}
+
+void fleet_cut_off(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    const struct row *row = &w->store.rows[op->row];
+    if (row->intent == 0 || row->intent != op->id)
+        return;
+    struct event ev = event_of(EV_ANSWER, lineage_id(op->row));
+    ev.intent = row->intent;
+    ev.answer.verdict = VERDICT_DOUBT;
+    host_tell(w, h, &ev);
+}

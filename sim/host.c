@@ -1,0 +1,329 @@
+/*
+ * A host: one machine and the daemon on it. It does what src/daemon does around the same core: one
+ * fact in, the orders carried out (here: in any order, and the process may die between two of
+ * them), and at a start what the store and the spool have.
+ */
+#include "sim/capture.h"
+#include "sim/oracles.h"
+#include "sim/story.h"
+#include "sim/told.h"
+
+#include <string.h>
+
+#define RECOVER_LOOK_MS   (500 * INT64_C(1))
+#define RECOVER_MARGIN_MS (30 * SECOND_MS)
+#define ASK_PATIENCE_MS   (20 * SECOND_MS)
+#define LATE_MAX_MS       60
+#define SPINS_MAX         16
+#define WARDEN_ROOM       (256 * 1024)
+
+static _Alignas(64) uint8_t memory[HOSTS_MAX][WARDEN_ROOM];
+
+struct event event_of(enum event_kind kind, uint64_t lineage)
+{
+    struct event ev;
+    memset(&ev, 0, sizeof(ev));
+    ev.kind = kind;
+    ev.lineage = lineage;
+    return ev;
+}
+
+/* ---- carrying out ---- */
+
+static void ask(struct world *w, struct host *h, const struct effect *fx)
+{
+    unsigned part = (unsigned)row_of(fx->lineage);
+    int64_t takes_ms = 1 + a_while(w, SITE_ASK, part, SECOND_MS);
+    if (fault(w, FAULT_SLOW_SERVER, SITE_ASK, part))
+        takes_ms = a_while(w, SITE_ASK, part, ASK_PATIENCE_MS);
+    struct op *op = op_new(w, HAP_ASKED, h, takes_ms);
+    op->row = (int8_t)row_of(fx->lineage);
+    op->flag = fx->kind == FX_PROBE;
+    op->id = fx->capture;
+    if (fx->capture != 0) {
+        const struct capture *c = capture_find(w, fx->capture);
+        op->pair.access = c ? c->pair.access : (struct fp){{0}};
+    } else {
+        op->pair.access = w->store.rows[op->row].pair.access;
+    }
+}
+
+void host_asked(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    const struct provider *p = &w->providers[w->store.rows[op->row].provider];
+    unsigned part = (unsigned)op->row;
+    struct event ev = event_of(op->flag ? EV_PROBED : EV_IDENTITY, lineage_id(op->row));
+    struct fp subject = {{0}};
+    enum identity what = IDENTITY_UNANSWERED;
+    ev.capture = op->id;
+    if (p->out_until <= w->now && p->has_identity) {
+        if (p->has_date)
+            ev.server_wall_ms = (WALL_ZERO + w->now) / SECOND_MS * SECOND_MS;
+        if (!fault(w, FAULT_UNNAMED, SITE_ASK, part))
+            what = issuer_identity(w, op->pair.access, &subject);
+        else if (draw(&w->draws, SITE_ASK, part, 2) == 1)
+            ev.retry_after_ms = a_while(w, SITE_ASK, part, w->span_ms / 4);
+    }
+    if (op->flag) {
+        ev.probe.what = what;
+    } else {
+        ev.identity.what = what;
+        ev.identity.subject = subject;
+    }
+    host_tell(w, h, &ev);
+}
+
+static void perform(struct world *w, struct host *h, const struct effect *fx)
+{
+    switch (fx->kind) {
+    case FX_LEASE:
+        fleet_lease(w, h, fx);
+        break;
+    case FX_UNLEASE:
+        fleet_unlease(w, h, fx);
+        break;
+    case FX_SPEND:
+        spender_begin(w, h, fx);
+        break;
+    case FX_STORE_INTENT:
+    case FX_SETTLE:
+    case FX_CLOSE_INTENT:
+    case FX_ADOPT:
+    case FX_RETIRE:
+    case FX_RESOLVE:
+    case FX_ALARM_RAISE:
+    case FX_ALARM_CLEAR:
+    case FX_QUARANTINE:
+    case FX_CLAIM:
+    case FX_DROP:
+        store_write_begin(w, h, fx);
+        break;
+    case FX_ASK_IDENTITY:
+    case FX_PROBE:
+        ask(w, h, fx);
+        break;
+    case FX_READ:
+    case FX_PUBLISH:
+        place_order(w, h, fx);
+        break;
+    case FX_ANSWER:
+        callers_answered(w, h, fx);
+        break;
+    case FX_COUNT:
+        CHECK(false && "an effect");
+    }
+}
+
+/* In any order; and between any two the process may die, or the machine. */
+static void perform_all(struct world *w, struct host *h)
+{
+    struct effects *out = &w->effects;
+    uint32_t life = h->life;
+    for (size_t left = out->n; left > 0; left--) {
+        uint32_t pick = draw(&w->draws, SITE_ORDER, h->index, (uint32_t)left);
+        struct effect fx = out->list[pick];
+        out->list[pick] = out->list[left - 1];
+        if (fault(w, FAULT_CRASH, SITE_CRASH, h->index)) {
+            say(w, h, "the daemon dies before it has done: %s", effect_name(fx.kind));
+            host_crash(w, h, false, a_while(w, SITE_DOWN, h->index, w->span_ms / 4));
+        } else if (fault(w, FAULT_POWER, SITE_CRASH, h->index)) {
+            say(w, h, "the power goes before it has done: %s", effect_name(fx.kind));
+            host_crash(w, h, true, a_while(w, SITE_DOWN, h->index, w->span_ms));
+        }
+        if (h->life != life || !h->up)
+            return;
+        perform(w, h, &fx);
+    }
+}
+
+static void set_timer(struct world *w, struct host *h)
+{
+    int64_t at = true_time_of(h, warden_deadline(h->warden));
+    h->wake_at = at;
+    if (at == TIME_NEVER)
+        return;
+    if (at < w->now)
+        h->wake_at = at = w->now;
+    if (chance(&w->draws, SITE_LATE, h->index, 64))
+        h->wake_at = at + draw(&w->draws, SITE_LATE, h->index, LATE_MAX_MS);
+}
+
+void host_tell(struct world *w, struct host *h, struct event *ev)
+{
+    if (!h->up)
+        return;
+    ev->now = host_now(w, h);
+    w->steps++;
+    told_event(w, h, ev);
+    uint32_t before = coverage_before(h->warden, ev);
+    warden_step(h->warden, ev, &w->effects);
+    warden_check(h->warden);
+    say_step(w, h, ev, &w->effects);
+    coverage_count(before, ev->kind);
+    oracle_step(w, h, ev, &w->effects);
+    perform_all(w, h);
+    if (h->up)
+        set_timer(w, h);
+}
+
+void host_timer(struct world *w, struct host *h)
+{
+    h->spins = h->spun_at == w->now ? h->spins + 1 : 0;
+    h->spun_at = w->now;
+    oracle_progress(w, h, h->spins <= SPINS_MAX);
+    struct event ev = event_of(EV_TIMER, 0);
+    host_tell(w, h, &ev);
+    if (h->up && h->stopping && !warden_is_busy(h->warden)) {
+        say(w, h, "the daemon has stopped");
+        host_crash(w, h, false, a_while(w, SITE_DOWN, h->index, w->span_ms / 4));
+    }
+}
+
+/* ---- start and end ---- */
+
+void host_crash(struct world *w, struct host *h, bool power, int64_t down_ms)
+{
+    store_crash(w, h);
+    h->up = false;
+    h->life++;
+    h->wake_at = TIME_NEVER;
+    callers_lost(w, h);
+    if (power) {
+        spender_dies(w, h, true);
+        h->boot++;
+    } else {
+        for (unsigned i = 0; i < SPOOL_MAX; i++) { /* what it had not handed over yet */
+            if (h->spool[i].intent != 0 && h->spool[i].stage == STAGE_PREPARED &&
+                !spender_has(w, h, h->spool[i].intent))
+                h->spool[i].locked = false;
+        }
+    }
+    struct op *op = op_new(w, HAP_HOST_UP, h, 1 + down_ms);
+    op->flag = power;
+}
+
+struct loaded loaded_of(const struct world *w, const struct host *h, int index, bool restored)
+{
+    const struct row *row = &w->store.rows[index];
+    const struct provider *p = &w->providers[row->provider];
+    int continues = row->wanted == 0 ? NOBODY : w->store.profiles[row->wanted - 1];
+    return (struct loaded){
+        .rules = rules_of(p),
+        .policy = row->policy,
+        .standing = row->standing,
+        .unproven = row->wanted != 0,
+        .subject = row->subject,
+        .continues = continues == NOBODY ? 0 : lineage_id(continues),
+        .pair = row->pair,
+        .expires_boot_ms = row->boot == h->boot && (!w->fleet || row->expiry_host == h->index)
+                               ? row->expires_boot_ms
+                               : 0,
+        .generation = row->generation,
+        .fence = row->fence,
+        .held_until_wall_ms = row->held_until_wall_ms,
+        .doubt_since_wall_ms = row->doubt_since_wall_ms,
+        .replayed = row->replayed,
+        .intent = row->intent,
+        .intent_is_replay = row->intent_is_replay,
+        .intent_elsewhere = row->intent != 0 && row->intent_host != h->index,
+        .intent_begun_wall_ms = row->intent_begun_wall_ms,
+        .restored = restored,
+        .alarms = row->alarms,
+    };
+}
+
+static bool is_nobodys(const struct world *w, int index)
+{
+    const struct row *row = &w->store.rows[index];
+    for (unsigned p = 0; p < PROFILES_MAX; p++) {
+        if (w->store.profiles[p] == index)
+            return false;
+    }
+    return row->wanted == 0 && row->standing != STANDING_QUARANTINED;
+}
+
+static void load_row(struct world *w, struct host *h, int index, const struct loaded *loaded)
+{
+    struct event ev = event_of(EV_LOADED, lineage_id(index));
+    bool orphan = is_nobodys(w, index);
+    ev.loaded = *loaded;
+    host_tell(w, h, &ev);
+    if (!h->up)
+        return;
+    if (loaded->intent_elsewhere) {
+        fleet_watch_intent(w, h, index);
+    } else if (loaded->intent != 0) {
+        struct op *op = op_new(w, HAP_RECOVER, h, 1);
+        op->row = (int8_t)index;
+        op->id = loaded->intent;
+    }
+    if (orphan) {
+        h->told[index].removing = true;
+        ev = event_of(EV_REMOVE, lineage_id(index));
+        host_tell(w, h, &ev);
+    }
+}
+
+/* What a crash left on either side of the store's write (daemon/recover.c). */
+static void sweep_spool(struct world *w, struct host *h)
+{
+    for (unsigned i = 0; i < SPOOL_MAX; i++) {
+        struct spool *s = &h->spool[i];
+        if (s->intent != 0 && !s->locked && w->store.rows[s->row].intent != s->intent)
+            s->intent = 0;
+    }
+}
+
+void host_start(struct world *w, struct host *h)
+{
+    struct loaded loaded[ROWS_MAX];
+    uint32_t life = ++h->life, n = w->store.n_rows;
+    h->up = true;
+    h->stopping = false;
+    h->spins = 0;
+    h->restored = w->mark > w->store.spends && !w->fleet;
+    memset(h->told, 0, sizeof(h->told));
+    sweep_spool(w, h);
+    for (uint32_t i = 0; i < n; i++) {
+        if (w->store.rows[i].standing != STANDING_RETIRED)
+            loaded[i] = loaded_of(w, h, (int)i, h->restored);
+    }
+    if (h->restored) {
+        say(w, h, "the store is an older copy, and that is noticed");
+        store_accept_restored(w, host_now(w, h).wall_ms);
+    }
+    struct warden_limits limits = {
+        .lineages = n + 12 < ROWS_MAX ? n + 12 : ROWS_MAX,
+        .waiters = WARDEN_WAITERS,
+        .consumers = PLACES_MAX,
+        .captures = CAPTURES_MAX,
+    };
+    CHECK(warden_size(&limits) <= WARDEN_ROOM);
+    h->warden = warden_init(memory[h->index], &limits, w->seed ^ life);
+    say(w, h, "the daemon starts");
+    for (uint32_t i = 0; i < n && h->up && h->life == life; i++) {
+        if (w->store.rows[i].standing != STANDING_RETIRED)
+            load_row(w, h, (int)i, &loaded[i]);
+    }
+    if (h->up && h->life == life)
+        places_load(w, h);
+}
+
+void host_recover(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    const struct row *row = &w->store.rows[op->row];
+    struct spool *s = spool_find(h, op->id);
+    if (row->intent != op->id)
+        return;
+    int64_t patience_ms = 2 * w->providers[row->provider].deadline_ms + RECOVER_MARGIN_MS;
+    if (s && s->locked && w->now - op->started_at < patience_ms) {
+        struct op *again = op_new(w, HAP_RECOVER, h, RECOVER_LOOK_MS);
+        again->row = op->row;
+        again->id = op->id;
+        again->started_at = op->started_at;
+        return;
+    }
+    tell_outcome(w, h, s, op->row, true);
+}

@@ -1,0 +1,261 @@
+/*
+ * The oracles of a step and of its effects: what the core orders, before anybody has done it.
+ */
+#include "sim/oracles.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sim/capture.h"
+#include "sim/story.h"
+
+#define TOLERANCE_MS (3 * SECOND_MS) /* a Date has whole seconds, a request takes its time */
+
+_Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    (void)snprintf(w->oracle, sizeof(w->oracle), "%s", oracle);
+    (void)vsnprintf(w->why, sizeof(w->why), fmt, args);
+    va_end(args);
+    say(w, NULL, "ORACLE %s: %s", w->oracle, w->why);
+    longjmp(w->broken, 1);
+}
+
+int64_t access_ends_at(const struct world *w, const struct row *row)
+{
+    int index = issued_index(w, row->pair.access);
+    return index == NOBODY ? 0 : w->issued[index].expires_at;
+}
+
+bool counts_right(const struct world *w, const struct host *h, int row)
+{
+    return h->told[row].exact || !w->wall_was_wrong;
+}
+
+/* spends-early. A live lineage is spent in its window before the expiry, or because a caller waits,
+ * or because the server refused the access token. A clock that jumps is no reason. */
+static void check_lease(struct world *w, const struct host *h, int index)
+{
+    const struct row *row = &w->store.rows[index];
+    const struct provider *p = &w->providers[row->provider];
+    const struct told *t = &h->told[index];
+    if (row->standing != STANDING_LIVE || t->waiting > 0 || t->access_refused ||
+        !counts_right(w, h, index) || p->life_ms == 0)
+        return;
+    int64_t lead_ms = p->skew_ms < p->life_ms / 5 * 2 ? p->skew_ms : p->life_ms / 5 * 2;
+    lead_ms += p->life_ms / 10 < 15 * MINUTE_MS ? p->life_ms / 10 : 15 * MINUTE_MS;
+    int64_t left_ms = access_ends_at(w, row) - w->now;
+    if (left_ms > lead_ms + p->deadline_ms + TOLERANCE_MS)
+        violated(w, "spends-early", "L%d has %s left, and nobody waits", index,
+                 name_duration(left_ms));
+}
+
+/* policy. `never` never spends; `standby` not while somebody holds the pair. */
+static void check_policy(struct world *w, const struct host *h, int index)
+{
+    const struct told *t = &h->told[index];
+    if (t->policy == POLICY_NEVER)
+        violated(w, "policy", "L%d is spent, though its policy is never", index);
+    if (t->policy == POLICY_STANDBY && w->now < t->held_until && counts_right(w, h, index))
+        violated(w, "policy", "L%d is spent on standby, though it is held for %s more", index,
+                 name_duration(t->held_until - w->now));
+}
+
+/* intent. What is about to be presented is what the store has as current. */
+static void check_intent(struct world *w, const struct host *h, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    const struct row *row = &w->store.rows[index];
+    check_policy(w, h, index);
+    if (!w->fleet && !fp_equal(fx->presented, row->pair.refresh))
+        violated(w, "intent", "L%d: the intent names %s, the store has %s", index,
+                 name_token(w, fx->presented), name_token(w, row->pair.refresh));
+}
+
+/* settles. A pair that was granted is made durable as it was granted; of another subject: set
+ * aside. Nothing else is settled. */
+static void check_settle(struct world *w, struct host *h, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    const struct told *t = &h->told[index];
+    const struct spool *s = spool_find(h, fx->intent);
+    if (t->heard_intent != fx->intent || t->heard != VERDICT_GRANTED || !s ||
+        s->stage != STAGE_ANSWERED)
+        violated(w, "settles", "L%d: a settlement of what was not granted", index);
+    if (!fp_equal(fx->pair.access, s->reply.access) ||
+        (!fp_is_none(s->reply.refresh) && !fp_equal(fx->pair.refresh, s->reply.refresh)))
+        violated(w, "settles", "L%d: another pair than the granted one", index);
+    if (t->heard_foreign != (fx->standing == STANDING_QUARANTINED))
+        violated(w, "subject", "L%d: the answer named %s subject, and it is %s", index,
+                 t->heard_foreign ? "another" : "its", standing_name(fx->standing));
+}
+
+/* closes. An intent is closed with the outcome that was heard; and never one that was granted. */
+static void check_close(struct world *w, const struct host *h, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    const struct told *t = &h->told[index];
+    const struct row *row = &w->store.rows[index];
+    bool heard = t->heard_intent == fx->intent;
+    if (heard && t->heard == VERDICT_GRANTED)
+        violated(w, "closes", "L%d: a granted pair is thrown away", index);
+    if (heard ? t->heard != fx->verdict : fx->verdict != VERDICT_UNSENT)
+        violated(w, "closes", "L%d: closed as %s, heard %s", index, verdict_name(fx->verdict),
+                 heard ? verdict_name(t->heard) : "nothing");
+    if (fx->standing != STANDING_DEAD)
+        return;
+    if (fx->verdict != VERDICT_REFUSED && !(fx->verdict == VERDICT_DOUBT && row->intent_is_replay))
+        violated(w, "dead", "L%d is given up after: %s", index, verdict_name(fx->verdict));
+}
+
+/* subject. A pair is believed to be whose the server said it is; a profile goes on with a pair of
+ * another subject only when what it had was over and nobody's. */
+static void check_adopt(struct world *w, const struct host *h, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    const struct row *row = &w->store.rows[index];
+    const struct told *t = &h->told[index];
+    if (!fp_is_none(fx->subject) &&
+        (t->asked != IDENTITY_NAMED || !fp_equal(t->named, fx->subject)))
+        violated(w, "subject", "L%d is adopted as somebody the server has not named", index);
+    if (fx->standing != STANDING_LIVE || row->wanted == 0)
+        return;
+    int before = w->store.profiles[row->wanted - 1];
+    if (before == NOBODY || before == index || h->told[before].removing)
+        return;
+    const struct row *old = &w->store.rows[before];
+    if (!fp_is_none(old->subject) && !fp_equal(old->subject, fx->subject))
+        violated(w, "subject", "L%d takes the place of L%d, which is another subject's", index,
+                 before);
+}
+
+/* stranded. Only what its owner ended, what a newer login replaced, what was never believed and is
+ * still in the user's file, or what was refused for good, is ended. */
+static void check_retire(struct world *w, const struct host *h, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    const struct row *row = &w->store.rows[index];
+    int refresh = issued_index(w, row->pair.refresh);
+    uint8_t known = refresh == NOBODY ? 0 : w->store.known[refresh];
+    if (h->told[index].removing || (known & KNOWN_REFUSED))
+        return;
+    if (row->wanted == 0)
+        violated(w, "stranded", "L%d is ended, and nobody asked for it", index);
+    if (row->generation > 1)
+        violated(w, "stranded", "L%d is ended: a granted pair that exists here alone", index);
+    if (known & KNOWN_DOUBT)
+        violated(w, "stranded", "L%d is ended in doubt: the file is of no use any more", index);
+}
+
+/* groundless. A doubt ends without a spend only where nothing was committed, nor can be any more. */
+static void check_resolve(struct world *w, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    const struct row *row = &w->store.rows[index];
+    int refresh = issued_index(w, row->pair.refresh);
+    struct op *op;
+    if (refresh == NOBODY)
+        return;
+    if (w->providers[row->provider].rotates && w->issued[refresh].spent)
+        violated(w, "groundless", "L%d: %s was spent, and is believed not to be", index,
+                 name_token(w, row->pair.refresh));
+    for (uint32_t at = 0; (op = op_each(w, &at));) {
+        if (op->what == HAP_COMMIT && fp_equal(op->pair.refresh, row->pair.refresh))
+            violated(w, "groundless", "L%d: %s may still be committed", index,
+                     name_token(w, row->pair.refresh));
+    }
+    w->store.known[refresh] &= (uint8_t)~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE);
+}
+
+/* alarms. Raised once, cleared once. */
+static void check_alarm(struct world *w, struct host *h, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    uint32_t bit = 1u << fx->alarm, *alarms = &h->told[index].alarms;
+    bool raise = fx->kind == FX_ALARM_RAISE;
+    if (raise == !!(*alarms & bit))
+        violated(w, "alarms", "L%d: alarm %s is %s twice", index, alarm_name(fx->alarm),
+                 raise ? "raised" : "cleared");
+    *alarms ^= bit;
+}
+
+/* alarms. What people were told is what there is; and a caller without a token for want of a
+ * provider does not stay a secret. */
+static void check_alarms(struct world *w, const struct host *h, int index)
+{
+    struct view v;
+    if (index == NOBODY || !warden_view(h->warden, lineage_id(index), host_now(w, h), &v))
+        return;
+    if (v.alarms != h->told[index].alarms)
+        violated(w, "alarms", "L%d: people were told %x, the core has %x", index,
+                 h->told[index].alarms, v.alarms);
+    uint32_t wanted = v.standing == STANDING_DEAD && !v.in_flight ? 1u << ALARM_DEAD : 0;
+    if (v.doubt_since_boot_ms != 0)
+        wanted |= 1u << ALARM_DOUBT;
+    if (wanted & ~v.alarms)
+        violated(w, "alarms", "L%d is %s, and no alarm says so", index, v.state);
+}
+
+static void check_effect(struct world *w, struct host *h, const struct effect *fx)
+{
+    switch (fx->kind) {
+    case FX_LEASE:
+        check_lease(w, h, row_of(fx->lineage));
+        break;
+    case FX_STORE_INTENT:
+        check_intent(w, h, fx);
+        break;
+    case FX_SETTLE:
+        check_settle(w, h, fx);
+        break;
+    case FX_CLOSE_INTENT:
+        check_close(w, h, fx);
+        break;
+    case FX_ADOPT:
+        if (fx->capture == 0)
+            check_adopt(w, h, fx);
+        break;
+    case FX_RETIRE:
+        check_retire(w, h, fx);
+        break;
+    case FX_RESOLVE:
+        check_resolve(w, fx);
+        break;
+    case FX_ALARM_RAISE:
+    case FX_ALARM_CLEAR:
+        check_alarm(w, h, fx);
+        break;
+    case FX_UNLEASE:
+    case FX_SPEND:
+    case FX_ASK_IDENTITY:
+    case FX_PROBE:
+    case FX_QUARANTINE:
+    case FX_CLAIM:
+    case FX_DROP:
+    case FX_READ:
+    case FX_PUBLISH:
+    case FX_ANSWER:
+    case FX_COUNT:
+        break; /* judged when it is carried out, or harmless */
+    }
+}
+
+void oracle_step(struct world *w, struct host *h, const struct event *ev,
+                 const struct effects *out)
+{
+    for (size_t i = 0; i < out->n; i++)
+        check_effect(w, h, &out->list[i]);
+    check_alarms(w, h, row_of(ev->lineage));
+    for (size_t i = 0; i < out->n; i++) {
+        if (out->list[i].lineage != ev->lineage)
+            check_alarms(w, h, row_of(out->list[i].lineage));
+    }
+}
+
+/* spins. The deadline that is due is worked off: time goes on after a few timers at most. */
+void oracle_progress(struct world *w, struct host *h, bool moves)
+{
+    if (!moves)
+        violated(w, "spins", "the timer of host %u is due again and again", h->index);
+}

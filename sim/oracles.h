@@ -1,0 +1,33 @@
+/*
+ * The oracles: what must never happen, each in prose beside its code. They judge at the moment of
+ * the act, by what the world knows to be true and by what it has made durable or told; they never
+ * ask the core, but for its list of alarms. A broken one ends the run.
+ */
+#ifndef SIM_ORACLES_H
+#define SIM_ORACLES_H
+
+#include "sim/world.h"
+
+_Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* After each step, before any of its effects is carried out. */
+void oracle_step(struct world *w, struct host *h, const struct event *ev,
+                 const struct effects *out);
+void oracle_progress(struct world *w, struct host *h, bool moves);
+void oracle_ordered(struct world *w, struct host *h, const struct effect *fx);
+void oracle_presented(struct world *w, struct host *h, const struct op *op);
+void oracle_published(struct world *w, struct host *h, const struct effect *fx,
+                      const struct place *p);
+void oracle_dead(struct world *w, struct host *h, int row);
+void oracle_answered(struct world *w, struct host *h, const struct caller *c,
+                     const struct effect *fx);
+int64_t oracle_patience_ms(const struct world *w, const struct caller *c);
+void oracle_patience(struct world *w, struct host *h, const struct caller *c);
+void oracle_end(struct world *w); /* after the faults have stopped and everything had its time */
+
+/* Is what this host counts the life of the lineage's access token from exact, or at least right? */
+bool counts_right(const struct world *w, const struct host *h, int row);
+int64_t access_ends_at(const struct world *w, const struct row *row); /* the truth */
+
+#endif

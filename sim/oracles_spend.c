@@ -1,0 +1,211 @@
+/*
+ * The oracles of the one irreversible act, and of what is said to callers and to people.
+ */
+#include "sim/capture.h"
+#include "sim/oracles.h"
+#include "sim/story.h"
+
+#define TOLERANCE_MS      (3 * SECOND_MS)
+#define WANT_TOLERANCE_MS (2 * SECOND_MS)
+
+/* once-more. The one more presentation in doubt comes when it costs nothing: within the provider's
+ * grace, or when the old access token is over or refused. */
+static void check_replay(struct world *w, const struct host *h, int index,
+                         const struct issued *presented)
+{
+    const struct row *row = &w->store.rows[index];
+    const struct provider *p = &w->providers[row->provider];
+    if (h->told[index].access_refused || !counts_right(w, h, index) || p->life_ms == 0)
+        return;
+    if (presented->presented_at != 0 && w->now - presented->presented_at <= p->grace_ms)
+        return;
+    if (access_ends_at(w, row) > w->now + p->deadline_ms + TOLERANCE_MS)
+        violated(w, "once-more", "L%d: presented once more, though its access token lasts", index);
+}
+
+/* single-flight. An intent is durable before a token is presented, it names that token, it carries
+ * the fence of the latest lease; and a lineage has one spend in hand. */
+void oracle_ordered(struct world *w, struct host *h, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    const struct row *row = &w->store.rows[index];
+    if (row->intent != fx->intent || !fp_equal(row->pair.refresh, fx->presented) ||
+        row->intent_fence != fx->fence || row->intent_is_replay != fx->replay)
+        violated(w, "single-flight", "L%d: a spend that the store has no such intent for", index);
+    for (unsigned i = 0; i < w->n_hosts; i++) {
+        for (unsigned k = 0; k < SPOOL_MAX; k++) {
+            const struct spool *s = &w->hosts[i].spool[k];
+            if (s->intent != 0 && s->intent != fx->intent && s->row == index && s->locked)
+                violated(w, "single-flight", "L%d: two spends in hand at once", index);
+        }
+    }
+    if (fx->replay)
+        check_replay(w, h, index, &w->issued[issued_index(w, fx->presented)]);
+}
+
+/* presents. We never present a token that we know to be spent or refused; a doubtful one once more
+ * at most, and as such. Judged when the request leaves. A token that is not single use can simply
+ * be presented again. */
+void oracle_presented(struct world *w, struct host *h, const struct op *op)
+{
+    int index = issued_index(w, op->pair.refresh);
+    const struct row *row = &w->store.rows[op->row];
+    uint8_t *known = &w->store.known[index];
+    w->issued[index].presented_at = w->now;
+    say(w, h, "L%d: %s leaves%s", op->row, name_token(w, op->pair.refresh),
+        op->flag ? ", once more" : "");
+    if (*known & KNOWN_REFUSED)
+        violated(w, "presents", "L%d: %s was refused for good", op->row,
+                 name_token(w, op->pair.refresh));
+    if (!w->providers[row->provider].rotates)
+        return;
+    if (*known & KNOWN_SPENT)
+        violated(w, "presents", "L%d: %s is known to be spent", op->row,
+                 name_token(w, op->pair.refresh));
+    if (*known & KNOWN_DOUBT_TWICE)
+        violated(w, "presents", "L%d: doubtful %s is presented for the third time", op->row,
+                 name_token(w, op->pair.refresh));
+    if ((*known & KNOWN_DOUBT) && !op->flag)
+        violated(w, "presents", "L%d: doubtful %s is presented as if it were not", op->row,
+                 name_token(w, op->pair.refresh));
+    *known |= *known & KNOWN_DOUBT ? KNOWN_DOUBT_TWICE : KNOWN_DOUBT;
+}
+
+/* ---- callers ---- */
+
+/* answers. A token that is handed out is durable, the lineage's own, of its subject, not known to
+ * be dead, and lasts as long as the caller asked for. */
+static void check_token(struct world *w, const struct host *h, const struct caller *c,
+                        const struct effect *fx)
+{
+    const struct row *row = &w->store.rows[c->row];
+    const struct provider *p = &w->providers[row->provider];
+    int access = issued_index(w, row->pair.access);
+    if (row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT)
+        violated(w, "answers", "L%d is %s, and its token is handed out", c->row,
+                 standing_name(row->standing));
+    if (fx->generation != row->generation) {
+        if (fx->generation > row->generation || !w->fleet)
+            violated(w, "durable", "L%d: generation %u is handed out, %u is durable", c->row,
+                     (unsigned)fx->generation, (unsigned)row->generation);
+        return; /* another warden was faster, and this one has not heard of it */
+    }
+    if (!fp_is_none(row->subject) &&
+        !fp_equal(row->subject, subject_fp(w->issued[access].subject)))
+        violated(w, "subject", "L%d: a token of another subject is handed out", c->row);
+    if (h->told[c->row].access_refused)
+        violated(w, "answers", "L%d: a token that the server refused is handed out", c->row);
+    if (p->life_ms == 0 || !counts_right(w, h, c->row))
+        return;
+    int64_t left_ms = w->issued[access].expires_at - w->now;
+    if (left_ms <= 0 || left_ms < c->ttl_min_ms)
+        violated(w, "answers", "L%d: %s wished for, %s left", c->row,
+                 name_duration(c->ttl_min_ms), name_duration(left_ms));
+    for (unsigned i = 0; p->kills_access && i < SPOOL_MAX; i++) {
+        const struct spool *s = &h->spool[i];
+        if (s->intent != 0 && s->intent == row->intent && s->stage == STAGE_STARTED)
+            violated(w, "answers", "L%d: our spend under way kills the token handed out", c->row);
+    }
+}
+
+/* done. What is said to be done is durable. */
+static void check_done(struct world *w, const struct caller *c)
+{
+    const struct row *row = &w->store.rows[c->row];
+    bool done = c->asks == ASKS_ADD ? row->standing == STANDING_LIVE && row->wanted == 0
+                                    : row->standing == STANDING_RETIRED;
+    if (c->asks == ASKS_WANT || !done)
+        violated(w, "done", "L%d: done, it is said, but it is %s", c->row,
+                 standing_name(row->standing));
+}
+
+static void check_final(struct world *w, const struct caller *c, const struct effect *fx);
+
+/* waiters. Each is answered exactly once, and truthfully. */
+void oracle_answered(struct world *w, struct host *h, const struct caller *c,
+                     const struct effect *fx)
+{
+    if (!c || c->host != h->index)
+        violated(w, "waiters", "an answer (%s) for nobody, or for the second time",
+                 answer_name(fx->answer));
+    if (fx->answer == ANSWER_TOKEN)
+        check_token(w, h, c, fx);
+    else if (fx->answer == ANSWER_DONE)
+        check_done(w, c);
+    else if (fx->answer == ANSWER_DEAD && w->store.rows[c->row].standing != STANDING_DEAD)
+        violated(w, "answers", "L%d is said to be dead, and is %s", c->row,
+                 standing_name(w->store.rows[c->row].standing));
+    if (c->is_final)
+        check_final(w, c, fx);
+}
+
+/* How long after its patience a caller may have to wait: one who wants a token not at all; who adds
+ * or removes, until what is in flight has ended. */
+int64_t oracle_patience_ms(const struct world *w, const struct caller *c)
+{
+    return c->asks == ASKS_WANT ? WANT_TOLERANCE_MS : 30 * MINUTE_MS + 2 * w->span_ms;
+}
+
+void oracle_patience(struct world *w, struct host *h, const struct caller *c)
+{
+    (void)h;
+    violated(w, "waiters", "a caller of L%d still waits, %s after its patience", c->row,
+             name_duration(w->now - c->deadline_at));
+}
+
+/* ---- the end ---- */
+
+/* May this profile's lineage be spent by us at all? */
+static bool can_be_kept_alive(const struct world *w, const struct row *row)
+{
+    return row->policy == POLICY_ALWAYS && refresh_is_alive(w, row->pair.refresh);
+}
+
+/* converges. When nothing goes wrong any more, whoever asks gets a working token where there is a
+ * way to one. */
+static void check_final(struct world *w, const struct caller *c, const struct effect *fx)
+{
+    const struct row *row = &w->store.rows[c->row];
+    if (fx->answer == ANSWER_TOKEN) {
+        if (can_be_kept_alive(w, row) && !access_is_alive(w, row->pair.access))
+            violated(w, "converges", "L%d: in the end a dead token is handed out", c->row);
+        return;
+    }
+    if (row->standing == STANDING_LIVE && can_be_kept_alive(w, row))
+        violated(w, "converges", "L%d could be had, and the last caller is told: %s", c->row,
+                 answer_name(fx->answer));
+}
+
+/* dead. In the end nothing is given up whose refresh token is alive, unless both presentations were
+ * lost, or the server itself had refused it. */
+static void check_end_of(struct world *w, int index)
+{
+    const struct row *row = &w->store.rows[index];
+    int refresh = issued_index(w, row->pair.refresh);
+    bool alive = refresh != NOBODY && refresh_is_alive(w, row->pair.refresh);
+    if (row->standing == STANDING_DEAD && alive && !row->dead_by_doubt &&
+        !(w->store.known[refresh] & KNOWN_REFUSED))
+        violated(w, "dead", "L%d is given up, and %s is alive", index,
+                 name_token(w, row->pair.refresh));
+    if (row->standing == STANDING_DOUBT && row->policy == POLICY_ALWAYS)
+        violated(w, "converges", "L%d is in doubt for good", index);
+    if (row->intent != 0)
+        violated(w, "converges", "L%d has an open intent in the end", index);
+    if (row->standing == STANDING_UNPROVEN && alive && row->policy == POLICY_ALWAYS &&
+        w->providers[row->provider].has_identity &&
+        !w->families[w->issued[refresh].family].narrow)
+        violated(w, "converges", "L%d is unproven for good, and its server would say whose it is",
+                 index);
+}
+
+void oracle_end(struct world *w)
+{
+    for (unsigned i = 0; i < CALLERS_MAX; i++) {
+        if (w->callers[i].id != 0)
+            violated(w, "waiters", "a caller of L%d is never answered", w->callers[i].row);
+    }
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        if (w->store.rows[i].standing != STANDING_RETIRED)
+            check_end_of(w, (int)i);
+    }
+}

@@ -1,0 +1,274 @@
+/*
+ * The spender and its spool. It outlives the daemon that gave the order: whatever becomes of that
+ * one, the request goes on, its answer is made durable in the spool, and only then the lock goes.
+ *
+ *     order ── connect ── STARTED, request leaves ── provider evaluates ── answer ── ANSWERED
+ *
+ * The provider evaluates whether or not anybody still waits: at the latest twice the spend's
+ * deadline after the order, which is what the core counts on (core/doubt.c).
+ */
+#include "sim/world.h"
+
+#include <string.h>
+
+#include "sim/oracles.h"
+#include "sim/story.h"
+
+#define CONNECT_MAX_MS 400
+#define SEAL_MAX_MS    40
+
+struct spool *spool_find(struct host *h, uint64_t intent)
+{
+    for (unsigned i = 0; intent != 0 && i < SPOOL_MAX; i++) {
+        if (h->spool[i].intent == intent)
+            return &h->spool[i];
+    }
+    return NULL;
+}
+
+struct spool *spool_new(struct host *h, uint64_t intent, int row)
+{
+    for (unsigned i = 0; i < SPOOL_MAX; i++) {
+        if (h->spool[i].intent != 0)
+            continue;
+        h->spool[i] = (struct spool){
+            .intent = intent,
+            .row = (int8_t)row,
+            .stage = STAGE_PREPARED,
+            .locked = true,
+            .boot = h->boot,
+        };
+        return &h->spool[i];
+    }
+    CHECK(false && "room in the simulated spool");
+    return NULL;
+}
+
+static struct op *spender_op(struct world *w, enum happening what, struct host *h,
+                             const struct op *from, int64_t delay_ms)
+{
+    struct op *op = op_new(w, what, h, delay_ms);
+    op->outlives = true;
+    op->row = from->row;
+    op->id = from->id;
+    op->index = from->index;
+    return op;
+}
+
+void spender_begin(struct world *w, struct host *h, const struct effect *fx)
+{
+    int row = row_of(fx->lineage);
+    struct spool *s = spool_find(h, fx->intent);
+    CHECK(s && s->stage == STAGE_PREPARED);
+    oracle_ordered(w, h, fx);
+    int64_t delay_ms = a_while(w, SITE_TRAVEL, (unsigned)row, CONNECT_MAX_MS);
+    struct op *op = op_new(w, HAP_SEND, h, 1 + delay_ms);
+    op->outlives = true;
+    op->row = (int8_t)row;
+    op->id = fx->intent;
+    op->flag = fx->replay;
+    op->pair.refresh = fx->presented;
+}
+
+static void done(struct world *w, struct host *h, struct op *from, const struct reply *reply)
+{
+    struct spool *s = spool_find(h, from->id);
+    if (!s || s->answered)
+        return; /* it has been given up before */
+    s->answered = true;
+    int64_t delay_ms = 1 + a_while(w, SITE_SPENDER, (unsigned)from->row, SEAL_MAX_MS);
+    struct op *op = spender_op(w, HAP_SEALED, h, from, delay_ms);
+    op->reply = *reply;
+}
+
+void spender_send(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    const struct row *row = &w->store.rows[op->row];
+    const struct provider *p = &w->providers[row->provider];
+    struct reply unsent = {.verdict = VERDICT_UNSENT};
+    unsigned part = (unsigned)op->row;
+    struct spool *s = spool_find(h, op->id);
+    CHECK(s);
+    if (fault(w, FAULT_SPENDER_DIES, SITE_SPENDER, part)) {
+        say(w, h, "the spender dies before it has sent anything");
+        s->answered = true; /* the lock goes with it; what the spool says is true */
+        op = spender_op(w, HAP_SEALED, h, op, 1);
+        op->lost = true;
+        return;
+    }
+    if (p->out_until > w->now || fault(w, FAULT_UNSENT, SITE_FATE, part) ||
+        w->now - op->started_at >= p->deadline_ms) {
+        say(w, h, "L%d: the provider cannot be reached", op->row);
+        done(w, h, op, &unsent);
+        return;
+    }
+    s->stage = STAGE_STARTED;
+    oracle_presented(w, h, op);
+
+    struct op *over = spender_op(w, HAP_REPLY, h, op, p->deadline_ms);
+    over->lost = true;
+    int64_t there_ms = 1 + a_while(w, SITE_TRAVEL, part, SECOND_MS);
+    if (fault(w, FAULT_SLOW_SERVER, SITE_FATE, part))
+        there_ms += a_while(w, SITE_TRAVEL, part, p->deadline_ms);
+    if (fault(w, FAULT_LATE_COMMIT, SITE_FATE, part))
+        there_ms = p->deadline_ms + a_while(w, SITE_TRAVEL, part, p->deadline_ms / 2);
+    int64_t last = op->started_at + 2 * p->deadline_ms - 1 - w->now;
+    struct op *commit = spender_op(w, HAP_COMMIT, h, op, there_ms < last ? there_ms : last);
+    commit->pair.refresh = op->pair.refresh;
+    commit->reply.sent_boot_ms = host_now(w, h).boot_ms;
+}
+
+/* Without touching the login: what a server says that does not want to. */
+static bool turned_away(struct world *w, const struct op *op, struct reply *ret)
+{
+    const struct provider *p = &w->providers[w->store.rows[op->row].provider];
+    unsigned part = (unsigned)op->row;
+    memset(ret, 0, sizeof(*ret));
+    if (p->has_date)
+        ret->server_wall_ms = (WALL_ZERO + w->now) / SECOND_MS * SECOND_MS;
+    if (fault(w, FAULT_THROTTLED, SITE_FATE, part)) {
+        ret->verdict = VERDICT_THROTTLED;
+        ret->retry_after_ms = a_while(w, SITE_ANSWER, part, w->span_ms) / SECOND_MS * SECOND_MS;
+        return true;
+    }
+    if (fault(w, FAULT_UNCOMMITTED, SITE_FATE, part)) {
+        ret->verdict = p->says_uncommitted ? VERDICT_UNCOMMITTED : VERDICT_DOUBT;
+        return true;
+    }
+    return false;
+}
+
+void spender_commit(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    unsigned part = (unsigned)op->row;
+    int64_t sent_boot_ms = op->reply.sent_boot_ms;
+    if (fault(w, FAULT_LOST_BEFORE, SITE_FATE, part)) {
+        say(w, NULL, "L%d: the request is lost before anything is committed", op->row);
+        struct op *reply = spender_op(w, HAP_REPLY, h, op, 1);
+        reply->lost = true;
+        reply->boot = op->boot;
+        return;
+    }
+    struct op *reply =
+        spender_op(w, HAP_REPLY, h, op, 1 + a_while(w, SITE_TRAVEL, part, SECOND_MS));
+    reply->boot = op->boot; /* the machine that sent it: a rebooted one hears nothing */
+    if (!turned_away(w, op, &reply->reply)) {
+        int token = issued_index(w, op->pair.refresh);
+        CHECK(token != NOBODY);
+        issuer_spend(w, token, fault(w, FAULT_KEPT, SITE_ANSWER, part),
+                     fault(w, FAULT_RENAMED, SITE_ANSWER, part), &reply->reply);
+        reply->lost = fault(w, FAULT_LOST_AFTER, SITE_FATE, part);
+        reply->late = fault(w, FAULT_TORN, SITE_FATE, part);
+    }
+    reply->reply.sent_boot_ms = sent_boot_ms;
+    say(w, NULL, "L%d: the provider evaluates %s: %s%s", op->row, name_token(w, op->pair.refresh),
+        verdict_name(reply->reply.verdict),
+        reply->lost   ? ", and the answer is lost"
+        : reply->late ? ", and the answer is torn"
+                      : "");
+}
+
+void spender_reply(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    struct reply lost = {.verdict = VERDICT_DOUBT};
+    struct now now = host_now(w, h);
+    op->reply.received_wall_ms = now.wall_ms;
+    op->reply.received_boot_ms = now.boot_ms;
+    done(w, h, op, op->lost || op->late ? &lost : &op->reply);
+}
+
+void spender_sealed(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    struct spool *s = spool_find(h, op->id);
+    CHECK(s);
+    s->locked = false;
+    if (!op->lost) {
+        s->stage = STAGE_ANSWERED;
+        s->reply = op->reply;
+    }
+    if (h->up && op->life == h->life)
+        tell_outcome(w, h, s, op->row, false);
+}
+
+bool spender_has(struct world *w, const struct host *h, uint64_t intent)
+{
+    struct op *op;
+    for (uint32_t at = 0; (op = op_each(w, &at));) {
+        if (op->host == h->index && op->outlives && op->id == intent)
+            return true;
+    }
+    return false;
+}
+
+/* Its process is gone, or the whole machine. What it had sent goes on at the provider. */
+void spender_dies(struct world *w, struct host *h, bool power)
+{
+    struct op *op;
+    for (uint32_t at = 0; (op = op_each(w, &at));) {
+        if (op->host != h->index || !op->outlives || op->what == HAP_COMMIT)
+            continue;
+        /* The answer was being written: it may be there all the same. */
+        if (op->what == HAP_SEALED && !op->lost &&
+            draw(&w->draws, SITE_LOST, (unsigned)op->row, 2) == 1) {
+            struct spool *s = spool_find(h, op->id);
+            CHECK(s);
+            s->stage = STAGE_ANSWERED;
+            s->reply = op->reply;
+        }
+        op_drop(w, op);
+        at = 0;
+    }
+    for (unsigned i = 0; i < SPOOL_MAX; i++) {
+        struct spool *s = &h->spool[i];
+        if (s->intent == 0)
+            continue;
+        s->locked = false;
+        s->answered = true;
+        /* Nothing but the answer is synced: within this boot the page cache has it all the same. */
+        if (power && s->stage == STAGE_STARTED && draw(&w->draws, SITE_LOST, i, 2) == 1)
+            s->stage = STAGE_PREPARED;
+    }
+}
+
+static void granted(const struct world *w, const struct host *h, const struct spool *s, int row,
+                    struct event *ev)
+{
+    const struct reply *r = &s->reply;
+    struct pair *pair = &ev->answer.pair;
+    int64_t answered_wall_ms = r->server_wall_ms ? r->server_wall_ms : r->received_wall_ms;
+    int64_t sent_wall_ms = answered_wall_ms - (r->received_boot_ms - r->sent_boot_ms);
+    pair->access = r->access;
+    pair->refresh = fp_is_none(r->refresh) ? w->store.rows[row].pair.refresh : r->refresh;
+    pair->life_ms = r->life_ms;
+    if (r->life_ms > 0) {
+        pair->expires_wall_ms = sent_wall_ms + r->life_ms;
+        if (s->boot == h->boot)
+            ev->answer.expires_boot_ms = r->sent_boot_ms + r->life_ms;
+    }
+    if (r->login_left_ms > 0)
+        pair->login_deadline_wall_ms = sent_wall_ms + r->login_left_ms;
+    ev->answer.subject = r->subject;
+}
+
+/* As the daemon reads it (daemon/intake.c): what the spool says is what is known. */
+void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, bool recovered)
+{
+    struct event ev = event_of(EV_ANSWER, lineage_id(row));
+    ev.answer.recovered = recovered;
+    ev.answer.verdict = VERDICT_DOUBT;
+    ev.intent = recovered ? w->store.rows[row].intent : s->intent;
+    if (s && s->stage == STAGE_ANSWERED) {
+        ev.answer.verdict = s->reply.verdict;
+        ev.server_wall_ms = s->reply.server_wall_ms;
+        ev.retry_after_ms = s->reply.retry_after_ms;
+        if (ev.answer.verdict == VERDICT_GRANTED)
+            granted(w, h, s, row, &ev);
+    } else if (s && s->stage == STAGE_PREPARED && s->boot == h->boot) {
+        ev.answer.verdict = VERDICT_UNSENT;
+    }
+    host_tell(w, h, &ev);
+}

@@ -1,0 +1,132 @@
+/*
+ * What the warden of a host has been told: kept apart from what is true and from what is durable.
+ */
+#include "sim/told.h"
+
+#include "sim/oracles.h"
+
+struct rules rules_of(const struct provider *p)
+{
+    return (struct rules){
+        .skew_ms = p->skew_ms,
+        .rotates = p->rotates,
+        .reuse_grace_ms = p->grace_ms,
+        .refresh_kills_access = p->kills_access,
+        .has_identity = p->has_identity,
+        .spend_deadline_ms = p->deadline_ms,
+    };
+}
+
+static void told_loaded(struct told *t, const struct loaded *from)
+{
+    *t = (struct told){
+        .here = true,
+        .exact = from->expires_boot_ms != 0,
+        .policy = from->policy,
+        .alarms = from->alarms,
+    };
+}
+
+/* To the end of the access token and the skew beyond it, counted as carefully as can be. */
+static int64_t held_until(const struct world *w, int row)
+{
+    const struct provider *p = &w->providers[w->store.rows[row].provider];
+    return access_ends_at(w, &w->store.rows[row]) + p->skew_ms - p->deadline_ms - 3 * SECOND_MS;
+}
+
+static void told_answer(struct told *t, const struct event *ev, const struct row *row)
+{
+    if (ev->intent != row->intent)
+        return;
+    t->heard_intent = ev->intent;
+    t->heard = ev->answer.verdict;
+    t->spend_failed = t->heard != VERDICT_GRANTED;
+    t->heard_foreign = t->heard == VERDICT_GRANTED && !fp_is_none(row->subject) &&
+                       !fp_is_none(ev->answer.subject) &&
+                       !fp_equal(row->subject, ev->answer.subject);
+}
+
+void told_event(struct world *w, struct host *h, const struct event *ev)
+{
+    int index = row_of(ev->lineage);
+    if (index == NOBODY)
+        return;
+    struct told *t = &h->told[index];
+    const struct row *row = &w->store.rows[index];
+    switch (ev->kind) {
+    case EV_LOADED:
+        told_loaded(t, &ev->loaded);
+        if (ev->loaded.held_until_wall_ms != 0)
+            t->held_until = held_until(w, index);
+        break;
+    case EV_ADDED:
+        *t = (struct told){.here = true, .policy = ev->added.policy};
+        if (ev->added.held_elsewhere)
+            t->held_until = held_until(w, index);
+        break;
+    case EV_CLAIMED:
+        t->policy = ev->added.policy;
+        break;
+    case EV_POLICY:
+        t->policy = ev->policy;
+        break;
+    case EV_PUBLISHED:
+        t->held_until = held_until(w, index);
+        break;
+    case EV_ANSWER:
+        told_answer(t, ev, row);
+        break;
+    case EV_SETTLED:
+        t->exact = row->boot == h->boot && row->expiry_host == h->index;
+        t->access_refused = t->spend_failed = false;
+        t->held_until = 0;
+        break;
+    case EV_IDENTITY:
+        if (ev->capture != 0)
+            break;
+        t->asked = ev->identity.what;
+        t->named = ev->identity.subject;
+        if (t->asked == IDENTITY_EXPIRED || t->asked == IDENTITY_REVOKED)
+            t->access_refused = true;
+        break;
+    case EV_PROBED:
+        if (ev->probe.what == IDENTITY_EXPIRED || ev->probe.what == IDENTITY_REVOKED)
+            t->access_refused = true;
+        break;
+    case EV_RETIRED:
+        t->here = false;
+        break;
+    case EV_OVERTAKEN: {
+        uint32_t alarms = t->alarms;
+        bool removing = t->removing;
+        int32_t waiting = t->waiting;
+        told_loaded(t, &ev->loaded);
+        t->alarms = alarms;
+        t->removing = removing;
+        t->waiting = waiting;
+        break;
+    }
+    case EV_ADOPTED:
+        if (ev->capture != 0) {
+            t->exact = t->access_refused = t->spend_failed = false;
+            t->held_until = 0;
+        }
+        break;
+    case EV_TIMER:
+    case EV_LEASED:
+    case EV_INTENT_DURABLE:
+    case EV_CLOSED:
+    case EV_STORE_FAILED:
+    case EV_WANT:
+    case EV_UNWANT:
+    case EV_REMOVE:
+    case EV_BOUND:
+    case EV_UNBOUND:
+    case EV_OBSERVED:
+    case EV_CONSUMER_FAILED:
+    case EV_QUARANTINED:
+    case EV_STOP:
+    case EV_COUNT:
+        break;
+    }
+}

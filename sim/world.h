@@ -1,0 +1,468 @@
+/*
+ * The simulated world: one `struct world`, a fixed size, used again run after run. Everything that
+ * happens is a happening on one true timeline (ms); nothing in here reads a clock.
+ *
+ *   callers, weather ──► hosts (each runs the real core) ──► store (what is durable)
+ *                          │      ▲                          spool (what the spender left)
+ *                          ▼      │
+ *                        spender ─┴──► providers (the truth about every login)
+ *                        places  ◄──── siblings
+ *
+ * A host is one machine with one daemon: it tells its warden facts and carries out its orders as
+ * src/daemon does. What the oracles judge is written down here by the world itself, never asked of
+ * the core.
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include "base/check.h"
+#include "core/warden.h"
+#include "sim/draw.h"
+
+enum {
+    HOSTS_MAX = 3,
+    PROVIDERS_MAX = 3,
+    SUBJECTS_MAX = 12, /* people, over all providers */
+    FAMILIES_MAX = 64,
+    ISSUED_MAX = 4096,
+    ROWS_MAX = 40,
+    PROFILES_MAX = 12,
+    CAPTURES_MAX = 32,
+    PLACES_MAX = 12,
+    SPOOL_MAX = 24,
+    CALLERS_MAX = 256,
+    OPS_MAX = 1024,
+    WARDEN_WAITERS = 96,
+    NOBODY = -1
+};
+
+#define LEASE_MS  (10 * MINUTE_MS) /* as src/daemon has it */
+#define WALL_ZERO INT64_C(1767225600000)
+
+/* ---- what can go wrong: each run draws which of these it knows, and how often they come ---- */
+enum fault {
+    FAULT_CRASH,
+    FAULT_POWER,
+    FAULT_STOP,
+    FAULT_SUSPEND,
+    FAULT_WALL_JUMP,
+    FAULT_DISK_FULL,
+    FAULT_STORE_ERROR,
+    FAULT_STORE_SLOW,
+    FAULT_RESTORE,
+    FAULT_SNAPSHOT,
+    FAULT_SPENDER_DIES,
+    FAULT_UNSENT,
+    FAULT_OUTAGE,
+    FAULT_LOST_BEFORE,
+    FAULT_LOST_AFTER,
+    FAULT_THROTTLED,
+    FAULT_UNCOMMITTED,
+    FAULT_TORN,
+    FAULT_LATE_COMMIT,
+    FAULT_SLOW_SERVER,
+    FAULT_KEPT,      /* an answer without a refresh token: the old one stays good */
+    FAULT_RENAMED,   /* the answer names somebody else */
+    FAULT_REVOKED,   /* the server ends a login on its own */
+    FAULT_UNNAMED,   /* the identity question gets no answer */
+    FAULT_SCOPE,     /* the token may not ask who it is */
+    FAULT_REMOVE,
+    FAULT_POLICY,
+    FAULT_ADD,
+    FAULT_STALE_ADD, /* a file whose refresh token is spent already */
+    FAULT_FOREIGN_ADD,
+    FAULT_HANDED_OUT,
+    FAULT_STORM,
+    FAULT_LOCKED,    /* a place is locked for long */
+    FAULT_UNREADABLE,
+    FAULT_RUDE_UNLOCKED,
+    FAULT_RUDE_STALE,
+    FAULT_RUDE_OTHER,
+    FAULT_RUDE_LOGOUT,
+    FAULT_RUDE_TORN,
+    FAULT_RUDE_COPY,
+    FAULT_WATCH_LOST,
+    FAULT_REBOUND,
+    FAULT_LEASE_LOST,
+    FAULT_TOLD_LATE,
+    FAULT_COUNT
+};
+
+/* ---- providers: the truth ---- */
+struct provider {
+    bool rotates, ends_family, kills_access, has_identity, names_in_answer, has_date;
+    bool says_uncommitted; /* its 503 commits nothing, and the definition says so */
+    bool static_pairs;
+    int64_t grace_ms, life_ms, login_ms; /* login 0: no end */
+    int64_t skew_ms, deadline_ms;
+    int64_t out_until; /* cannot be reached */
+};
+
+struct family { /* one login at a provider */
+    uint8_t provider, subject;
+    bool ended;
+    bool narrow;        /* scope: may not ask who it is */
+    uint32_t generation;
+    uint32_t access_floor; /* access tokens issued before are killed */
+    int64_t deadline_at;   /* 0: none */
+};
+
+struct issued { /* one token; its fingerprint holds its index */
+    uint8_t family, subject;
+    bool is_refresh, spent;
+    uint32_t generation;
+    int64_t spent_at, expires_at;
+    int64_t presented_at; /* by us, last */
+};
+
+
+
+/* ---- the store: what is durable ---- */
+enum known { /* of a token, by our ledger: bits */
+    KNOWN_OURS = 1,    /* part of a pair we hold or held */
+    KNOWN_SPENT = 2,   /* its spend was granted and settled */
+    KNOWN_REFUSED = 4, /* refused for good, and closed as such */
+    KNOWN_DOUBT = 8,   /* presented, and not surely without effect */
+    KNOWN_DOUBT_TWICE = 16,
+    KNOWN_FORMER = 32, /* of a pair that is not the current one any more */
+};
+
+struct row { /* a lineage, as src/store has it */
+    enum standing standing;
+    uint8_t provider;
+    uint8_t wanted; /* profile that shall point here, + 1; 0: adopted */
+    enum policy policy;
+    struct fp subject;
+    struct pair pair;
+    int64_t expires_boot_ms; /* by the clock of boot `boot` of host `expiry_host` */
+    uint32_t boot;
+    uint8_t expiry_host;
+    uint64_t generation, fence;
+    int64_t held_until_wall_ms, doubt_since_wall_ms;
+    bool replayed;
+    uint32_t alarms;
+    uint64_t intent;
+    bool intent_is_replay;
+    int64_t intent_begun_wall_ms;
+    uint32_t intent_boot;
+    int8_t intent_host;
+    uint64_t intent_fence;
+    uint64_t lost_intent; /* the last one that was closed in doubt */
+    bool dead_by_doubt;   /* the one more presentation was lost, too */
+};
+
+struct capture {
+    bool used;
+    uint64_t id;
+    uint8_t place;
+    struct pair pair;
+};
+
+struct store {
+    uint32_t n_rows;
+    uint32_t spends; /* what the high-water mark counts */
+    int8_t profiles[PROFILES_MAX]; /* row; NOBODY */
+    enum policy policies[PROFILES_MAX];
+    struct row rows[ROWS_MAX];
+    struct capture captures[CAPTURES_MAX];
+    uint8_t known[ISSUED_MAX];
+};
+
+/* ---- a host: machine, daemon, spender's spool ---- */
+enum stage { STAGE_PREPARED, STAGE_STARTED, STAGE_ANSWERED };
+
+struct reply { /* what a spend was told; sealed into the spool */
+    enum verdict verdict;
+    struct fp access, refresh, subject; /* refresh none: the old one stays */
+    int64_t life_ms, login_left_ms;
+    int64_t server_wall_ms, retry_after_ms;
+    int64_t received_wall_ms, received_boot_ms, sent_boot_ms;
+};
+
+struct spool { /* one intent's file */
+    uint64_t intent; /* 0: no file */
+    int8_t row;
+    enum stage stage;
+    bool locked;   /* by the daemon that made it, then by the spender */
+    bool answered; /* the spender has heard, or has given up */
+    uint32_t boot;
+    struct reply reply;
+};
+
+struct told { /* what the warden of this host has heard of one lineage since it started */
+    bool here; /* loaded or added */
+    bool removing;
+    bool exact; /* the expiry is known by this boot's clock */
+    bool access_refused;
+    bool spend_failed; /* since the last pair */
+    enum policy policy;
+    int64_t held_until; /* true time, at the least; 0: nobody */
+    uint32_t alarms;
+    int32_t waiting;       /* callers */
+    uint64_t heard_intent; /* the last one whose outcome it heard, and what that was */
+    enum verdict heard;
+    bool heard_foreign;
+    enum identity asked;
+    struct fp named;
+};
+
+struct host {
+    uint8_t index;
+    bool up, stopping, restored;
+    bool wants_up;
+    uint32_t life; /* counts daemons: what an earlier one asked for is not told to a later one */
+    uint32_t boot; /* counts boots */
+    int64_t booted_at, wall_off_ms;
+    int64_t asleep_until, woke_at;
+    int64_t wake_at; /* of its warden's deadline; TIME_NEVER */
+    int64_t store_free_at, full_until;
+    int64_t spun_at;
+    int spins;
+    struct warden *warden;
+    struct told told[ROWS_MAX];
+    struct spool spool[SPOOL_MAX];
+};
+
+/* ---- callers ---- */
+enum asking { ASKS_WANT, ASKS_ADD, ASKS_REMOVE };
+
+struct caller {
+    uint64_t id; /* 0: free */
+    enum asking asks;
+    uint8_t host;
+    int8_t row;
+    bool is_final; /* one of the last questions of a run */
+    int64_t ttl_min_ms;
+    int64_t since, deadline_at;
+};
+
+/* ---- places and siblings ---- */
+struct place { /* where a consumer's copy is */
+    uint64_t id; /* of the consumer; 0: none */
+    uint8_t host, profile;
+    bool is_bound, replica, with_pair;
+    enum seen what;
+    struct pair pair;
+    bool by_us; /* who wrote what is there */
+    struct fp hidden; /* the refresh token that we took out of it last */
+    int64_t locked_until;
+    bool watch_waits;
+};
+
+enum manners { POLITE, ACCESS_ONLY, RUDE };
+enum sibling_stage { SIBLING_IDLE, SIBLING_WAITS, SIBLING_ASKS };
+
+struct sibling {
+    bool used;
+    uint8_t place;
+    enum manners manners;
+    enum sibling_stage stage;
+    struct pair memory;
+    int64_t waits_until;
+    struct pair stale; /* what a rude one may write back */
+};
+
+/* ---- happenings ---- */
+enum happening {
+    HAP_TELL,    /* `ev` reaches the daemon */
+    HAP_WRITTEN, /* the store has done what `fx` asks */
+    HAP_ADDED,   /* … has stored what a user added */
+    HAP_USER,    /* … a change the user asked for: policy, removal */
+    HAP_SEND,    /* spender: the request is about to leave */
+    HAP_COMMIT,  /* provider: evaluates it */
+    HAP_REPLY,   /* spender: its answer is there, or will not come */
+    HAP_SEALED,  /* spender: the answer is durable; the lock goes, the daemon hears */
+    HAP_ASKED,   /* identity or probe */
+    HAP_RECOVER, /* the daemon looks into the spool again */
+    HAP_PATIENCE, /* a caller should have been answered by now */
+    HAP_ACT,     /* people */
+    HAP_WEATHER, /* what befalls machines and providers */
+    HAP_HOST_UP,
+    HAP_PLACE,   /* a place is read or written by the daemon */
+    HAP_SEEN,    /* what was found there is captured; the daemon hears */
+    HAP_WATCH,   /* the watch of a place */
+    HAP_SIBLING,
+    HAP_SIBLING_REPLY,
+    HAP_TOLD,    /* the store tells a warden of another one's change */
+    HAP_CUT_OFF, /* an intent of another warden cannot be under way any more */
+    HAP_COUNT
+};
+
+struct op { /* something under way */
+    int64_t at;
+    uint64_t order; /* of being scheduled: ties are taken in this order */
+    enum happening what;
+    int8_t host;   /* NOBODY: no machine of ours */
+    bool outlives; /* the daemon: it is the spender's */
+    uint32_t life, boot;
+    int8_t row;
+    uint8_t index;
+    uint64_t id;
+    int64_t started_at;
+    enum seen seen;
+    bool lost, late, flag;
+    struct reply reply;
+    struct pair pair, other;
+    struct effect fx;
+    uint16_t next_free;
+};
+
+/* ---- a run ---- */
+struct story; /* trace.h */
+
+struct limits_of_run {
+    uint32_t steps;
+    int64_t until; /* safety phase ends by then at the latest */
+};
+
+enum phase { PHASE_SAFETY, PHASE_LIVENESS, PHASE_LAST_WORDS };
+
+struct world {
+    struct draws draws;
+    uint64_t seed;
+    enum phase phase;
+    int64_t now;
+    uint64_t steps, order, next_caller, next_id;
+    uint32_t rate[FAULT_COUNT]; /* in 1024; all 0 once the faults have stopped */
+    struct limits_of_run limits;
+    int64_t span_ms; /* the tempo of this run: the life of its shortest access token */
+
+    uint32_t n_providers, n_families, n_issued, n_hosts, n_profiles, n_places, n_siblings;
+    bool fleet;
+    bool is_full; /* of something the world has only so much of: ends the run early */
+    struct provider providers[PROVIDERS_MAX];
+    struct family families[FAMILIES_MAX];
+    struct issued issued[ISSUED_MAX];
+    struct store store, backup;
+    bool has_backup, was_restored, wall_was_wrong;
+    uint32_t mark; /* high-water */
+    struct {
+        uint64_t fence;
+        int8_t holder;
+        int64_t until;
+    } leases[ROWS_MAX];
+    struct host hosts[HOSTS_MAX];
+    struct caller callers[CALLERS_MAX];
+    struct place places[PLACES_MAX];
+    struct sibling siblings[PLACES_MAX];
+
+    struct op ops[OPS_MAX];
+    uint16_t heap[OPS_MAX];
+    uint32_t n_heap;
+    uint16_t free_op;
+    uint32_t n_ops; /* ever used in this run */
+
+    struct event event; /* the one being told */
+    struct effects effects;
+    struct story *story; /* NULL: untold */
+    jmp_buf broken;
+    char oracle[32], why[256];
+};
+
+/* clock.c: true time, the machines' clocks, what is under way */
+struct op *op_new(struct world *w, enum happening what, const struct host *h, int64_t delay_ms);
+struct op *op_next(struct world *w, int64_t before); /* the soonest, taken off; NULL: none */
+void op_free(struct world *w, struct op *op);
+void op_again(struct world *w, struct op *op, int64_t at);
+struct op *op_each(struct world *w, uint32_t *at); /* NULL: that was all */
+void op_drop(struct world *w, struct op *op);      /* out of the heap, wherever it stands */
+struct now host_now(const struct world *w, const struct host *h);
+int64_t true_time_of(const struct host *h, int64_t boot_ms);
+int64_t a_while(struct world *w, enum site site, unsigned part, int64_t most_ms); /* skewed: short */
+
+/* world.c */
+void world_reset(struct world *w, uint64_t seed);
+void world_begin(struct world *w); /* draws what there is, and starts it */
+bool fault(struct world *w, enum fault f, enum site site, unsigned part);
+static inline uint64_t lineage_id(int row)
+{
+    return (uint64_t)row + 101;
+}
+static inline int row_of(uint64_t lineage)
+{
+    return lineage > 100 && lineage <= 100 + ROWS_MAX ? (int)(lineage - 101) : NOBODY;
+}
+
+/* issuer.c: what the providers know */
+int family_new(struct world *w, unsigned provider, unsigned subject);
+bool issue_pair(struct world *w, int family, bool with_refresh, struct fp *ret_access,
+                struct fp *ret_refresh);
+struct pair pair_of(const struct world *w, struct fp access, struct fp refresh);
+int issued_index(const struct world *w, struct fp fp); /* NOBODY: none of ours */
+struct fp subject_fp(unsigned subject);
+void issuer_spend(struct world *w, int token, bool keeps, bool renames, struct reply *ret);
+bool refresh_is_alive(const struct world *w, struct fp refresh);
+bool access_is_alive(const struct world *w, struct fp access);
+enum identity issuer_identity(const struct world *w, struct fp access, struct fp *ret_subject);
+
+/* disk.c: the store */
+void store_write_begin(struct world *w, struct host *h, const struct effect *fx);
+void store_written(struct world *w, struct op *op);
+void store_crash(struct world *w, struct host *h);
+struct op *store_op(struct world *w, struct host *h, enum happening what);
+bool store_fails(struct world *w, struct host *h, bool reserved);
+int row_new(struct world *w);
+void store_know(struct world *w, const struct pair *pair, bool current);
+void store_accept_restored(struct world *w, int64_t wall_ms);
+
+/* spender.c */
+struct spool *spool_find(struct host *h, uint64_t intent);
+struct spool *spool_new(struct host *h, uint64_t intent, int row);
+void spender_begin(struct world *w, struct host *h, const struct effect *fx);
+void spender_send(struct world *w, struct op *op);
+void spender_commit(struct world *w, struct op *op);
+void spender_reply(struct world *w, struct op *op);
+void spender_sealed(struct world *w, struct op *op);
+bool spender_has(struct world *w, const struct host *h, uint64_t intent);
+void spender_dies(struct world *w, struct host *h, bool power);
+void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, bool recovered);
+
+/* host.c: the daemon's part */
+void host_start(struct world *w, struct host *h);
+void host_tell(struct world *w, struct host *h, struct event *ev);
+void host_crash(struct world *w, struct host *h, bool power, int64_t down_ms);
+void host_timer(struct world *w, struct host *h);
+void host_asked(struct world *w, struct op *op);
+void host_recover(struct world *w, struct op *op);
+struct event event_of(enum event_kind kind, uint64_t lineage);
+struct loaded loaded_of(const struct world *w, const struct host *h, int row, bool restored);
+
+/* callers.c, weather.c */
+void callers_begin(struct world *w);
+void callers_act(struct world *w, struct op *op);
+void callers_stored(struct world *w, struct op *op); /* HAP_ADDED, HAP_USER */
+bool callers_apply(struct world *w, struct op *op);  /* … in the store */
+void callers_answered(struct world *w, struct host *h, const struct effect *fx);
+void callers_lost(struct world *w, const struct host *h);
+void callers_patience(struct world *w, struct op *op);
+void callers_last_words(struct world *w);
+struct caller *caller_find(struct world *w, uint64_t id);
+void weather_begin(struct world *w);
+void weather_act(struct world *w, struct op *op);
+void weather_clears(struct world *w); /* the faults stop */
+
+/* fleet.c */
+void fleet_lease(struct world *w, struct host *h, const struct effect *fx);
+void fleet_leased(struct world *w, struct op *op);
+void fleet_unlease(struct world *w, struct host *h, const struct effect *fx);
+void fleet_tell_others(struct world *w, const struct host *h, int row);
+void fleet_told(struct world *w, struct op *op);
+void fleet_cut_off(struct world *w, struct op *op);
+void fleet_watch_intent(struct world *w, struct host *h, int row);
+
+/* swarm.c */
+void swarm_draw(struct world *w);
+
+/* run.c */
+struct outcome {
+    bool failed;
+    char oracle[32], why[256];
+    uint64_t steps;
+};
+void run(struct world *w, uint64_t seed, struct tape *tape, struct story *story,
+         struct outcome *ret);
+
+#endif
