@@ -11,9 +11,9 @@ enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struc
 enum event_kind apply_quarantine(struct world *w, struct host *h, const struct effect *fx);
 enum event_kind apply_claim(struct world *w, struct host *h, const struct effect *fx);
 enum event_kind apply_drop(struct world *w, struct host *h, const struct effect *fx);
-void capture_claimed(const struct world *w, const struct effect *fx, struct event *ret);
-bool capture_store(struct world *w, struct op *op); /* false: there is no room */
-struct capture *capture_find(struct world *w, uint64_t id);
+void say_claimed(const struct world *w, const struct effect *fx, struct event *ret);
+bool seal_capture(struct world *w, struct op *op); /* false: there is no room */
+struct capture *sealed_find(struct world *w, uint64_t id);
 
 /* place.c */
 void places_begin(struct world *w);

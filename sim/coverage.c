@@ -34,3 +34,21 @@ void coverage_add(const uint64_t *more, size_t n)
     for (size_t i = 0; i < n; i++)
         mine[i] += more[i];
 }
+
+bool coverage_print(void)
+{
+    unsigned reached = 0, empty = 0;
+    for (unsigned s = 1; warden_state_name(s); s++) {
+        printf("%s never met:", warden_state_name(s));
+        for (unsigned e = 0; e < EV_COUNT; e++) {
+            if (cells[s][e] != 0)
+                reached++;
+            else
+                printf(" %s", event_name((enum event_kind)e));
+            empty += cells[s][e] == 0;
+        }
+        printf("\n");
+    }
+    printf("coverage: {\"reached\": %u, \"empty\": %u}\n", reached, empty);
+    return true;
+}

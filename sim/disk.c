@@ -63,6 +63,7 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     row->intent_fence = fx->fence;
     row->intent_is_replay = fx->replay;
     row->intent_begun_wall_ms = now.wall_ms;
+    row->intent_at = w->now;
     row->intent_boot = h->boot;
     row->intent_host = (int8_t)h->index;
     w->store.spends++;
@@ -149,6 +150,7 @@ static enum event_kind apply_close(struct world *w, struct host *h, const struct
         break;
     case VERDICT_DOUBT:
         row->lost_intent = fx->intent;
+        row->lost_at = row->intent_at;
         row->dead_by_doubt = fx->standing == STANDING_DEAD;
         break;
     case VERDICT_GRANTED:
@@ -291,7 +293,7 @@ static void tell_written(struct world *w, struct host *h, const struct effect *f
     } else if (heard == EV_OVERTAKEN) {
         ev.loaded = loaded_of(w, h, row_of(fx->lineage), false);
     } else if (heard == EV_ADDED) {
-        capture_claimed(w, fx, &ev);
+        say_claimed(w, fx, &ev);
     }
     host_tell(w, h, &ev);
     if (heard == EV_QUARANTINED) {
@@ -342,7 +344,7 @@ void store_crash(struct world *w, struct host *h)
         if (done && first->what == HAP_WRITTEN)
             (void)apply(w, h, &first->fx);
         else if (done && first->what == HAP_SEEN)
-            (void)capture_store(w, first);
+            (void)seal_capture(w, first);
         else if (done)
             (void)callers_apply(w, first);
         op_drop(w, first);

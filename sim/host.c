@@ -41,7 +41,7 @@ static void ask(struct world *w, struct host *h, const struct effect *fx)
     op->flag = fx->kind == FX_PROBE;
     op->id = fx->capture;
     if (fx->capture != 0) {
-        const struct capture *c = capture_find(w, fx->capture);
+        const struct capture *c = sealed_find(w, fx->capture);
         op->pair.access = c ? c->pair.access : (struct fp){{0}};
     } else {
         op->pair.access = w->store.rows[op->row].pair.access;
@@ -163,8 +163,14 @@ void host_tell(struct world *w, struct host *h, struct event *ev)
     coverage_count(before, ev->kind);
     oracle_step(w, h, ev, &w->effects);
     perform_all(w, h);
-    if (h->up)
-        set_timer(w, h);
+    if (!h->up)
+        return;
+    set_timer(w, h);
+    if (h->stopping && h->wake_at > w->now && !warden_is_busy(h->warden)) {
+        say(w, h, "the daemon has stopped");
+        oracle_stopped(w, h);
+        host_crash(w, h, false, a_while(w, SITE_DOWN, h->index, w->span_ms / 4));
+    }
 }
 
 void host_timer(struct world *w, struct host *h)
@@ -174,10 +180,6 @@ void host_timer(struct world *w, struct host *h)
     oracle_progress(w, h, h->spins <= SPINS_MAX);
     struct event ev = event_of(EV_TIMER, 0);
     host_tell(w, h, &ev);
-    if (h->up && h->stopping && !warden_is_busy(h->warden)) {
-        say(w, h, "the daemon has stopped");
-        host_crash(w, h, false, a_while(w, SITE_DOWN, h->index, w->span_ms / 4));
-    }
 }
 
 /* ---- start and end ---- */

@@ -51,6 +51,21 @@ static void check_lease(struct world *w, const struct host *h, int index)
                  name_duration(left_ms));
 }
 
+/* once-more. The one more presentation in doubt is decided on when it costs nothing: within the
+ * provider's grace, or when the old access token is over or refused. */
+static void check_replay(struct world *w, const struct host *h, int index)
+{
+    const struct row *row = &w->store.rows[index];
+    const struct provider *p = &w->providers[row->provider];
+    if (h->told[index].access_refused || !counts_right(w, h, index) || p->life_ms == 0)
+        return;
+    if (row->lost_at != 0 && w->now - row->lost_at <= p->grace_ms)
+        return;
+    if (access_ends_at(w, row) > w->now + p->deadline_ms + TOLERANCE_MS)
+        violated(w, "once-more", "L%d is presented once more, though its access token lasts",
+                 index);
+}
+
 /* policy. `never` never spends; `standby` not while somebody holds the pair. */
 static void check_policy(struct world *w, const struct host *h, int index)
 {
@@ -138,7 +153,7 @@ static void check_retire(struct world *w, const struct host *h, const struct eff
     const struct row *row = &w->store.rows[index];
     int refresh = issued_index(w, row->pair.refresh);
     uint8_t known = refresh == NOBODY ? 0 : w->store.known[refresh];
-    if (h->told[index].removing || (known & KNOWN_REFUSED))
+    if (h->told[index].removing || (known & (KNOWN_REFUSED | KNOWN_DOUBT_TWICE)))
         return;
     if (row->wanted == 0)
         violated(w, "stranded", "L%d is ended, and nobody asked for it", index);
@@ -190,7 +205,9 @@ static void check_alarms(struct world *w, const struct host *h, int index)
     if (v.alarms != h->told[index].alarms)
         violated(w, "alarms", "L%d: people were told %x, the core has %x", index,
                  h->told[index].alarms, v.alarms);
-    uint32_t wanted = v.standing == STANDING_DEAD && !v.in_flight ? 1u << ALARM_DEAD : 0;
+    uint32_t wanted = v.standing == STANDING_DEAD && strcmp(v.state, "dead") == 0
+                          ? 1u << ALARM_DEAD
+                          : 0;
     if (v.doubt_since_boot_ms != 0)
         wanted |= 1u << ALARM_DOUBT;
     if (wanted & ~v.alarms)
@@ -202,6 +219,9 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     switch (fx->kind) {
     case FX_LEASE:
         check_lease(w, h, row_of(fx->lineage));
+        if (w->store.rows[row_of(fx->lineage)].standing == STANDING_DOUBT &&
+            !h->told[row_of(fx->lineage)].resolved)
+            check_replay(w, h, row_of(fx->lineage));
         break;
     case FX_STORE_INTENT:
         check_intent(w, h, fx);
@@ -221,6 +241,7 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
         break;
     case FX_RESOLVE:
         check_resolve(w, fx);
+        h->told[row_of(fx->lineage)].resolved = true;
         break;
     case FX_ALARM_RAISE:
     case FX_ALARM_CLEAR:

@@ -15,7 +15,7 @@ _Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ..
 void oracle_step(struct world *w, struct host *h, const struct event *ev,
                  const struct effects *out);
 void oracle_progress(struct world *w, struct host *h, bool moves);
-void oracle_ordered(struct world *w, struct host *h, const struct effect *fx);
+void oracle_ordered(struct world *w, const struct effect *fx);
 void oracle_presented(struct world *w, struct host *h, const struct op *op);
 void oracle_published(struct world *w, struct host *h, const struct effect *fx,
                       const struct place *p);
@@ -24,6 +24,7 @@ void oracle_answered(struct world *w, struct host *h, const struct caller *c,
                      const struct effect *fx);
 int64_t oracle_patience_ms(const struct world *w, const struct caller *c);
 void oracle_patience(struct world *w, struct host *h, const struct caller *c);
+void oracle_stopped(struct world *w, const struct host *h);
 void oracle_end(struct world *w); /* after the faults have stopped and everything had its time */
 
 /* Is what this host counts the life of the lineage's access token from exact, or at least right? */

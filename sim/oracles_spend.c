@@ -5,27 +5,12 @@
 #include "sim/oracles.h"
 #include "sim/story.h"
 
-#define TOLERANCE_MS      (3 * SECOND_MS)
+#define IN_FLIGHT_MS      (3 * MINUTE_MS) /* longer than any spend that nothing disturbs */
 #define WANT_TOLERANCE_MS (2 * SECOND_MS)
-
-/* once-more. The one more presentation in doubt comes when it costs nothing: within the provider's
- * grace, or when the old access token is over or refused. */
-static void check_replay(struct world *w, const struct host *h, int index,
-                         const struct issued *presented)
-{
-    const struct row *row = &w->store.rows[index];
-    const struct provider *p = &w->providers[row->provider];
-    if (h->told[index].access_refused || !counts_right(w, h, index) || p->life_ms == 0)
-        return;
-    if (presented->presented_at != 0 && w->now - presented->presented_at <= p->grace_ms)
-        return;
-    if (access_ends_at(w, row) > w->now + p->deadline_ms + TOLERANCE_MS)
-        violated(w, "once-more", "L%d: presented once more, though its access token lasts", index);
-}
 
 /* single-flight. An intent is durable before a token is presented, it names that token, it carries
  * the fence of the latest lease; and a lineage has one spend in hand. */
-void oracle_ordered(struct world *w, struct host *h, const struct effect *fx)
+void oracle_ordered(struct world *w, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
     const struct row *row = &w->store.rows[index];
@@ -39,8 +24,6 @@ void oracle_ordered(struct world *w, struct host *h, const struct effect *fx)
                 violated(w, "single-flight", "L%d: two spends in hand at once", index);
         }
     }
-    if (fx->replay)
-        check_replay(w, h, index, &w->issued[issued_index(w, fx->presented)]);
 }
 
 /* presents. We never present a token that we know to be spent or refused; a doubtful one once more
@@ -51,7 +34,6 @@ void oracle_presented(struct world *w, struct host *h, const struct op *op)
     int index = issued_index(w, op->pair.refresh);
     const struct row *row = &w->store.rows[op->row];
     uint8_t *known = &w->store.known[index];
-    w->issued[index].presented_at = w->now;
     say(w, h, "L%d: %s leaves%s", op->row, name_token(w, op->pair.refresh),
         op->flag ? ", once more" : "");
     if (*known & KNOWN_REFUSED)
@@ -153,6 +135,16 @@ void oracle_patience(struct world *w, struct host *h, const struct caller *c)
              name_duration(w->now - c->deadline_at));
 }
 
+/* waiters. A daemon that stops in peace has told everybody something. */
+void oracle_stopped(struct world *w, const struct host *h)
+{
+    for (unsigned i = 0; i < CALLERS_MAX; i++) {
+        const struct caller *c = &w->callers[i];
+        if (c->id != 0 && c->host == h->index && c->row != NOBODY)
+            violated(w, "waiters", "the daemon stops and leaves a caller of L%d waiting", c->row);
+    }
+}
+
 /* ---- the end ---- */
 
 /* May this profile's lineage be spent by us at all? */
@@ -189,7 +181,7 @@ static void check_end_of(struct world *w, int index)
                  name_token(w, row->pair.refresh));
     if (row->standing == STANDING_DOUBT && row->policy == POLICY_ALWAYS)
         violated(w, "converges", "L%d is in doubt for good", index);
-    if (row->intent != 0)
+    if (row->intent != 0 && WALL_ZERO + w->now - row->intent_begun_wall_ms > IN_FLIGHT_MS)
         violated(w, "converges", "L%d has an open intent in the end", index);
     if (row->standing == STANDING_UNPROVEN && alive && row->policy == POLICY_ALWAYS &&
         w->providers[row->provider].has_identity &&

@@ -12,6 +12,6 @@ enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struc
 enum event_kind apply_quarantine(struct world *w, struct host *h, const struct effect *fx){(void)w;(void)h;(void)fx;return EV_STORE_FAILED;}
 enum event_kind apply_claim(struct world *w, struct host *h, const struct effect *fx){(void)w;(void)h;(void)fx;return EV_STORE_FAILED;}
 enum event_kind apply_drop(struct world *w, struct host *h, const struct effect *fx){(void)w;(void)h;(void)fx;return EV_COUNT;}
-void capture_claimed(const struct world *w, const struct effect *fx, struct event *ret){(void)w;(void)fx;(void)ret;}
-bool capture_store(struct world *w, struct op *op){(void)w;(void)op;return false;}
-struct capture *capture_find(struct world *w, uint64_t id){(void)w;(void)id;return NULL;}
+void say_claimed(const struct world *w, const struct effect *fx, struct event *ret){(void)w;(void)fx;(void)ret;}
+bool seal_capture(struct world *w, struct op *op){(void)w;(void)op;return false;}
+struct capture *sealed_find(struct world *w, uint64_t id){(void)w;(void)id;return NULL;}

@@ -60,7 +60,7 @@ void spender_begin(struct world *w, struct host *h, const struct effect *fx)
     int row = row_of(fx->lineage);
     struct spool *s = spool_find(h, fx->intent);
     CHECK(s && s->stage == STAGE_PREPARED);
-    oracle_ordered(w, h, fx);
+    oracle_ordered(w, fx);
     int64_t delay_ms = a_while(w, SITE_TRAVEL, (unsigned)row, CONNECT_MAX_MS);
     struct op *op = op_new(w, HAP_SEND, h, 1 + delay_ms);
     op->outlives = true;
@@ -184,7 +184,9 @@ void spender_sealed(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct spool *s = spool_find(h, op->id);
-    CHECK(s);
+    CHECK(s || op->lost);
+    if (!s)
+        return; /* a new daemon has looked into it before, and is done with it */
     s->locked = false;
     if (!op->lost) {
         s->stage = STAGE_ANSWERED;

@@ -75,7 +75,7 @@ void swarm_draw(struct world *w)
     w->span_ms = life_ms[draw(d, SITE_SIZE, 1, ARRAY_LEN(life_ms))];
     w->n_providers = 1 + draw(d, SITE_SIZE, 2, PROVIDERS_MAX);
     w->n_profiles = large ? PROFILES_MAX : 2 + draw(d, SITE_SIZE, 3, 4);
-    w->fleet = draw(d, SITE_SIZE, 4, 8) == 7;
+    w->fleet = draw(d, SITE_SIZE, 4, 8) == 7 && !getenv("NOFLEET");
     w->n_hosts = w->fleet ? 2 + draw(d, SITE_SIZE, 5, HOSTS_MAX - 1) : 1;
     w->limits.steps = 200 + draw(d, SITE_SIZE, 6, large ? 3000 : 400);
     w->limits.until = 60 * w->span_ms;

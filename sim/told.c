@@ -70,8 +70,11 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     case EV_POLICY:
         t->policy = ev->policy;
         break;
-    case EV_PUBLISHED:
-        t->held_until = held_until(w, index);
+    case EV_CLOSED:
+        t->resolved = false;
+        break;
+    case EV_PUBLISHED: /* of a token that the server refused nobody has anything */
+        t->held_until = t->access_refused ? 0 : held_until(w, index);
         break;
     case EV_ANSWER:
         told_answer(t, ev, row);
@@ -86,7 +89,9 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
             break;
         t->asked = ev->identity.what;
         t->named = ev->identity.subject;
-        if (t->asked == IDENTITY_EXPIRED || t->asked == IDENTITY_REVOKED)
+        /* Of one that is believed only the time is asked. */
+        if (row->wanted != 0 &&
+            (t->asked == IDENTITY_EXPIRED || t->asked == IDENTITY_REVOKED))
             t->access_refused = true;
         break;
     case EV_PROBED:
@@ -115,7 +120,6 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     case EV_TIMER:
     case EV_LEASED:
     case EV_INTENT_DURABLE:
-    case EV_CLOSED:
     case EV_STORE_FAILED:
     case EV_WANT:
     case EV_UNWANT:

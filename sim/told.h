@@ -12,7 +12,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev);
 /* Coverage of (state × event), over all runs of the process. */
 uint32_t coverage_before(const struct warden *w, const struct event *ev);
 void coverage_count(uint32_t before, enum event_kind kind);
-void coverage_print(void);
+bool coverage_print(void); /* false: a cell was reached that cannot be */
 void coverage_get(const uint64_t **ret_cells, size_t *ret_n);
 void coverage_add(const uint64_t *cells, size_t n);
 

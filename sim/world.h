@@ -115,7 +115,6 @@ struct issued { /* one token; its fingerprint holds its index */
     bool is_refresh, spent;
     uint32_t generation;
     int64_t spent_at, expires_at;
-    int64_t presented_at; /* by us, last */
 };
 
 
@@ -151,6 +150,7 @@ struct row { /* a lineage, as src/store has it */
     int8_t intent_host;
     uint64_t intent_fence;
     uint64_t lost_intent; /* the last one that was closed in doubt */
+    int64_t intent_at, lost_at; /* true times: of the intent, of the one that was lost */
     bool dead_by_doubt;   /* the one more presentation was lost, too */
 };
 
@@ -195,6 +195,7 @@ struct spool { /* one intent's file */
 struct told { /* what the warden of this host has heard of one lineage since it started */
     bool here; /* loaded or added */
     bool removing;
+    bool resolved; /* its doubt has ended, whether or not that is durable */
     bool exact; /* the expiry is known by this boot's clock */
     bool access_refused;
     bool spend_failed; /* since the last pair */
