@@ -160,7 +160,7 @@ static int free_profile(const struct world *w)
     return NOBODY;
 }
 
-static bool is_being_added(const struct world *w, unsigned profile)
+bool is_being_added(const struct world *w, unsigned profile)
 {
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         if (w->store.rows[i].wanted == profile + 1 &&
@@ -355,6 +355,18 @@ static int some_row(struct world *w)
     return w->store.rows[row].standing == STANDING_RETIRED ? NOBODY : row;
 }
 
+/* A consumer is no longer one, or is one again. */
+static void rebind(struct world *w, struct host *h)
+{
+    struct place *p = &w->places[draw(&w->draws, SITE_PLACE, 63, w->n_places)];
+    if (p->host != h->index)
+        return;
+    if (p->is_bound)
+        place_unbind(w, h, p);
+    else
+        place_bind(w, h, p);
+}
+
 static void act(struct world *w, struct host *h, int row)
 {
     switch (draw(&w->draws, SITE_ACT, 0, 24)) {
@@ -384,6 +396,10 @@ static void act(struct world *w, struct host *h, int row)
     case 8:
         if (fault(w, FAULT_ADD, SITE_ACT, 8))
             add(w, h);
+        break;
+    case 10:
+        if (w->n_places > 0 && fault(w, FAULT_REBOUND, SITE_ACT, 9))
+            rebind(w, h);
         break;
     case 9:
         if (fault(w, FAULT_ADD, SITE_ACT, 8))

@@ -12,16 +12,22 @@ enum event_kind apply_quarantine(struct world *w, struct host *h, const struct e
 enum event_kind apply_claim(struct world *w, struct host *h, const struct effect *fx);
 enum event_kind apply_drop(struct world *w, struct host *h, const struct effect *fx);
 void say_claimed(const struct world *w, const struct effect *fx, struct event *ret);
-bool seal_capture(struct world *w, struct op *op); /* false: there is no room */
+struct capture *seal_capture(struct world *w, const struct op *op); /* NULL: there is no room */
 struct capture *sealed_find(struct world *w, uint64_t id);
+bool is_known_pair(const struct world *w, const struct pair *pair);
+bool is_former_pair(const struct world *w, const struct pair *pair);
 
 /* place.c */
 void places_begin(struct world *w);
 void places_load(struct world *w, struct host *h); /* at a daemon's start */
 struct place *place_find(struct world *w, uint64_t id);
+int place_row(const struct world *w, const struct place *p); /* of its profile; NOBODY */
+void place_bind(struct world *w, struct host *h, struct place *p);
+void place_unbind(struct world *w, struct host *h, struct place *p);
 void place_order(struct world *w, struct host *h, const struct effect *fx); /* FX_READ, FX_PUBLISH */
 void place_act(struct world *w, struct op *op);
 void place_seen(struct world *w, struct op *op);
+void place_put(struct world *w, struct op *op);
 void place_watch(struct world *w, struct op *op);
 /* Somebody else than us wrote there. */
 void place_write(struct world *w, struct place *p, enum seen what, const struct pair *pair);

@@ -78,7 +78,7 @@ static void spool_remove(struct host *h, uint64_t intent)
         s->intent = 0;
 }
 
-static void set_standing(struct row *row, enum standing standing, bool replayed, int64_t wall_ms)
+void store_set_standing(struct row *row, enum standing standing, bool replayed, int64_t wall_ms)
 {
     row->standing = standing;
     row->replayed = replayed;
@@ -89,12 +89,12 @@ static void set_standing(struct row *row, enum standing standing, bool replayed,
 }
 
 /* The new pair is the current one; the old one goes to the ledger. */
-static void replace_pair(struct world *w, struct row *row, const struct pair *pair, bool spent)
+void store_replace_pair(struct world *w, struct row *row, const struct pair *pair, bool spent)
 {
     uint8_t *old = fp_is_none(row->pair.refresh) ? NULL : known_of(w, row->pair.refresh);
     bool same = fp_equal(row->pair.refresh, pair->refresh);
     store_know(w, &row->pair, false);
-    if (old && spent && same)
+    if (old && same)
         *old &= (uint8_t)~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE | KNOWN_FORMER);
     else if (old && spent)
         *old |= KNOWN_SPENT;
@@ -108,15 +108,14 @@ static enum event_kind apply_settle(struct world *w, struct host *h, const struc
 {
     struct row *row = &w->store.rows[row_of(fx->lineage)];
     bool open = row->intent == fx->intent && row->generation + 1 == fx->generation;
-    bool late = row->intent == 0 && row->lost_intent == fx->intent &&
-                row->generation + 1 == fx->generation && (fx->late || !w->fleet);
+    bool late = fx->late && row->intent == 0 && row->generation + 1 == fx->generation;
     if (row->standing == STANDING_RETIRED || (!open && !late))
         return w->fleet ? EV_OVERTAKEN : EV_STORE_FAILED;
-    replace_pair(w, row, &fx->pair, true);
+    store_replace_pair(w, row, &fx->pair, true);
     row->expires_boot_ms = fx->expires_boot_ms == TIME_NEVER ? 0 : fx->expires_boot_ms;
     row->boot = h->boot;
     row->expiry_host = h->index;
-    set_standing(row, fx->standing, false, 0);
+    store_set_standing(row, fx->standing, false, 0);
     row->intent = 0;
     row->lost_intent = 0;
     w->store.spends++;
@@ -158,10 +157,20 @@ static enum event_kind apply_close(struct world *w, struct host *h, const struct
     case VERDICT_COUNT:
         break;
     }
-    set_standing(row, fx->standing, fx->replayed, host_now(w, h).wall_ms);
+    store_set_standing(row, fx->standing, fx->replayed, host_now(w, h).wall_ms);
     row->intent = 0;
     spool_remove(h, fx->intent);
     return EV_CLOSED;
+}
+
+/* The one it continues, where that has one; else the one it was added for. */
+static int profile_wanted(const struct world *w, const struct row *row, const struct effect *fx)
+{
+    for (int p = 0; fx->continues != 0 && p < PROFILES_MAX; p++) {
+        if (w->store.profiles[p] == row_of(fx->continues))
+            return p;
+    }
+    return row->wanted - 1;
 }
 
 static enum event_kind apply_adopt(struct world *w, const struct effect *fx)
@@ -173,8 +182,9 @@ static enum event_kind apply_adopt(struct world *w, const struct effect *fx)
     row->subject = fx->subject;
     row->standing = fx->standing;
     if (fx->standing == STANDING_LIVE && row->wanted != 0)
-        w->store.profiles[row->wanted - 1] = (int8_t)index;
+        w->store.profiles[profile_wanted(w, row, fx)] = (int8_t)index;
     row->wanted = 0;
+    row->claimed = false;
     return EV_ADOPTED;
 }
 
@@ -210,7 +220,7 @@ static enum event_kind apply(struct world *w, struct host *h, const struct effec
         return apply_retire(w, fx);
     case FX_RESOLVE:
         if (row->standing == STANDING_DOUBT)
-            set_standing(row, fx->standing, false, 0);
+            store_set_standing(row, fx->standing, false, 0);
         return EV_COUNT;
     case FX_ALARM_RAISE:
         row->alarms |= 1u << fx->alarm;
@@ -310,8 +320,7 @@ void store_written(struct world *w, struct op *op)
     const struct effect *fx = &op->fx;
     const struct row *row = &w->store.rows[op->row];
     bool reserved = fx->kind == FX_SETTLE || fx->kind == FX_CLOSE_INTENT;
-    uint8_t wanted = row->wanted;
-    int before = wanted == 0 ? NOBODY : w->store.profiles[wanted - 1];
+    int before = row->wanted == 0 ? NOBODY : w->store.profiles[profile_wanted(w, row, fx)];
     bool failed = store_fails(w, h, reserved);
     enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx);
     if (!has_answer(fx->kind))
@@ -343,9 +352,9 @@ void store_crash(struct world *w, struct host *h)
             say(w, h, "a write under way is durable, though nobody has heard");
         if (done && first->what == HAP_WRITTEN)
             (void)apply(w, h, &first->fx);
-        else if (done && first->what == HAP_SEEN)
+        else if (done && first->what == HAP_SEEN && first->flag)
             (void)seal_capture(w, first);
-        else if (done)
+        else if (done && first->what != HAP_SEEN)
             (void)callers_apply(w, first);
         op_drop(w, first);
     }

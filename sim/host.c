@@ -215,6 +215,7 @@ struct loaded loaded_of(const struct world *w, const struct host *h, int index, 
         .policy = row->policy,
         .standing = row->standing,
         .unproven = row->wanted != 0,
+        .claimed = row->claimed,
         .subject = row->subject,
         .continues = continues == NOBODY ? 0 : lineage_id(continues),
         .pair = row->pair,
@@ -233,6 +234,15 @@ struct loaded loaded_of(const struct world *w, const struct host *h, int index, 
         .restored = restored,
         .alarms = row->alarms,
     };
+}
+
+/* The daemon sizes its warden, and turns down what would not fit. */
+bool host_has_room(const struct host *h)
+{
+    uint32_t n = 0;
+    for (unsigned i = 0; i < ROWS_MAX; i++)
+        n += h->told[i].here;
+    return n < h->room;
 }
 
 static bool is_nobodys(const struct world *w, int index)
@@ -295,8 +305,11 @@ void host_start(struct world *w, struct host *h)
         say(w, h, "the store is an older copy, and that is noticed");
         store_accept_restored(w, host_now(w, h).wall_ms);
     }
+    h->room = 12;
+    for (uint32_t i = 0; i < n; i++)
+        h->room += w->store.rows[i].standing != STANDING_RETIRED;
     struct warden_limits limits = {
-        .lineages = n + 12 < ROWS_MAX ? n + 12 : ROWS_MAX,
+        .lineages = h->room,
         .waiters = WARDEN_WAITERS,
         .consumers = PLACES_MAX,
         .captures = CAPTURES_MAX,

@@ -52,7 +52,7 @@ int family_new(struct world *w, unsigned provider, unsigned subject)
     const struct provider *p = &w->providers[provider];
     w->families[w->n_families] = (struct family){
         .provider = (uint8_t)provider,
-        .subject = (uint8_t)subject,
+        .subject = (uint8_t)(provider * SUBJECTS_MAX + subject % SUBJECTS_MAX),
         .generation = 1,
         .deadline_at = p->login_ms == 0 ? 0 : w->now + p->login_ms,
     };
@@ -160,7 +160,7 @@ void issuer_spend(struct world *w, int token, bool keeps, bool renames, struct r
         return;
     }
     if (renames && p->names_in_answer)
-        f->subject = (uint8_t)((f->subject + 1) % SUBJECTS_MAX);
+        f->subject = (uint8_t)(f->provider * SUBJECTS_MAX + (f->subject + 1) % SUBJECTS_MAX);
     grant(w, token, keeps && !t->spent, ret);
 }
 

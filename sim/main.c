@@ -21,7 +21,7 @@ struct options {
     uint64_t from, runs;
     int64_t seconds; /* 0: until the runs are done */
     int64_t jobs;
-    bool trace, shrinks, quiet, coverage;
+    bool trace, shrinks, quiet, coverage, survey;
     const char *save, *stories;
 };
 
@@ -52,7 +52,10 @@ static void run_many(const struct options *o, uint64_t first, uint64_t stride, s
         run(&world, o->from + i, NULL, NULL, &out);
         ret->runs++;
         ret->steps += out.steps;
-        if (out.failed) {
+        if (out.failed && o->survey) {
+            printf("ORACLE %s: %s, seed %" PRIu64 ", step %" PRIu64 "\n", out.oracle, out.why,
+                   o->from + i, out.steps);
+        } else if (out.failed) {
             ret->seed = o->from + i;
             ret->failure = out;
             return;
@@ -245,9 +248,10 @@ static int usage(void)
     (void)fprintf(stderr,
                   "usage: sim [--seed N [--trace]] [--from N] [--runs R] [--seconds S] [--jobs J]\n"
                   "           [--shrink [--save FILE] | --no-shrink] [--stories DIR] [--coverage]\n"
-                  "           [--quiet]\n"
+                  "           [--survey] [--quiet]\n"
                   "  --seed N      this run alone (or, with --runs, from it on)\n"
                   "  --shrink      make the first failure short (as long as it is not said not to)\n"
+                  "  --survey      name every failure, and go on\n"
                   "  --stories D   tell every kept story again\n"
                   "  --coverage    which events met which states\n");
     return 2;
@@ -267,7 +271,7 @@ static bool read_options(int argc, char **argv, struct options *o)
         {"stories", required_argument, NULL, 'd'}, {"trace", no_argument, NULL, 'T'},
         {"shrink", no_argument, NULL, 'S'},        {"no-shrink", no_argument, NULL, 'N'},
         {"coverage", no_argument, NULL, 'C'},      {"quiet", no_argument, NULL, 'q'},
-        {NULL, 0, NULL, 0},
+        {"survey", no_argument, NULL, 'v'},        {NULL, 0, NULL, 0},
     };
     int64_t from = 1, runs = 0;
     bool single = false;
@@ -308,6 +312,9 @@ static bool read_options(int argc, char **argv, struct options *o)
             break;
         case 'C':
             o->coverage = true;
+            break;
+        case 'v':
+            o->survey = true;
             break;
         case 'q':
             o->quiet = true;

@@ -67,7 +67,7 @@ static void check_replay(struct world *w, const struct host *h, int index)
 }
 
 /* policy. `never` never spends; `standby` not while somebody holds the pair. */
-static void check_policy(struct world *w, const struct host *h, int index)
+void oracle_policy(struct world *w, const struct host *h, int index)
 {
     const struct told *t = &h->told[index];
     if (t->policy == POLICY_NEVER)
@@ -82,7 +82,7 @@ static void check_intent(struct world *w, const struct host *h, const struct eff
 {
     int index = row_of(fx->lineage);
     const struct row *row = &w->store.rows[index];
-    check_policy(w, h, index);
+    oracle_policy(w, h, index);
     if (!w->fleet && !fp_equal(fx->presented, row->pair.refresh))
         violated(w, "intent", "L%d: the intent names %s, the store has %s", index,
                  name_token(w, fx->presented), name_token(w, row->pair.refresh));
@@ -193,6 +193,8 @@ static void check_alarm(struct world *w, struct host *h, const struct effect *fx
         violated(w, "alarms", "L%d: alarm %s is %s twice", index, alarm_name(fx->alarm),
                  raise ? "raised" : "cleared");
     *alarms ^= bit;
+    if (raise && fx->alarm == ALARM_DEAD)
+        oracle_dead(w, h, index);
 }
 
 /* alarms. What people were told is what there is; and a caller without a token for want of a
@@ -235,6 +237,11 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     case FX_ADOPT:
         if (fx->capture == 0)
             check_adopt(w, h, fx);
+        else
+            oracle_continues(w, fx);
+        break;
+    case FX_QUARANTINE:
+        oracle_quarantines(w, h, fx);
         break;
     case FX_RETIRE:
         check_retire(w, h, fx);
@@ -251,7 +258,6 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     case FX_SPEND:
     case FX_ASK_IDENTITY:
     case FX_PROBE:
-    case FX_QUARANTINE:
     case FX_CLAIM:
     case FX_DROP:
     case FX_READ:

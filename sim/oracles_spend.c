@@ -10,7 +10,7 @@
 
 /* single-flight. An intent is durable before a token is presented, it names that token, it carries
  * the fence of the latest lease; and a lineage has one spend in hand. */
-void oracle_ordered(struct world *w, const struct effect *fx)
+void oracle_ordered(struct world *w, const struct host *h, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
     const struct row *row = &w->store.rows[index];
@@ -24,6 +24,8 @@ void oracle_ordered(struct world *w, const struct effect *fx)
                 violated(w, "single-flight", "L%d: two spends in hand at once", index);
         }
     }
+    oracle_policy(w, h, index);
+    oracle_places(w, h, fx);
 }
 
 /* presents. We never present a token that we know to be spent or refused; a doubtful one once more

@@ -1,17 +1,244 @@
+/*
+ * Places: read and written under the client's locks. A replica is written only if what is expected
+ * is there; whatever else is found there is sealed before anybody hears of it.
+ */
 #include "sim/capture.h"
-void places_begin(struct world *w){(void)w;}
-void places_load(struct world *w, struct host *h){(void)w;(void)h;}
-void place_order(struct world *w, struct host *h, const struct effect *fx){(void)w;(void)h;(void)fx;}
-void place_act(struct world *w, struct op *op){(void)w;(void)op;}
-void place_seen(struct world *w, struct op *op){(void)w;(void)op;}
-void place_watch(struct world *w, struct op *op){(void)w;(void)op;}
-void siblings_begin(struct world *w){(void)w;}
-void sibling_act(struct world *w, struct op *op){(void)w;(void)op;}
-void sibling_reply(struct world *w, struct op *op){(void)w;(void)op;}
-enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struct effect *fx){(void)w;(void)h;(void)fx;return EV_STORE_FAILED;}
-enum event_kind apply_quarantine(struct world *w, struct host *h, const struct effect *fx){(void)w;(void)h;(void)fx;return EV_STORE_FAILED;}
-enum event_kind apply_claim(struct world *w, struct host *h, const struct effect *fx){(void)w;(void)h;(void)fx;return EV_STORE_FAILED;}
-enum event_kind apply_drop(struct world *w, struct host *h, const struct effect *fx){(void)w;(void)h;(void)fx;return EV_COUNT;}
-void say_claimed(const struct world *w, const struct effect *fx, struct event *ret){(void)w;(void)fx;(void)ret;}
-bool seal_capture(struct world *w, struct op *op){(void)w;(void)op;return false;}
-struct capture *sealed_find(struct world *w, uint64_t id){(void)w;(void)id;return NULL;}
+#include "sim/oracles.h"
+#include "sim/story.h"
+
+#include <string.h>
+
+#define TOUCH_MAX_MS  120
+#define LOCK_WAIT_MS  (2 * SECOND_MS)
+#define NOTICE_MAX_MS 400
+
+struct place *place_find(struct world *w, uint64_t id)
+{
+    return id > 0 && id <= w->n_places ? &w->places[id - 1] : NULL;
+}
+
+int place_row(const struct world *w, const struct place *p)
+{
+    return w->store.profiles[p->profile];
+}
+
+/* ---- binding ---- */
+
+void place_bind(struct world *w, struct host *h, struct place *p)
+{
+    int row = place_row(w, p);
+    if (row == NOBODY || !h->told[row].here)
+        return;
+    struct event ev = event_of(EV_BOUND, lineage_id(row));
+    ev.consumer = p->id;
+    ev.bound.replica = p->replica;
+    ev.bound.with_pair = p->with_pair;
+    p->is_bound = true;
+    p->told_what = SEEN_COUNT;
+    host_tell(w, h, &ev);
+}
+
+void place_unbind(struct world *w, struct host *h, struct place *p)
+{
+    struct event ev = event_of(EV_UNBOUND, 0);
+    ev.consumer = p->id;
+    p->is_bound = false;
+    p->by_us = false; /* its user has it from now on */
+    host_tell(w, h, &ev);
+}
+
+void places_load(struct world *w, struct host *h)
+{
+    uint32_t life = h->life;
+    for (unsigned i = 0; i < w->n_places && h->up; i++) {
+        struct place *p = &w->places[i];
+        if (p->host == h->index && p->is_bound)
+            place_bind(w, h, p);
+    }
+    for (unsigned i = 0; i < CAPTURES_MAX && h->up && h->life == life; i++) {
+        struct capture *c = &w->store.captures[i];
+        if (c->id == 0 || w->places[c->place].host != h->index)
+            continue;
+        c->told = true;
+        c->named = IDENTITY_UNANSWERED;
+        struct event ev = event_of(EV_OBSERVED, 0);
+        ev.consumer = w->places[c->place].id;
+        ev.capture = c->id;
+        ev.observed.what = SEEN_PAIR;
+        ev.observed.pair = c->pair;
+        ev.observed.spent = is_former_pair(w, &c->pair);
+        ev.observed.from_store = true;
+        host_tell(w, h, &ev);
+    }
+}
+
+/* ---- reading and writing ---- */
+
+void place_order(struct world *w, struct host *h, const struct effect *fx)
+{
+    const struct place *p = place_find(w, fx->consumer);
+    CHECK(p);
+    struct op *op = op_new(w, HAP_PLACE, h, 1 + a_while(w, SITE_PLACE, p->id & 31, TOUCH_MAX_MS));
+    op->fx = *fx;
+    op->index = (uint8_t)(p->id - 1);
+}
+
+static void tell_failed(struct world *w, struct host *h, const struct place *p)
+{
+    struct event ev = event_of(EV_CONSUMER_FAILED, 0);
+    ev.consumer = p->id;
+    host_tell(w, h, &ev);
+}
+
+static struct pair pair_there(const struct place *p)
+{
+    return p->what == SEEN_PAIR ? p->pair : (struct pair){0};
+}
+
+/* What was seen reaches the daemon; unless its bytes are here already, when they are durable. */
+static void see(struct world *w, struct host *h, const struct place *p, bool asked)
+{
+    bool seals = p->what == SEEN_PAIR && !is_known_pair(w, &p->pair);
+    struct op *op = seals ? store_op(w, h, HAP_SEEN) : op_new(w, HAP_SEEN, h, 1);
+    op->index = (uint8_t)(p->id - 1);
+    op->seen = p->what;
+    op->pair = pair_there(p);
+    op->flag = seals;
+    op->late = asked;
+}
+
+void place_seen(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    struct place *p = &w->places[op->index];
+    struct capture *c = NULL;
+    if (op->flag) {
+        c = store_fails(w, h, false) ? NULL : seal_capture(w, op);
+        if (!c) {
+            if (op->late)
+                tell_failed(w, h, p);
+            return;
+        }
+        c->told = true;
+    }
+    struct event ev = event_of(EV_OBSERVED, 0);
+    ev.consumer = p->id;
+    ev.capture = c ? c->id : 0;
+    ev.observed.what = op->seen;
+    ev.observed.pair = op->pair;
+    ev.observed.spent = op->seen == SEEN_PAIR && is_former_pair(w, &op->pair);
+    ev.observed.asked = op->late;
+    p->told_what = op->seen;
+    p->told = op->pair;
+    host_tell(w, h, &ev);
+}
+
+static bool is_expected(const struct place *p, const struct effect *fx)
+{
+    struct pair there = pair_there(p);
+    if (!p->replica)
+        return true;
+    if (p->what != SEEN_PAIR && p->told_what != p->what)
+        return false; /* blanked, torn and gone are not the same bytes */
+    return pair_equal(&there, &fx->expected);
+}
+
+static void put(struct world *w, struct host *h, struct place *p, const struct effect *fx)
+{
+    oracle_published(w, h, fx, p);
+    p->what = SEEN_PAIR;
+    p->pair = fx->pair;
+    p->by_us = true;
+    struct op *op = op_new(w, HAP_PUT, h, 1);
+    op->index = (uint8_t)(p->id - 1);
+    op->pair = fx->pair;
+    op->lost = fault(w, FAULT_UNREADABLE, SITE_PLACE, p->id & 31); /* after all */
+}
+
+void place_put(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    struct place *p = &w->places[op->index];
+    if (op->lost) {
+        tell_failed(w, h, p);
+        return;
+    }
+    struct event ev = event_of(EV_PUBLISHED, 0);
+    ev.consumer = p->id;
+    ev.published = op->pair;
+    p->told_what = SEEN_PAIR;
+    p->told = op->pair;
+    host_tell(w, h, &ev);
+}
+
+void place_act(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    struct place *p = &w->places[op->index];
+    if (p->replica && p->locked_until > w->now && w->now - op->started_at < LOCK_WAIT_MS) {
+        struct op *again = op_new(w, HAP_PLACE, h, LOCK_WAIT_MS / 8);
+        again->fx = op->fx;
+        again->index = op->index;
+        again->started_at = op->started_at;
+        return;
+    }
+    if (p->locked_until > w->now || fault(w, FAULT_UNREADABLE, SITE_PLACE, p->id & 31))
+        tell_failed(w, h, p);
+    else if (op->fx.kind == FX_PUBLISH && is_expected(p, &op->fx))
+        put(w, h, p, &op->fx);
+    else
+        see(w, h, p, true);
+}
+
+/* ---- what others do there ---- */
+
+void place_write(struct world *w, struct place *p, enum seen what, const struct pair *pair)
+{
+    struct host *h = &w->hosts[p->host];
+    p->what = what;
+    p->pair = what == SEEN_PAIR ? *pair : (struct pair){0};
+    p->by_us = false;
+    /* A watch is a hint: what it missed a look round finds later. */
+    int64_t delay_ms = fault(w, FAULT_WATCH_LOST, SITE_PLACE, p->id & 31)
+                           ? 1 + w->span_ms / 8
+                           : 1 + a_while(w, SITE_PLACE, p->id & 31, NOTICE_MAX_MS);
+    struct op *op = op_new(w, HAP_WATCH, h, delay_ms);
+    op->index = (uint8_t)(p->id - 1);
+}
+
+void place_watch(struct world *w, struct op *op)
+{
+    struct place *p = &w->places[op->index];
+    if (p->is_bound)
+        see(w, &w->hosts[op->host], p, false);
+}
+
+void places_begin(struct world *w)
+{
+    struct draws *d = &w->draws;
+    if (draw(d, SITE_PLACE, 0, 8) < 3) /* many runs know no consumers */
+        return;
+    w->n_places = 1 + draw(d, SITE_PLACE, 1, w->n_profiles + 2 < PLACES_MAX ? w->n_profiles + 2
+                                                                            : PLACES_MAX);
+    for (unsigned i = 0; i < w->n_places; i++) {
+        struct place *p = &w->places[i];
+        *p = (struct place){
+            .id = i + 1,
+            .host = (uint8_t)draw(d, SITE_PLACE, 2, w->n_hosts),
+            .profile = (uint8_t)draw(d, SITE_PLACE, 3, w->n_profiles),
+            .is_bound = true,
+            .replica = draw(d, SITE_PLACE, 4, 4) != 3,
+            .with_pair = draw(d, SITE_PLACE, 5, 3) != 2,
+            .what = SEEN_GONE,
+        };
+        /* Of a fleet one machine only has the clients that get refresh tokens. */
+        if (w->fleet && p->host != 0)
+            p->with_pair = false;
+        if (!p->replica || draw(d, SITE_PLACE, 6, 4) == 3)
+            continue;
+        p->what = SEEN_PAIR;
+        p->pair = w->store.rows[place_row(w, p)].pair;
+        if (!p->with_pair)
+            p->pair.refresh = (struct fp){{0}};
+    }
+}

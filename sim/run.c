@@ -85,6 +85,9 @@ static void happen(struct world *w, struct op *op)
     case HAP_SEEN:
         place_seen(w, op);
         break;
+    case HAP_PUT:
+        place_put(w, op);
+        break;
     case HAP_WATCH:
         place_watch(w, op);
         break;

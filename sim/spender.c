@@ -58,9 +58,9 @@ static struct op *spender_op(struct world *w, enum happening what, struct host *
 void spender_begin(struct world *w, struct host *h, const struct effect *fx)
 {
     int row = row_of(fx->lineage);
+    oracle_ordered(w, h, fx);
     struct spool *s = spool_find(h, fx->intent);
-    CHECK(s && s->stage == STAGE_PREPARED);
-    oracle_ordered(w, fx);
+    CHECK(s && s->stage == STAGE_PREPARED); /* as long as the intent is durable, and but once */
     int64_t delay_ms = a_while(w, SITE_TRAVEL, (unsigned)row, CONNECT_MAX_MS);
     struct op *op = op_new(w, HAP_SEND, h, 1 + delay_ms);
     op->outlives = true;

@@ -3,6 +3,7 @@
  */
 #include "sim/told.h"
 
+#include "sim/capture.h"
 #include "sim/oracles.h"
 
 struct rules rules_of(const struct provider *p)
@@ -46,9 +47,35 @@ static void told_answer(struct told *t, const struct event *ev, const struct row
                        !fp_equal(row->subject, ev->answer.subject);
 }
 
+/* A consumer has, or had by itself, the current pair of its lineage. */
+static void told_of_place(struct world *w, struct host *h, const struct event *ev)
+{
+    const struct place *p = place_find(w, ev->consumer);
+    int index = p ? place_row(w, p) : NOBODY;
+    bool pair = ev->kind == EV_PUBLISHED ||
+                (ev->kind == EV_OBSERVED && ev->observed.what == SEEN_PAIR &&
+                 !ev->observed.from_store);
+    if (index == NOBODY || !pair || !p->is_bound || h->told[index].access_refused)
+        return;
+    struct fp access =
+        ev->kind == EV_PUBLISHED ? ev->published.access : ev->observed.pair.access;
+    if (fp_equal(access, w->store.rows[index].pair.access))
+        h->told[index].held_until = held_until(w, index);
+}
+
+/* What the server said of a capture. */
+static void told_capture(struct world *w, const struct event *ev)
+{
+    struct capture *c = sealed_find(w, ev->capture);
+    if (c)
+        c->named = ev->identity.what;
+}
+
 void told_event(struct world *w, struct host *h, const struct event *ev)
 {
     int index = row_of(ev->lineage);
+    if (ev->consumer != 0)
+        told_of_place(w, h, ev);
     if (index == NOBODY)
         return;
     struct told *t = &h->told[index];
@@ -85,8 +112,10 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->held_until = 0;
         break;
     case EV_IDENTITY:
-        if (ev->capture != 0)
+        if (ev->capture != 0) {
+            told_capture(w, ev);
             break;
+        }
         t->asked = ev->identity.what;
         t->named = ev->identity.subject;
         /* Of one that is believed only the time is asked. */

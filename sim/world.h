@@ -25,7 +25,7 @@
 enum {
     HOSTS_MAX = 3,
     PROVIDERS_MAX = 3,
-    SUBJECTS_MAX = 12, /* people, over all providers */
+    SUBJECTS_MAX = 12, /* of each provider: the same words from another server are another */
     FAMILIES_MAX = 64,
     ISSUED_MAX = 4096,
     ROWS_MAX = 40,
@@ -133,6 +133,7 @@ struct row { /* a lineage, as src/store has it */
     enum standing standing;
     uint8_t provider;
     uint8_t wanted; /* profile that shall point here, + 1; 0: adopted */
+    bool claimed;   /* by us, from a place */
     enum policy policy;
     struct fp subject;
     struct pair pair;
@@ -154,11 +155,12 @@ struct row { /* a lineage, as src/store has it */
     bool dead_by_doubt;   /* the one more presentation was lost, too */
 };
 
-struct capture {
-    bool used;
-    uint64_t id;
+struct capture { /* a pair found in a place: sealed, not believed */
+    uint64_t id; /* 0: none */
     uint8_t place;
     struct pair pair;
+    bool told;           /* the warden that runs now has heard of it */
+    enum identity named; /* what the server said of it; UNANSWERED: nothing */
 };
 
 struct store {
@@ -214,6 +216,7 @@ struct host {
     uint8_t index;
     bool up, stopping, restored;
     bool wants_up;
+    uint32_t room; /* lineages that its warden has room for */
     uint32_t life; /* counts daemons: what an earlier one asked for is not told to a later one */
     uint32_t boot; /* counts boots */
     int64_t booted_at, wall_off_ms;
@@ -247,23 +250,21 @@ struct place { /* where a consumer's copy is */
     bool is_bound, replica, with_pair;
     enum seen what;
     struct pair pair;
-    bool by_us; /* who wrote what is there */
-    struct fp hidden; /* the refresh token that we took out of it last */
-    int64_t locked_until;
-    bool watch_waits;
+    bool by_us;          /* who wrote what is there */
+    enum seen told_what; /* what the warden heard of it last */
+    struct pair told;
+    int64_t locked_until; /* by its sibling */
 };
 
-enum manners { POLITE, ACCESS_ONLY, RUDE };
+enum manners { POLITE, RUDE };
 enum sibling_stage { SIBLING_IDLE, SIBLING_WAITS, SIBLING_ASKS };
 
-struct sibling {
-    bool used;
+struct sibling { /* a client that uses the place, and spends on its own */
     uint8_t place;
     enum manners manners;
     enum sibling_stage stage;
-    struct pair memory;
+    struct pair memory, stale; /* what it goes by; what it once had */
     int64_t waits_until;
-    struct pair stale; /* what a rude one may write back */
 };
 
 /* ---- happenings ---- */
@@ -283,7 +284,8 @@ enum happening {
     HAP_WEATHER, /* what befalls machines and providers */
     HAP_HOST_UP,
     HAP_PLACE,   /* a place is read or written by the daemon */
-    HAP_SEEN,    /* what was found there is captured; the daemon hears */
+    HAP_SEEN,    /* what was found there is sealed; the daemon hears */
+    HAP_PUT,     /* what was written there is durable; the daemon hears */
     HAP_WATCH,   /* the watch of a place */
     HAP_SIBLING,
     HAP_SIBLING_REPLY,
@@ -407,6 +409,8 @@ struct op *store_op(struct world *w, struct host *h, enum happening what);
 bool store_fails(struct world *w, struct host *h, bool reserved);
 int row_new(struct world *w);
 void store_know(struct world *w, const struct pair *pair, bool current);
+void store_replace_pair(struct world *w, struct row *row, const struct pair *pair, bool spent);
+void store_set_standing(struct row *row, enum standing standing, bool replayed, int64_t wall_ms);
 void store_accept_restored(struct world *w, int64_t wall_ms);
 
 /* spender.c */
@@ -428,6 +432,7 @@ void host_crash(struct world *w, struct host *h, bool power, int64_t down_ms);
 void host_timer(struct world *w, struct host *h);
 void host_asked(struct world *w, struct op *op);
 void host_recover(struct world *w, struct op *op);
+bool host_has_room(const struct host *h);
 struct event event_of(enum event_kind kind, uint64_t lineage);
 struct loaded loaded_of(const struct world *w, const struct host *h, int row, bool restored);
 
@@ -437,6 +442,7 @@ void callers_act(struct world *w, struct op *op);
 void callers_stored(struct world *w, struct op *op); /* HAP_ADDED, HAP_USER */
 bool callers_apply(struct world *w, struct op *op);  /* … in the store */
 void callers_answered(struct world *w, struct host *h, const struct effect *fx);
+bool is_being_added(const struct world *w, unsigned profile);
 void callers_lost(struct world *w, const struct host *h);
 void callers_patience(struct world *w, struct op *op);
 void callers_last_words(struct world *w);

@@ -1,0 +1,145 @@
+/*
+ * What the store makes of a pair that was found in a place: sealed under an id; then adopted by a
+ * lineage, set aside as one of its own, claimed, or dropped.
+ */
+#include "sim/capture.h"
+
+#include <string.h>
+
+#include "sim/told.h"
+
+struct capture *sealed_find(struct world *w, uint64_t id)
+{
+    for (unsigned i = 0; id != 0 && i < CAPTURES_MAX; i++) {
+        if (w->store.captures[i].id == id)
+            return &w->store.captures[i];
+    }
+    return NULL;
+}
+
+static uint8_t known_of(const struct world *w, struct fp fp)
+{
+    int index = issued_index(w, fp);
+    return index == NOBODY ? 0 : w->store.known[index];
+}
+
+/* A pair of a lineage, now or once: its bytes are here. */
+bool is_known_pair(const struct world *w, const struct pair *pair)
+{
+    return (known_of(w, pair->access) & KNOWN_OURS) &&
+           (fp_is_none(pair->refresh) || (known_of(w, pair->refresh) & KNOWN_OURS));
+}
+
+bool is_former_pair(const struct world *w, const struct pair *pair)
+{
+    return (known_of(w, pair->access) & KNOWN_FORMER) ||
+           (!fp_is_none(pair->refresh) &&
+            (known_of(w, pair->refresh) & (KNOWN_FORMER | KNOWN_SPENT)));
+}
+
+struct capture *seal_capture(struct world *w, const struct op *op)
+{
+    struct capture *free_one = NULL;
+    for (unsigned i = 0; i < CAPTURES_MAX; i++) {
+        struct capture *c = &w->store.captures[i];
+        if (c->id != 0 && pair_equal(&c->pair, &op->pair))
+            return c;
+        if (c->id == 0)
+            free_one = c;
+    }
+    if (free_one)
+        *free_one = (struct capture){
+            .id = ++w->next_id,
+            .place = op->index,
+            .pair = op->pair,
+            .named = IDENTITY_UNANSWERED,
+        };
+    return free_one;
+}
+
+enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struct effect *fx)
+{
+    struct row *row = &w->store.rows[row_of(fx->lineage)];
+    struct capture *c = sealed_find(w, fx->capture);
+    if (!c || row->standing == STANDING_RETIRED || row->intent != 0 ||
+        row->generation + 1 != fx->generation)
+        return w->fleet ? EV_OVERTAKEN : EV_STORE_FAILED;
+    store_replace_pair(w, row, &c->pair, false);
+    row->expires_boot_ms = 0;
+    row->boot = h->boot;
+    row->expiry_host = h->index;
+    row->lost_intent = 0;
+    store_set_standing(row, STANDING_LIVE, false, 0);
+    c->id = 0;
+    return EV_ADOPTED;
+}
+
+static struct row *row_from(struct world *w, struct capture *c)
+{
+    int from = place_row(w, &w->places[c->place]), index = row_new(w);
+    if (index == NOBODY)
+        return NULL;
+    struct row *row = &w->store.rows[index];
+    int family = w->issued[issued_index(w, c->pair.access)].family;
+    row->provider = w->families[family].provider;
+    row->policy = from == NOBODY ? POLICY_NEVER : w->store.rows[from].policy;
+    row->pair = c->pair;
+    row->generation = 1;
+    store_know(w, &row->pair, true);
+    c->id = 0;
+    return row;
+}
+
+enum event_kind apply_quarantine(struct world *w, struct host *h, const struct effect *fx)
+{
+    struct capture *c = sealed_find(w, fx->capture);
+    struct row *row = c && host_has_room(h) ? row_from(w, c) : NULL;
+    if (!row)
+        return EV_STORE_FAILED;
+    row->standing = STANDING_QUARANTINED;
+    row->subject = fx->subject;
+    return EV_QUARANTINED;
+}
+
+enum event_kind apply_claim(struct world *w, struct host *h, const struct effect *fx)
+{
+    (void)h;
+    struct capture *c = sealed_find(w, fx->capture);
+    unsigned profile = 0;
+    while (profile < PROFILES_MAX && w->store.profiles[profile] != row_of(fx->lineage))
+        profile++;
+    if (!c || profile == PROFILES_MAX || is_being_added(w, profile))
+        return EV_STORE_FAILED;
+    struct row *row = row_from(w, c);
+    if (!row)
+        return EV_STORE_FAILED;
+    row->standing = STANDING_UNPROVEN;
+    row->policy = w->store.rows[row_of(fx->lineage)].policy;
+    row->wanted = (uint8_t)(profile + 1);
+    row->claimed = true;
+    return EV_ADDED;
+}
+
+/* The event of a claim: about the lineage that this very write has made. */
+void say_claimed(const struct world *w, const struct effect *fx, struct event *ret)
+{
+    int index = (int)w->store.n_rows - 1;
+    const struct row *row = &w->store.rows[index];
+    ret->lineage = lineage_id(index);
+    ret->added.rules = rules_of(&w->providers[row->provider]);
+    ret->added.policy = row->policy;
+    ret->added.pair = row->pair;
+    ret->added.continues = fx->lineage;
+    ret->added.deadline_boot_ms = TIME_NEVER;
+}
+
+enum event_kind apply_drop(struct world *w, struct host *h, const struct effect *fx)
+{
+    struct capture *c = sealed_find(w, fx->capture);
+    struct spool *s = spool_find(h, fx->intent);
+    if (c)
+        c->id = 0;
+    if (s)
+        s->intent = 0;
+    return EV_COUNT;
+}

@@ -1,0 +1,156 @@
+/*
+ * The oracles of places: who holds a refresh token, what is written where, what becomes of what
+ * others wrote.
+ */
+#include "sim/capture.h"
+#include "sim/oracles.h"
+#include "sim/story.h"
+
+/* holders. At most one place that we wrote holds the refresh token. */
+static void check_holders(struct world *w, const struct effect *fx, const struct place *p)
+{
+    for (unsigned i = 0; i < w->n_places; i++) {
+        const struct place *other = &w->places[i];
+        if (other != p && other->by_us && other->what == SEEN_PAIR &&
+            fp_equal(other->pair.refresh, fx->pair.refresh))
+            violated(w, "holders", "C%u is given %s, which C%u holds", (unsigned)p->id,
+                     name_token(w, fx->pair.refresh), (unsigned)other->id);
+    }
+}
+
+static bool is_somebodys(const struct world *w, unsigned subject)
+{
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        const struct row *row = &w->store.rows[i];
+        if (row->standing != STANDING_RETIRED && row->standing != STANDING_QUARANTINED &&
+            fp_equal(row->subject, subject_fp(subject)))
+            return true;
+    }
+    return false;
+}
+
+/* left-alone. Where nobody is signed in, or a stranger whose pair is alive, is not our place. */
+static void check_left_alone(struct world *w, const struct place *p)
+{
+    if (!p->replica)
+        return;
+    if (p->what == SEEN_GONE || p->what == SEEN_TORN)
+        violated(w, "left-alone", "C%u is written, and nothing to write over is there",
+                 (unsigned)p->id);
+    if (p->what != SEEN_PAIR || p->by_us || is_former_pair(w, &p->pair))
+        return;
+    const struct issued *t = &w->issued[issued_index(w, p->pair.access)];
+    if (!is_somebodys(w, t->subject) && refresh_is_alive(w, p->pair.refresh))
+        violated(w, "left-alone", "C%u is written over a stranger's live %s", (unsigned)p->id,
+                 name_token(w, p->pair.refresh));
+}
+
+/* publishes. What is published is the lineage's current, durable pair, or its access half; or what
+ * is there already, without its refresh token. access-only. Who may have access tokens only never
+ * sees a refresh token. Judged as it is written. */
+void oracle_published(struct world *w, const struct host *h, const struct effect *fx,
+                      const struct place *p)
+{
+    int index = place_row(w, p);
+    bool with_refresh = !fp_is_none(fx->pair.refresh);
+    say(w, h, "C%u is written: %s+%s", (unsigned)p->id, name_token(w, fx->pair.access),
+        name_token(w, fx->pair.refresh));
+    if (with_refresh && !p->with_pair)
+        violated(w, "access-only", "C%u is given %s", (unsigned)p->id,
+                 name_token(w, fx->pair.refresh));
+    if (with_refresh)
+        check_holders(w, fx, p);
+    bool withholds = !with_refresh && fp_equal(fx->pair.access, fx->expected.access);
+    if (withholds)
+        return;
+    check_left_alone(w, p);
+    if (index == NOBODY || row_of(fx->lineage) != index || w->fleet)
+        return; /* its profile has gone on meanwhile */
+    const struct row *row = &w->store.rows[index];
+    if (!fp_equal(fx->pair.access, row->pair.access) ||
+        (with_refresh && !fp_equal(fx->pair.refresh, row->pair.refresh)))
+        violated(w, "publishes", "C%u is given %s, and L%d has %s", (unsigned)p->id,
+                 name_token(w, fx->pair.access), index, name_token(w, row->pair.access));
+    if (row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT)
+        violated(w, "publishes", "C%u is given a pair of L%d, which is %s", (unsigned)p->id, index,
+                 standing_name(row->standing));
+}
+
+/* withheld. Before a token is presented it is taken out of every place where we had put it.
+ * held-back. And not before what was found in a place of the lineage is understood: its server was
+ * asked, or cannot say. */
+void oracle_places(struct world *w, const struct host *h, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    for (unsigned i = 0; i < w->n_places; i++) {
+        const struct place *p = &w->places[i];
+        if (p->host == h->index && p->by_us && p->what == SEEN_PAIR &&
+            fp_equal(p->pair.refresh, fx->presented))
+            violated(w, "withheld", "L%d: %s is presented, and C%u holds it by our own hand", index,
+                     name_token(w, fx->presented), (unsigned)p->id);
+    }
+    for (unsigned i = 0; i < CAPTURES_MAX; i++) {
+        const struct capture *c = &w->store.captures[i];
+        if (c->id == 0 || !c->told || c->named != IDENTITY_UNANSWERED)
+            continue;
+        const struct place *p = &w->places[c->place];
+        if (p->host == h->index && p->is_bound && place_row(w, p) == index &&
+            !is_former_pair(w, &c->pair))
+            violated(w, "held-back", "L%d is spent, and nobody knows yet whose %s is", index,
+                     name_token(w, c->pair.access));
+    }
+}
+
+/* subject. A lineage goes on with a pair from a place only when its server has named the lineage's
+ * subject. newer. And never goes back within one login. */
+void oracle_continues(struct world *w, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    const struct row *row = &w->store.rows[index];
+    const struct capture *c = sealed_find(w, fx->capture);
+    if (!c)
+        return; /* another life's: the store refuses it */
+    const struct issued *theirs = &w->issued[issued_index(w, c->pair.access)];
+    const struct issued *ours = &w->issued[issued_index(w, row->pair.access)];
+    if (c->named != IDENTITY_NAMED || !fp_equal(row->subject, subject_fp(theirs->subject)))
+        violated(w, "subject", "L%d goes on with %s, which is another subject's", index,
+                 name_token(w, c->pair.access));
+    if (theirs->family == ours->family && theirs->generation < ours->generation)
+        violated(w, "newer", "L%d goes back from %s to %s", index,
+                 name_token(w, row->pair.access), name_token(w, c->pair.access));
+}
+
+/* stranded. A known subject's pair is not set aside as a stranger's. */
+void oracle_quarantines(struct world *w, const struct host *h, const struct effect *fx)
+{
+    const struct capture *c = sealed_find(w, fx->capture);
+    if (!c || c->named != IDENTITY_NAMED || fp_is_none(c->pair.refresh))
+        return;
+    unsigned subject = w->issued[issued_index(w, c->pair.access)].subject;
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        const struct row *row = &w->store.rows[i];
+        bool lives = row->standing == STANDING_LIVE || row->standing == STANDING_DOUBT ||
+                     row->standing == STANDING_DEAD;
+        if (lives && row->wanted == 0 && !h->told[i].removing && h->told[i].here &&
+            fp_equal(row->subject, subject_fp(subject)))
+            violated(w, "stranded", "%s is set aside, and is the subject's of L%u",
+                     name_token(w, c->pair.access), i);
+    }
+}
+
+/* dead. Nothing is given up while a live pair of its subject is within reach: sealed, or seen in a
+ * place. */
+void oracle_dead(struct world *w, const struct host *h, int index)
+{
+    const struct row *row = &w->store.rows[index];
+    for (unsigned i = 0; i < CAPTURES_MAX; i++) {
+        const struct capture *c = &w->store.captures[i];
+        if (c->id != 0 && c->told && w->places[c->place].host == h->index &&
+            w->places[c->place].is_bound && place_row(w, &w->places[c->place]) == index &&
+            refresh_is_alive(w, c->pair.refresh) && access_is_alive(w, c->pair.access) &&
+            fp_equal(row->subject,
+                     subject_fp(w->issued[issued_index(w, c->pair.access)].subject)))
+            violated(w, "dead", "L%d is given up, and %s is sealed here", index,
+                     name_token(w, c->pair.refresh));
+    }
+}
