@@ -361,7 +361,7 @@ static void rebind(struct world *w, struct host *h)
     struct place *p = &w->places[draw(&w->draws, SITE_PLACE, 63, w->n_places)];
     if (p->host != h->index)
         return;
-    if (p->is_bound)
+    if (p->is_known)
         place_unbind(w, h, p);
     else
         place_bind(w, h, p);

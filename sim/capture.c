@@ -93,7 +93,11 @@ static struct row *row_from(struct world *w, struct capture *c)
 enum event_kind apply_quarantine(struct world *w, struct host *h, const struct effect *fx)
 {
     struct capture *c = sealed_find(w, fx->capture);
-    struct row *row = c && host_has_room(h) ? row_from(w, c) : NULL;
+    if (!host_has_room(h)) {
+        w->is_full = true;
+        return EV_STORE_FAILED;
+    }
+    struct row *row = c ? row_from(w, c) : NULL;
     if (!row)
         return EV_STORE_FAILED;
     row->standing = STANDING_QUARANTINED;

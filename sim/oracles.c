@@ -240,6 +240,9 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
         else
             oracle_continues(w, fx);
         break;
+    case FX_PUBLISH:
+        oracle_publishes(w, fx);
+        break;
     case FX_QUARANTINE:
         oracle_quarantines(w, h, fx);
         break;
@@ -261,7 +264,6 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     case FX_CLAIM:
     case FX_DROP:
     case FX_READ:
-    case FX_PUBLISH:
     case FX_ANSWER:
     case FX_COUNT:
         break; /* judged when it is carried out, or harmless */

@@ -37,7 +37,7 @@ static void check_left_alone(struct world *w, const struct place *p)
     if (p->what == SEEN_GONE || p->what == SEEN_TORN)
         violated(w, "left-alone", "C%u is written, and nothing to write over is there",
                  (unsigned)p->id);
-    if (p->what != SEEN_PAIR || p->by_us || is_former_pair(w, &p->pair))
+    if (p->what != SEEN_PAIR || p->by_us || is_known_pair(w, &p->pair))
         return;
     const struct issued *t = &w->issued[issued_index(w, p->pair.access)];
     if (!is_somebodys(w, t->subject) && refresh_is_alive(w, p->pair.refresh))
@@ -45,13 +45,35 @@ static void check_left_alone(struct world *w, const struct place *p)
                  name_token(w, p->pair.refresh));
 }
 
-/* publishes. What is published is the lineage's current, durable pair, or its access half; or what
- * is there already, without its refresh token. access-only. Who may have access tokens only never
- * sees a refresh token. Judged as it is written. */
+/* What is there already, without its refresh token. */
+static bool is_withheld(const struct effect *fx)
+{
+    return fp_is_none(fx->pair.refresh) && fp_equal(fx->pair.access, fx->expected.access);
+}
+
+/* publishes. What is ordered to be published is the lineage's current, durable pair, or its access
+ * half, while it lives. (By the time it is written the lineage may have gone on.) */
+void oracle_publishes(struct world *w, const struct effect *fx)
+{
+    const struct row *row = &w->store.rows[row_of(fx->lineage)];
+    bool with_refresh = !fp_is_none(fx->pair.refresh);
+    if (is_withheld(fx) || w->fleet)
+        return;
+    if (!fp_equal(fx->pair.access, row->pair.access) ||
+        (with_refresh && !fp_equal(fx->pair.refresh, row->pair.refresh)))
+        violated(w, "publishes", "C%u is to have %s, and %s has %s", (unsigned)fx->consumer,
+                 name_token(w, fx->pair.access), name_lineage(fx->lineage),
+                 name_token(w, row->pair.access));
+    if (row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT)
+        violated(w, "publishes", "C%u is to have a pair of %s, which is %s",
+                 (unsigned)fx->consumer, name_lineage(fx->lineage), standing_name(row->standing));
+}
+
+/* access-only. Who may have access tokens only never sees a refresh token. Judged as it is written.
+ */
 void oracle_published(struct world *w, const struct host *h, const struct effect *fx,
                       const struct place *p)
 {
-    int index = place_row(w, p);
     bool with_refresh = !fp_is_none(fx->pair.refresh);
     say(w, h, "C%u is written: %s+%s", (unsigned)p->id, name_token(w, fx->pair.access),
         name_token(w, fx->pair.refresh));
@@ -60,20 +82,8 @@ void oracle_published(struct world *w, const struct host *h, const struct effect
                  name_token(w, fx->pair.refresh));
     if (with_refresh)
         check_holders(w, fx, p);
-    bool withholds = !with_refresh && fp_equal(fx->pair.access, fx->expected.access);
-    if (withholds)
-        return;
-    check_left_alone(w, p);
-    if (index == NOBODY || row_of(fx->lineage) != index || w->fleet)
-        return; /* its profile has gone on meanwhile */
-    const struct row *row = &w->store.rows[index];
-    if (!fp_equal(fx->pair.access, row->pair.access) ||
-        (with_refresh && !fp_equal(fx->pair.refresh, row->pair.refresh)))
-        violated(w, "publishes", "C%u is given %s, and L%d has %s", (unsigned)p->id,
-                 name_token(w, fx->pair.access), index, name_token(w, row->pair.access));
-    if (row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT)
-        violated(w, "publishes", "C%u is given a pair of L%d, which is %s", (unsigned)p->id, index,
-                 standing_name(row->standing));
+    if (!is_withheld(fx))
+        check_left_alone(w, p);
 }
 
 /* withheld. Before a token is presented it is taken out of every place where we had put it.
@@ -94,7 +104,7 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
         if (c->id == 0 || !c->told || c->named != IDENTITY_UNANSWERED)
             continue;
         const struct place *p = &w->places[c->place];
-        if (p->host == h->index && p->is_bound && place_row(w, p) == index &&
+        if (p->host == h->index && p->is_known && place_row(w, p) == index &&
             !is_former_pair(w, &c->pair))
             violated(w, "held-back", "L%d is spent, and nobody knows yet whose %s is", index,
                      name_token(w, c->pair.access));
@@ -146,7 +156,7 @@ void oracle_dead(struct world *w, const struct host *h, int index)
     for (unsigned i = 0; i < CAPTURES_MAX; i++) {
         const struct capture *c = &w->store.captures[i];
         if (c->id != 0 && c->told && w->places[c->place].host == h->index &&
-            w->places[c->place].is_bound && place_row(w, &w->places[c->place]) == index &&
+            w->places[c->place].is_known && place_row(w, &w->places[c->place]) == index &&
             refresh_is_alive(w, c->pair.refresh) && access_is_alive(w, c->pair.access) &&
             fp_equal(row->subject,
                      subject_fp(w->issued[issued_index(w, c->pair.access)].subject)))

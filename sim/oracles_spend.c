@@ -65,7 +65,10 @@ static void check_token(struct world *w, const struct host *h, const struct call
     const struct row *row = &w->store.rows[c->row];
     const struct provider *p = &w->providers[row->provider];
     int access = issued_index(w, row->pair.access);
-    if (row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT)
+    /* Refused, but not given up before its places have been looked at: lived on. */
+    bool searched = row->standing == STANDING_DEAD &&
+                    !(h->told[c->row].alarms & 1u << ALARM_DEAD);
+    if (row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT && !searched)
         violated(w, "answers", "L%d is %s, and its token is handed out", c->row,
                  standing_name(row->standing));
     if (fx->generation != row->generation) {
@@ -137,12 +140,13 @@ void oracle_patience(struct world *w, struct host *h, const struct caller *c)
              name_duration(w->now - c->deadline_at));
 }
 
-/* waiters. A daemon that stops in peace has told everybody something. */
+/* waiters. A daemon that stops in peace has told everybody who wants a token something. (Who adds or
+ * removes is told by the daemon itself.) */
 void oracle_stopped(struct world *w, const struct host *h)
 {
     for (unsigned i = 0; i < CALLERS_MAX; i++) {
         const struct caller *c = &w->callers[i];
-        if (c->id != 0 && c->host == h->index && c->row != NOBODY)
+        if (c->id != 0 && c->host == h->index && c->asks == ASKS_WANT)
             violated(w, "waiters", "the daemon stops and leaves a caller of L%d waiting", c->row);
     }
 }

@@ -33,7 +33,7 @@ void place_bind(struct world *w, struct host *h, struct place *p)
     ev.consumer = p->id;
     ev.bound.replica = p->replica;
     ev.bound.with_pair = p->with_pair;
-    p->is_bound = true;
+    p->is_bound = p->is_known = true;
     p->told_what = SEEN_COUNT;
     host_tell(w, h, &ev);
 }
@@ -42,19 +42,29 @@ void place_unbind(struct world *w, struct host *h, struct place *p)
 {
     struct event ev = event_of(EV_UNBOUND, 0);
     ev.consumer = p->id;
-    p->is_bound = false;
+    p->is_bound = p->is_known = false;
     p->by_us = false; /* its user has it from now on */
     host_tell(w, h, &ev);
+}
+
+/* Consumers are of a profile: they follow it to a new login. */
+void places_follow(struct world *w, struct host *h)
+{
+    for (unsigned i = 0; i < w->n_places && h->up; i++) {
+        struct place *p = &w->places[i];
+        if (p->host == h->index && p->is_known && place_row(w, p) == NOBODY)
+            p->is_known = false; /* its lineage was ended */
+        else if (p->host == h->index && p->is_bound && !p->is_known)
+            place_bind(w, h, p);
+    }
 }
 
 void places_load(struct world *w, struct host *h)
 {
     uint32_t life = h->life;
-    for (unsigned i = 0; i < w->n_places && h->up; i++) {
-        struct place *p = &w->places[i];
-        if (p->host == h->index && p->is_bound)
-            place_bind(w, h, p);
-    }
+    for (unsigned i = 0; i < w->n_places; i++)
+        w->places[i].is_known &= w->places[i].host != h->index;
+    places_follow(w, h);
     for (unsigned i = 0; i < CAPTURES_MAX && h->up && h->life == life; i++) {
         struct capture *c = &w->store.captures[i];
         if (c->id == 0 || w->places[c->place].host != h->index)
@@ -209,7 +219,7 @@ void place_write(struct world *w, struct place *p, enum seen what, const struct 
 void place_watch(struct world *w, struct op *op)
 {
     struct place *p = &w->places[op->index];
-    if (p->is_bound)
+    if (p->is_known)
         see(w, &w->hosts[op->host], p, false);
 }
 

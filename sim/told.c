@@ -55,7 +55,7 @@ static void told_of_place(struct world *w, struct host *h, const struct event *e
     bool pair = ev->kind == EV_PUBLISHED ||
                 (ev->kind == EV_OBSERVED && ev->observed.what == SEEN_PAIR &&
                  !ev->observed.from_store);
-    if (index == NOBODY || !pair || !p->is_bound || h->told[index].access_refused)
+    if (index == NOBODY || !pair || !p->is_known || h->told[index].access_refused)
         return;
     struct fp access =
         ev->kind == EV_PUBLISHED ? ev->published.access : ev->observed.pair.access;

@@ -247,7 +247,9 @@ struct caller {
 struct place { /* where a consumer's copy is */
     uint64_t id; /* of the consumer; 0: none */
     uint8_t host, profile;
-    bool is_bound, replica, with_pair;
+    bool is_bound; /* by its user */
+    bool is_known; /* … and the warden that runs now knows */
+    bool replica, with_pair;
     enum seen what;
     struct pair pair;
     bool by_us;          /* who wrote what is there */
