@@ -277,6 +277,7 @@ bool callers_apply(struct world *w, struct op *op)
     row->wanted = (uint8_t)(op->index + 1);
     row->policy = (enum policy)((draw(&w->draws, SITE_ADD, 8, POLICY_COUNT) + POLICY_ALWAYS) %
                                 POLICY_COUNT);
+    row->host = (uint8_t)op->host;
     op->row = (int8_t)known;
     if (op->late)
         return true;
@@ -432,8 +433,9 @@ void callers_last_words(struct world *w)
 {
     for (unsigned p = 0; p < PROFILES_MAX; p++) {
         for (unsigned i = 0; i < w->n_hosts; i++) {
-            if (w->store.profiles[p] != NOBODY && w->hosts[i].up)
-                want(w, &w->hosts[i], w->store.profiles[p], true);
+            int row = w->store.profiles[p];
+            if (row != NOBODY && w->hosts[i].up && w->hosts[i].told[row].here)
+                want(w, &w->hosts[i], row, true);
         }
     }
 }

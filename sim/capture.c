@@ -74,7 +74,7 @@ enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struc
     return EV_ADOPTED;
 }
 
-static struct row *row_from(struct world *w, struct capture *c)
+static struct row *row_from(struct world *w, const struct host *h, struct capture *c)
 {
     int from = place_row(w, &w->places[c->place]), index = row_new(w);
     if (index == NOBODY)
@@ -85,6 +85,7 @@ static struct row *row_from(struct world *w, struct capture *c)
     row->policy = from == NOBODY ? POLICY_NEVER : w->store.rows[from].policy;
     row->pair = c->pair;
     row->generation = 1;
+    row->host = h->index;
     store_know(w, &row->pair, true);
     c->id = 0;
     return row;
@@ -97,7 +98,7 @@ enum event_kind apply_quarantine(struct world *w, struct host *h, const struct e
         w->is_full = true;
         return EV_STORE_FAILED;
     }
-    struct row *row = c ? row_from(w, c) : NULL;
+    struct row *row = c ? row_from(w, h, c) : NULL;
     if (!row)
         return EV_STORE_FAILED;
     row->standing = STANDING_QUARANTINED;
@@ -107,14 +108,13 @@ enum event_kind apply_quarantine(struct world *w, struct host *h, const struct e
 
 enum event_kind apply_claim(struct world *w, struct host *h, const struct effect *fx)
 {
-    (void)h;
     struct capture *c = sealed_find(w, fx->capture);
     unsigned profile = 0;
     while (profile < PROFILES_MAX && w->store.profiles[profile] != row_of(fx->lineage))
         profile++;
     if (!c || profile == PROFILES_MAX || is_being_added(w, profile))
         return EV_STORE_FAILED;
-    struct row *row = row_from(w, c);
+    struct row *row = row_from(w, h, c);
     if (!row)
         return EV_STORE_FAILED;
     row->standing = STANDING_UNPROVEN;

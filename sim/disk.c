@@ -49,13 +49,23 @@ static uint8_t *known_of(struct world *w, struct fp refresh)
 
 /* ---- what each write does; an event kind, or EV_STORE_FAILED for a conflict ---- */
 
+/* Another warden may have closed it in doubt, or for good, since. */
+static bool agrees_with_standing(const struct row *row, const struct effect *fx)
+{
+    if (row->standing == STANDING_DOUBT)
+        return fx->replay && !row->replayed;
+    return !fx->replay &&
+           (row->standing == STANDING_LIVE || row->standing == STANDING_UNPROVEN);
+}
+
 static enum event_kind apply_intent(struct world *w, struct host *h, const struct effect *fx)
 {
     struct row *row = &w->store.rows[row_of(fx->lineage)];
     if (row->standing == STANDING_RETIRED || fx->fence <= row->fence ||
         fx->generation != row->generation || row->intent != 0 ||
         !fp_equal(fx->presented, row->pair.refresh) ||
-        (w->fleet && fx->fence != w->leases[row_of(fx->lineage)].fence))
+        (w->fleet && fx->fence != w->leases[row_of(fx->lineage)].fence) ||
+        (w->fleet && !agrees_with_standing(row, fx)))
         return w->fleet ? EV_OVERTAKEN : EV_STORE_FAILED;
     struct now now = host_now(w, h);
     row->fence = fx->fence;
@@ -330,7 +340,7 @@ void store_written(struct world *w, struct op *op)
     tell_written(w, h, fx, heard);
     if (heard == EV_ADOPTED || heard == EV_RETIRED)
         places_follow(w, h);
-    if (heard == EV_SETTLED || heard == EV_CLOSED || heard == EV_ADOPTED)
+    if (heard == EV_SETTLED || heard == EV_CLOSED || heard == EV_ADOPTED || heard == EV_RETIRED)
         fleet_tell_others(w, h, op->row);
 }
 

@@ -66,9 +66,10 @@ void fleet_told(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     const struct row *row = &w->store.rows[op->row];
-    if (row->standing == STANDING_RETIRED)
+    bool here = h->told[op->row].here;
+    if (!here && (row->standing == STANDING_RETIRED || row->wanted != 0 || !host_has_room(h)))
         return;
-    struct event ev = event_of(EV_OVERTAKEN, lineage_id(op->row));
+    struct event ev = event_of(here ? EV_OVERTAKEN : EV_LOADED, lineage_id(op->row));
     ev.loaded = loaded_of(w, h, op->row, false);
     host_tell(w, h, &ev);
     if (h->up && ev.loaded.intent_elsewhere)

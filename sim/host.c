@@ -287,6 +287,13 @@ static void sweep_spool(struct world *w, struct host *h)
     }
 }
 
+/* An `add` is the business of the host that captured it. */
+static bool is_ours(const struct world *w, const struct host *h, uint32_t index)
+{
+    const struct row *row = &w->store.rows[index];
+    return row->standing != STANDING_RETIRED && (row->wanted == 0 || row->host == h->index);
+}
+
 void host_start(struct world *w, struct host *h)
 {
     struct loaded loaded[ROWS_MAX];
@@ -298,7 +305,7 @@ void host_start(struct world *w, struct host *h)
     memset(h->told, 0, sizeof(h->told));
     sweep_spool(w, h);
     for (uint32_t i = 0; i < n; i++) {
-        if (w->store.rows[i].standing != STANDING_RETIRED)
+        if (is_ours(w, h, i))
             loaded[i] = loaded_of(w, h, (int)i, h->restored);
     }
     if (h->restored) {
@@ -318,7 +325,7 @@ void host_start(struct world *w, struct host *h)
     h->warden = warden_init(memory[h->index], &limits, w->seed ^ life);
     say(w, h, "the daemon starts");
     for (uint32_t i = 0; i < n && h->up && h->life == life; i++) {
-        if (w->store.rows[i].standing != STANDING_RETIRED)
+        if (is_ours(w, h, i))
             load_row(w, h, (int)i, &loaded[i]);
     }
     if (h->up && h->life == life)

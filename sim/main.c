@@ -2,6 +2,7 @@
  * The simulator's command line. Exit status: 0 all held, 1 an oracle was broken, 2 misuse.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -201,7 +202,7 @@ static int trace(const struct options *o)
 
 /* ---- kept stories ---- */
 
-static int tell_again(const char *path)
+static int tell_again(const struct options *o, const char *path)
 {
     struct outcome out;
     uint64_t seed;
@@ -213,7 +214,8 @@ static int tell_again(const char *path)
         return 2;
     }
     (void)fclose(in);
-    run(&world, seed, &tape, NULL, &out);
+    story.out = stdout;
+    run(&world, seed, &tape, o->trace ? &story : NULL, &out);
     if (out.failed)
         printf("ORACLE %s: %s, story %s\n", out.oracle, out.why, path);
     return out.failed;
@@ -223,6 +225,8 @@ static int tell_stories(const struct options *o)
 {
     int worst = 0, n = 0;
     DIR *dir = opendir(o->stories);
+    if (!dir && errno == ENOTDIR)
+        return tell_again(o, o->stories);
     if (!dir) {
         (void)fprintf(stderr, "sim: no such folder: %s\n", o->stories);
         return 2;
@@ -232,7 +236,7 @@ static int tell_stories(const struct options *o)
         if (entry->d_name[0] == '.')
             continue;
         (void)snprintf(path, sizeof(path), "%s/%s", o->stories, entry->d_name);
-        int result = tell_again(path);
+        int result = tell_again(o, path);
         worst = result > worst ? result : worst;
         n++;
     }
@@ -247,12 +251,12 @@ static int usage(void)
 {
     (void)fprintf(stderr,
                   "usage: sim [--seed N [--trace]] [--from N] [--runs R] [--seconds S] [--jobs J]\n"
-                  "           [--shrink [--save FILE] | --no-shrink] [--stories DIR] [--coverage]\n"
+                  "           [--shrink [--save FILE] | --no-shrink] [--stories DIR|FILE [--trace]] [--coverage]\n"
                   "           [--survey] [--quiet]\n"
                   "  --seed N      this run alone (or, with --runs, from it on)\n"
                   "  --shrink      make the first failure short (as long as it is not said not to)\n"
                   "  --survey      name every failure, and go on\n"
-                  "  --stories D   tell every kept story again\n"
+                  "  --stories D   tell every kept story again, or one\n"
                   "  --coverage    which events met which states\n");
     return 2;
 }
@@ -327,7 +331,7 @@ static bool read_options(int argc, char **argv, struct options *o)
     }
     o->from = (uint64_t)from;
     o->runs = runs != 0 ? (uint64_t)runs : single ? 1 : o->seconds != 0 ? 0 : 10000;
-    return optind == argc && (!o->trace || single);
+    return optind == argc && (!o->trace || single || o->stories);
 }
 
 int main(int argc, char **argv)

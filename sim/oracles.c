@@ -33,6 +33,13 @@ bool counts_right(const struct world *w, const struct host *h, int row)
     return h->told[row].exact || !w->wall_was_wrong;
 }
 
+/* Of a fleet, another warden may have gone on without this one's having heard of it. */
+static bool has_heard(const struct world *w, const struct host *h, int row)
+{
+    return h->told[row].generation == w->store.rows[row].generation &&
+           h->told[row].standing == w->store.rows[row].standing;
+}
+
 /* spends-early. A live lineage is spent in its window before the expiry, or because a caller waits,
  * or because the server refused the access token. A clock that jumps is no reason. */
 static void check_lease(struct world *w, const struct host *h, int index)
@@ -40,7 +47,8 @@ static void check_lease(struct world *w, const struct host *h, int index)
     const struct row *row = &w->store.rows[index];
     const struct provider *p = &w->providers[row->provider];
     const struct told *t = &h->told[index];
-    if (row->standing != STANDING_LIVE || t->waiting > 0 || t->access_refused ||
+    if (!has_heard(w, h, index) || row->standing != STANDING_LIVE || t->waiting > 0 ||
+        t->access_refused ||
         !counts_right(w, h, index) || p->life_ms == 0)
         return;
     int64_t lead_ms = p->skew_ms < p->life_ms / 5 * 2 ? p->skew_ms : p->life_ms / 5 * 2;
@@ -57,7 +65,8 @@ static void check_replay(struct world *w, const struct host *h, int index)
 {
     const struct row *row = &w->store.rows[index];
     const struct provider *p = &w->providers[row->provider];
-    if (h->told[index].access_refused || !counts_right(w, h, index) || p->life_ms == 0)
+    if (h->told[index].access_refused || !counts_right(w, h, index) || p->life_ms == 0 ||
+        !has_heard(w, h, index))
         return;
     if (row->lost_at != 0 && w->now - row->lost_at <= p->grace_ms)
         return;
@@ -131,14 +140,21 @@ static void check_adopt(struct world *w, const struct host *h, const struct effe
     int index = row_of(fx->lineage);
     const struct row *row = &w->store.rows[index];
     const struct told *t = &h->told[index];
+    bool may_be_nobody = !w->providers[row->provider].has_identity || t->asked == IDENTITY_SCOPE;
+    if (fp_is_none(fx->subject) && !may_be_nobody)
+        violated(w, "subject", "L%d is adopted, and its server was not asked whose it is", index);
     if (!fp_is_none(fx->subject) &&
         (t->asked != IDENTITY_NAMED || !fp_equal(t->named, fx->subject)))
         violated(w, "subject", "L%d is adopted as somebody the server has not named", index);
     if (fx->standing != STANDING_LIVE || row->wanted == 0)
         return;
     int before = w->store.profiles[row->wanted - 1];
-    if (before == NOBODY || before == index || h->told[before].removing)
+    if (before == NOBODY || before == index)
         return;
+    for (unsigned i = 0; i < w->n_hosts; i++) {
+        if (w->hosts[i].told[before].removing)
+            return;
+    }
     const struct row *old = &w->store.rows[before];
     if (!fp_is_none(old->subject) && !fp_equal(old->subject, fx->subject))
         violated(w, "subject", "L%d takes the place of L%d, which is another subject's", index,
@@ -147,13 +163,17 @@ static void check_adopt(struct world *w, const struct host *h, const struct effe
 
 /* stranded. Only what its owner ended, what a newer login replaced, what was never believed and is
  * still in the user's file, or what was refused for good, is ended. */
-static void check_retire(struct world *w, const struct host *h, const struct effect *fx)
+static void check_retire(struct world *w, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
     const struct row *row = &w->store.rows[index];
     int refresh = issued_index(w, row->pair.refresh);
     uint8_t known = refresh == NOBODY ? 0 : w->store.known[refresh];
-    if (h->told[index].removing || (known & (KNOWN_REFUSED | KNOWN_DOUBT_TWICE)))
+    for (unsigned i = 0; i < w->n_hosts; i++) {
+        if (w->hosts[i].told[index].removing)
+            return;
+    }
+    if ((known & (KNOWN_REFUSED | KNOWN_DOUBT_TWICE)))
         return;
     if (row->wanted == 0)
         violated(w, "stranded", "L%d is ended, and nobody asked for it", index);
@@ -247,7 +267,7 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
         oracle_quarantines(w, h, fx);
         break;
     case FX_RETIRE:
-        check_retire(w, h, fx);
+        check_retire(w, fx);
         break;
     case FX_RESOLVE:
         check_resolve(w, fx);

@@ -22,6 +22,8 @@ static void told_loaded(struct told *t, const struct loaded *from)
 {
     *t = (struct told){
         .here = true,
+        .generation = from->generation,
+        .standing = from->standing,
         .exact = from->expires_boot_ms != 0,
         .policy = from->policy,
         .alarms = from->alarms,
@@ -87,7 +89,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
             t->held_until = held_until(w, index);
         break;
     case EV_ADDED:
-        *t = (struct told){.here = true, .policy = ev->added.policy};
+        *t = (struct told){.here = true, .generation = 1, .policy = ev->added.policy};
         if (ev->added.held_elsewhere)
             t->held_until = held_until(w, index);
         break;
@@ -99,6 +101,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         break;
     case EV_CLOSED:
         t->resolved = false;
+        t->standing = row->standing;
         break;
     case EV_PUBLISHED: /* of a token that the server refused nobody has anything */
         t->held_until = t->access_refused ? 0 : held_until(w, index);
@@ -107,6 +110,8 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         told_answer(t, ev, row);
         break;
     case EV_SETTLED:
+        t->generation = row->generation;
+        t->standing = row->standing;
         t->exact = row->boot == h->boot && row->expiry_host == h->index;
         t->access_refused = t->spend_failed = false;
         t->held_until = 0;
@@ -135,12 +140,15 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         bool removing = t->removing;
         int32_t waiting = t->waiting;
         told_loaded(t, &ev->loaded);
+        t->here = ev->loaded.standing != STANDING_RETIRED;
         t->alarms = alarms;
         t->removing = removing;
         t->waiting = waiting;
         break;
     }
     case EV_ADOPTED:
+        t->generation = row->generation;
+        t->standing = row->standing;
         if (ev->capture != 0) {
             t->exact = t->access_refused = t->spend_failed = false;
             t->held_until = 0;

@@ -134,6 +134,7 @@ struct row { /* a lineage, as src/store has it */
     uint8_t provider;
     uint8_t wanted; /* profile that shall point here, + 1; 0: adopted */
     bool claimed;   /* by us, from a place */
+    uint8_t host;   /* that captured it */
     enum policy policy;
     struct fp subject;
     struct pair pair;
@@ -201,6 +202,8 @@ struct told { /* what the warden of this host has heard of one lineage since it 
     bool exact; /* the expiry is known by this boot's clock */
     bool access_refused;
     bool spend_failed; /* since the last pair */
+    uint64_t generation;
+    enum standing standing;
     enum policy policy;
     int64_t held_until; /* true time, at the least; 0: nobody */
     uint32_t alarms;
