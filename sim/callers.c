@@ -133,6 +133,8 @@ static void unwant(struct world *w, struct host *h)
 
 static void remove_row(struct world *w, struct host *h, int row)
 {
+    if (!h->told[row].here)
+        return;
     struct caller *c = caller_new(w, h, ASKS_REMOVE, row, HOUR_MS);
     struct event ev = event_of(EV_REMOVE, lineage_id(row));
     ev.waiter = c ? c->id : 0;
@@ -264,7 +266,7 @@ bool callers_apply(struct world *w, struct op *op)
     if (is_being_added(w, op->index))
         return false;
     if (is_known(w, &op->pair, &known)) {
-        if (known == NOBODY || w->store.rows[known].standing != STANDING_QUARANTINED ||
+        if (known == NOBODY || !w->hosts[op->host].told[known].here || w->store.rows[known].standing != STANDING_QUARANTINED ||
             w->store.rows[known].wanted != 0)
             return false;
         op->late = true;
@@ -327,10 +329,12 @@ void callers_stored(struct world *w, struct op *op)
     struct row *row = &w->store.rows[op->row];
     struct event ev = event_of(op->index == CHANGE_POLICY ? EV_POLICY : EV_PUBLISHED,
                                lineage_id(op->row));
-    if (op->index == CHANGE_POLICY)
+    if (op->index == CHANGE_POLICY) {
         ev.policy = row->policy;
-    else if (!fp_equal(row->pair.access, op->pair.access))
+        fleet_tell_others(w, h, op->row);
+    } else if (!fp_equal(row->pair.access, op->pair.access)) {
         return;
+    }
     host_tell(w, h, &ev);
 }
 

@@ -160,6 +160,7 @@ static enum event_kind apply_close(struct world *w, struct host *h, const struct
     case VERDICT_DOUBT:
         row->lost_intent = fx->intent;
         row->lost_at = row->intent_at;
+        row->doubt_at = w->now;
         row->dead_by_doubt = fx->standing == STANDING_DEAD;
         break;
     case VERDICT_GRANTED:
@@ -214,7 +215,8 @@ static enum event_kind apply_retire(struct world *w, const struct effect *fx)
     return EV_RETIRED;
 }
 
-static enum event_kind apply(struct world *w, struct host *h, const struct effect *fx)
+static enum event_kind apply(struct world *w, struct host *h, const struct effect *fx,
+                             int64_t ordered_at)
 {
     struct row *row = &w->store.rows[row_of(fx->lineage)];
     switch (fx->kind) {
@@ -229,7 +231,7 @@ static enum event_kind apply(struct world *w, struct host *h, const struct effec
     case FX_RETIRE:
         return apply_retire(w, fx);
     case FX_RESOLVE:
-        if (row->standing == STANDING_DOUBT)
+        if (row->standing == STANDING_DOUBT && row->doubt_at <= ordered_at)
             store_set_standing(row, fx->standing, false, 0);
         return EV_COUNT;
     case FX_ALARM_RAISE:
@@ -332,7 +334,7 @@ void store_written(struct world *w, struct op *op)
     bool reserved = fx->kind == FX_SETTLE || fx->kind == FX_CLOSE_INTENT;
     int before = row->wanted == 0 ? NOBODY : w->store.profiles[profile_wanted(w, row, fx)];
     bool failed = store_fails(w, h, reserved);
-    enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx);
+    enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx, op->started_at);
     if (!has_answer(fx->kind))
         return;
     if (heard == EV_ADOPTED && fx->capture == 0 && fx->standing == STANDING_LIVE)
@@ -363,7 +365,7 @@ void store_crash(struct world *w, struct host *h)
         if (done)
             say(w, h, "a write under way is durable, though nobody has heard");
         if (done && first->what == HAP_WRITTEN)
-            (void)apply(w, h, &first->fx);
+            (void)apply(w, h, &first->fx, first->started_at);
         else if (done && first->what == HAP_SEEN && first->flag)
             (void)seal_capture(w, first);
         else if (done && first->what != HAP_SEEN)

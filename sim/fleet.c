@@ -71,8 +71,14 @@ void fleet_told(struct world *w, struct op *op)
         return;
     struct event ev = event_of(here ? EV_OVERTAKEN : EV_LOADED, lineage_id(op->row));
     ev.loaded = loaded_of(w, h, op->row, false);
+    bool elsewhere = ev.loaded.intent_elsewhere;
     host_tell(w, h, &ev);
-    if (h->up && ev.loaded.intent_elsewhere)
+    if (h->up && here && h->told[op->row].policy != row->policy) {
+        ev = event_of(EV_POLICY, lineage_id(op->row));
+        ev.policy = row->policy;
+        host_tell(w, h, &ev);
+    }
+    if (h->up && elsewhere)
         fleet_watch_intent(w, h, op->row);
 }
 

@@ -322,7 +322,7 @@ void host_start(struct world *w, struct host *h)
         .captures = CAPTURES_MAX,
     };
     CHECK(warden_size(&limits) <= WARDEN_ROOM);
-    h->warden = warden_init(memory[h->index], &limits, w->seed ^ life);
+    h->warden = warden_init(memory[h->index], &limits, w->seed ^ (((uint64_t)life << 8) + h->index));
     say(w, h, "the daemon starts");
     for (uint32_t i = 0; i < n && h->up && h->life == life; i++) {
         if (is_ours(w, h, i))

@@ -190,8 +190,8 @@ static void check_resolve(struct world *w, const struct effect *fx)
     const struct row *row = &w->store.rows[index];
     int refresh = issued_index(w, row->pair.refresh);
     struct op *op;
-    if (refresh == NOBODY)
-        return;
+    if (refresh == NOBODY || row->standing != STANDING_DOUBT || row->intent != 0)
+        return; /* another warden has gone on */
     if (w->providers[row->provider].rotates && w->issued[refresh].spent)
         violated(w, "groundless", "L%d: %s was spent, and is believed not to be", index,
                  name_token(w, row->pair.refresh));

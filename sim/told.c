@@ -37,9 +37,10 @@ static int64_t held_until(const struct world *w, int row)
     return access_ends_at(w, &w->store.rows[row]) + p->skew_ms - p->deadline_ms - 3 * SECOND_MS;
 }
 
-static void told_answer(struct told *t, const struct event *ev, const struct row *row)
+static void told_answer(struct told *t, struct host *h, const struct event *ev,
+                        const struct row *row)
 {
-    if (ev->intent != row->intent)
+    if (ev->intent != row->intent && !spool_find(h, ev->intent))
         return;
     t->heard_intent = ev->intent;
     t->heard = ev->answer.verdict;
@@ -107,7 +108,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->held_until = t->access_refused ? 0 : held_until(w, index);
         break;
     case EV_ANSWER:
-        told_answer(t, ev, row);
+        told_answer(t, h, ev, row);
         break;
     case EV_SETTLED:
         t->generation = row->generation;
@@ -135,17 +136,14 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     case EV_RETIRED:
         t->here = false;
         break;
-    case EV_OVERTAKEN: {
-        uint32_t alarms = t->alarms;
-        bool removing = t->removing;
-        int32_t waiting = t->waiting;
-        told_loaded(t, &ev->loaded);
+    case EV_OVERTAKEN:
         t->here = ev->loaded.standing != STANDING_RETIRED;
-        t->alarms = alarms;
-        t->removing = removing;
-        t->waiting = waiting;
+        t->generation = ev->loaded.generation;
+        t->standing = ev->loaded.standing;
+        t->exact = ev->loaded.expires_boot_ms != 0;
+        t->access_refused = t->resolved = false;
+        t->held_until = 0;
         break;
-    }
     case EV_ADOPTED:
         t->generation = row->generation;
         t->standing = row->standing;

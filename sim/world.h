@@ -152,7 +152,9 @@ struct row { /* a lineage, as src/store has it */
     int8_t intent_host;
     uint64_t intent_fence;
     uint64_t lost_intent; /* the last one that was closed in doubt */
-    int64_t intent_at, lost_at; /* true times: of the intent, of the one that was lost */
+    int64_t intent_at; /* true times: of the intent, */
+    int64_t lost_at;   /* of the one that was lost, */
+    int64_t doubt_at;  /* and when that was written down */
     bool dead_by_doubt;   /* the one more presentation was lost, too */
 };
 
