@@ -52,6 +52,7 @@ struct capture *seal_capture(struct world *w, const struct op *op)
             .id = ++w->next_id,
             .place = op->index,
             .pair = op->pair,
+            .sealed_at = w->now,
             .named = IDENTITY_UNANSWERED,
         };
     return free_one;

@@ -77,7 +77,7 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     row->intent_boot = h->boot;
     row->intent_host = (int8_t)h->index;
     w->store.spends++;
-    spool_new(h, fx->intent, row_of(fx->lineage));
+    spool_new(h, fx->intent, row_of(fx->lineage), fx->generation);
     return EV_INTENT_DURABLE;
 }
 
@@ -384,6 +384,10 @@ void store_accept_restored(struct world *w, int64_t wall_ms)
             row->standing = STANDING_DOUBT;
             row->doubt_since_wall_ms = wall_ms;
         }
+        /* Somebody may have spent what it holds: as good as presented by ourselves. */
+        if (row->standing == STANDING_DOUBT && w->providers[row->provider].rotates &&
+            !fp_is_none(row->pair.refresh))
+            *known_of(w, row->pair.refresh) |= KNOWN_DOUBT;
         if (row->standing == STANDING_DOUBT)
             row->alarms |= 1u << ALARM_RESTORED;
     }

@@ -166,7 +166,8 @@ void host_tell(struct world *w, struct host *h, struct event *ev)
     if (!h->up)
         return;
     set_timer(w, h);
-    if (h->stopping && h->wake_at > w->now && !warden_is_busy(h->warden)) {
+    bool at_once = true_time_of(h, warden_deadline(h->warden)) <= w->now;
+    if (h->stopping && !at_once && !warden_is_busy(h->warden)) {
         say(w, h, "the daemon has stopped");
         oracle_stopped(w, h);
         host_crash(w, h, false, a_while(w, SITE_DOWN, h->index, w->span_ms / 4));
@@ -317,7 +318,7 @@ void host_start(struct world *w, struct host *h)
         h->room += w->store.rows[i].standing != STANDING_RETIRED;
     struct warden_limits limits = {
         .lineages = h->room,
-        .waiters = WARDEN_WAITERS,
+        .waiters = w->waiters,
         .consumers = PLACES_MAX,
         .captures = CAPTURES_MAX,
     };

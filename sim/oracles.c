@@ -9,6 +9,7 @@
 #include "sim/capture.h"
 #include "sim/story.h"
 
+#define REQUESTS_MAX 80
 #define TOLERANCE_MS (3 * SECOND_MS) /* a Date has whole seconds, a request takes its time */
 
 _Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ...)
@@ -177,10 +178,23 @@ static void check_retire(struct world *w, const struct effect *fx)
         return;
     if (row->wanted == 0)
         violated(w, "stranded", "L%d is ended, and nobody asked for it", index);
-    if (row->generation > 1)
+    if (row->generation > 1 || row->claimed)
         violated(w, "stranded", "L%d is ended: a granted pair that exists here alone", index);
     if (known & KNOWN_DOUBT)
         violated(w, "stranded", "L%d is ended in doubt: the file is of no use any more", index);
+}
+
+/* closes. What was granted to us, though another warden gave it up for lost, is not thrown away while
+ * nobody has a later pair. */
+static void check_drop(struct world *w, struct host *h, const struct effect *fx)
+{
+    const struct spool *s = spool_find(h, fx->intent);
+    if (!s || s->stage != STAGE_ANSWERED || s->reply.verdict != VERDICT_GRANTED)
+        return;
+    const struct row *row = &w->store.rows[s->row];
+    if (row->standing != STANDING_RETIRED && row->generation == s->generation)
+        violated(w, "closes", "L%d: a granted pair is thrown away, and nobody has a later one",
+                 s->row);
 }
 
 /* groundless. A doubt ends without a spend only where nothing was committed, nor can be any more. */
@@ -236,6 +250,22 @@ static void check_alarms(struct world *w, const struct host *h, int index)
         violated(w, "alarms", "L%d is %s, and no alarm says so", index, v.state);
 }
 
+/* hammers. Whatever fails, a server is not asked more than once a second for long. (A waiter, a
+ * capture and a new pair each have their own reason, so there is some room.) */
+static void check_requests(struct world *w, struct host *h, const struct effect *fx)
+{
+    int index = row_of(fx->lineage);
+    if (index == NOBODY)
+        return;
+    struct told *t = &h->told[index];
+    if (t->minute != w->now / MINUTE_MS) {
+        t->minute = w->now / MINUTE_MS;
+        t->requests = 0;
+    }
+    if (++t->requests > REQUESTS_MAX)
+        violated(w, "hammers", "L%d: more than %d requests in a minute", index, REQUESTS_MAX);
+}
+
 static void check_effect(struct world *w, struct host *h, const struct effect *fx)
 {
     switch (fx->kind) {
@@ -281,8 +311,10 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     case FX_SPEND:
     case FX_ASK_IDENTITY:
     case FX_PROBE:
-    case FX_CLAIM:
     case FX_DROP:
+        check_drop(w, h, fx);
+        break;
+    case FX_CLAIM:
     case FX_READ:
     case FX_ANSWER:
     case FX_COUNT:
@@ -293,8 +325,12 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
 void oracle_step(struct world *w, struct host *h, const struct event *ev,
                  const struct effects *out)
 {
-    for (size_t i = 0; i < out->n; i++)
+    for (size_t i = 0; i < out->n; i++) {
+        enum effect_kind kind = out->list[i].kind;
+        if (kind == FX_SPEND || kind == FX_ASK_IDENTITY || kind == FX_PROBE)
+            check_requests(w, h, &out->list[i]);
         check_effect(w, h, &out->list[i]);
+    }
     check_alarms(w, h, row_of(ev->lineage));
     for (size_t i = 0; i < out->n; i++) {
         if (out->list[i].lineage != ev->lineage)

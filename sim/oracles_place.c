@@ -6,12 +6,15 @@
 #include "sim/oracles.h"
 #include "sim/story.h"
 
+#define FORGOTTEN_MS (6 * MINUTE_MS)
+
 /* holders. At most one place that we wrote holds the refresh token. */
 static void check_holders(struct world *w, const struct effect *fx, const struct place *p)
 {
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *other = &w->places[i];
-        if (other != p && other->by_us && other->what == SEEN_PAIR &&
+        /* Whoever is no consumer any more keeps what we gave him. */
+        if (other != p && (other->by_us || !other->is_bound) && other->what == SEEN_PAIR &&
             fp_equal(other->pair.refresh, fx->pair.refresh))
             violated(w, "holders", "C%u is given %s, which C%u holds", (unsigned)p->id,
                      name_token(w, fx->pair.refresh), (unsigned)other->id);
@@ -94,7 +97,7 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
     int index = row_of(fx->lineage);
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *p = &w->places[i];
-        if (p->host == h->index && p->by_us && p->what == SEEN_PAIR &&
+        if (p->host == h->index && p->is_bound && p->by_us && p->what == SEEN_PAIR &&
             fp_equal(p->pair.refresh, fx->presented))
             violated(w, "withheld", "L%d: %s is presented, and C%u holds it by our own hand", index,
                      name_token(w, fx->presented), (unsigned)p->id);
@@ -145,6 +148,25 @@ void oracle_quarantines(struct world *w, const struct host *h, const struct effe
             fp_equal(row->subject, subject_fp(subject)))
             violated(w, "stranded", "%s is set aside, and is the subject's of L%u",
                      name_token(w, c->pair.access), i);
+    }
+}
+
+/* stranded. In the end nothing lies sealed and forgotten whose server would say whose it is. */
+void oracle_captures_end(struct world *w)
+{
+    for (unsigned i = 0; i < CAPTURES_MAX; i++) {
+        const struct capture *c = &w->store.captures[i];
+        const struct place *p = &w->places[c->place];
+        if (c->id == 0 || !p->is_known || !w->hosts[p->host].up ||
+            w->now - c->sealed_at < FORGOTTEN_MS)
+            continue;
+        const struct issued *t = &w->issued[issued_index(w, c->pair.access)];
+        const struct family *f = &w->families[t->family];
+        if (w->providers[f->provider].has_identity && !f->narrow &&
+            access_is_alive(w, c->pair.access) && refresh_is_alive(w, c->pair.refresh) &&
+            c->named == IDENTITY_UNANSWERED)
+            violated(w, "stranded", "%s lies sealed, and nobody asks whose it is",
+                     name_token(w, c->pair.access));
     }
 }
 

@@ -8,8 +8,8 @@
 #define IN_FLIGHT_MS      (3 * MINUTE_MS) /* longer than any spend that nothing disturbs */
 #define WANT_TOLERANCE_MS (2 * SECOND_MS)
 
-/* single-flight. An intent is durable before a token is presented, it names that token, it carries
- * the fence of the latest lease; and a lineage has one spend in hand. */
+/* single-flight. An intent is durable before a token is presented, it names that token; and a
+ * lineage has one spend in hand. lease. It carries the fence of the latest lease, which outlasts it. */
 void oracle_ordered(struct world *w, const struct host *h, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
@@ -24,6 +24,9 @@ void oracle_ordered(struct world *w, const struct host *h, const struct effect *
                 violated(w, "single-flight", "L%d: two spends in hand at once", index);
         }
     }
+    if (w->leases[index].fence != fx->fence ||
+        w->leases[index].until < w->now + w->providers[row->provider].deadline_ms - SECOND_MS)
+        violated(w, "lease", "L%d: a spend that its lease does not cover", index);
     oracle_policy(w, h, index);
     oracle_places(w, h, fx);
 }
@@ -206,4 +209,5 @@ void oracle_end(struct world *w)
         if (w->store.rows[i].standing != STANDING_RETIRED)
             check_end_of(w, (int)i);
     }
+    oracle_captures_end(w);
 }

@@ -43,7 +43,6 @@ void place_unbind(struct world *w, struct host *h, struct place *p)
     struct event ev = event_of(EV_UNBOUND, 0);
     ev.consumer = p->id;
     p->is_bound = p->is_known = false;
-    p->by_us = false; /* its user has it from now on */
     host_tell(w, h, &ev);
 }
 
@@ -117,6 +116,16 @@ static void see(struct world *w, struct host *h, const struct place *p, bool ask
     op->late = asked;
 }
 
+/* Somebody has, or had by itself, the current pair: noted as the daemon does (store_set_held). */
+static void note_held(struct world *w, const struct place *p, const struct pair *pair)
+{
+    int index = place_row(w, p);
+    struct row *row = index == NOBODY ? NULL : &w->store.rows[index];
+    if (row && fp_equal(row->pair.access, pair->access) && row->pair.expires_wall_ms != 0)
+        row->held_until_wall_ms =
+            row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
+}
+
 void place_seen(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
@@ -140,6 +149,8 @@ void place_seen(struct world *w, struct op *op)
     ev.observed.asked = op->late;
     p->told_what = op->seen;
     p->told = op->pair;
+    if (op->seen == SEEN_PAIR)
+        note_held(w, p, &op->pair);
     host_tell(w, h, &ev);
 }
 
@@ -176,6 +187,7 @@ void place_put(struct world *w, struct op *op)
     struct event ev = event_of(EV_PUBLISHED, 0);
     ev.consumer = p->id;
     ev.published = op->pair;
+    note_held(w, p, &op->pair);
     p->told_what = SEEN_PAIR;
     p->told = op->pair;
     host_tell(w, h, &ev);

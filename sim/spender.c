@@ -26,7 +26,7 @@ struct spool *spool_find(struct host *h, uint64_t intent)
     return NULL;
 }
 
-struct spool *spool_new(struct host *h, uint64_t intent, int row)
+struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t generation)
 {
     for (unsigned i = 0; i < SPOOL_MAX; i++) {
         if (h->spool[i].intent != 0)
@@ -34,6 +34,7 @@ struct spool *spool_new(struct host *h, uint64_t intent, int row)
         h->spool[i] = (struct spool){
             .intent = intent,
             .row = (int8_t)row,
+            .generation = generation,
             .stage = STAGE_PREPARED,
             .locked = true,
             .boot = h->boot,

@@ -77,6 +77,7 @@ void swarm_draw(struct world *w)
     w->n_profiles = large ? PROFILES_MAX : 2 + draw(d, SITE_SIZE, 3, 4);
     w->fleet = draw(d, SITE_SIZE, 4, 8) == 7 && !getenv("NOFLEET");
     w->n_hosts = w->fleet ? 2 + draw(d, SITE_SIZE, 5, HOSTS_MAX - 1) : 1;
+    w->waiters = draw(d, SITE_SIZE, 7, 8) == 7 ? 3 : WARDEN_WAITERS;
     w->limits.steps = 200 + draw(d, SITE_SIZE, 6, large ? 3000 : 400);
     w->limits.until = 60 * w->span_ms;
     for (unsigned i = 0; i < w->n_providers; i++)

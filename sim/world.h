@@ -162,6 +162,7 @@ struct capture { /* a pair found in a place: sealed, not believed */
     uint64_t id; /* 0: none */
     uint8_t place;
     struct pair pair;
+    int64_t sealed_at;
     bool told;           /* the warden that runs now has heard of it */
     enum identity named; /* what the server said of it; UNANSWERED: nothing */
 };
@@ -190,6 +191,7 @@ struct reply { /* what a spend was told; sealed into the spool */
 struct spool { /* one intent's file */
     uint64_t intent; /* 0: no file */
     int8_t row;
+    uint64_t generation; /* of the pair that is presented */
     enum stage stage;
     bool locked;   /* by the daemon that made it, then by the spender */
     bool answered; /* the spender has heard, or has given up */
@@ -209,6 +211,8 @@ struct told { /* what the warden of this host has heard of one lineage since it 
     enum policy policy;
     int64_t held_until; /* true time, at the least; 0: nobody */
     uint32_t alarms;
+    int64_t minute; /* the current one, and requests in it */
+    uint32_t requests;
     int32_t waiting;       /* callers */
     uint64_t heard_intent; /* the last one whose outcome it heard, and what that was */
     enum verdict heard;
@@ -338,6 +342,7 @@ struct world {
     uint64_t steps, order, next_caller, next_id;
     uint32_t rate[FAULT_COUNT]; /* in 1024; all 0 once the faults have stopped */
     struct limits_of_run limits;
+    uint32_t waiters; /* that a warden has room for */
     int64_t span_ms; /* the tempo of this run: the life of its shortest access token */
 
     uint32_t n_providers, n_families, n_issued, n_hosts, n_profiles, n_places, n_siblings;
@@ -422,7 +427,7 @@ void store_accept_restored(struct world *w, int64_t wall_ms);
 
 /* spender.c */
 struct spool *spool_find(struct host *h, uint64_t intent);
-struct spool *spool_new(struct host *h, uint64_t intent, int row);
+struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t generation);
 void spender_begin(struct world *w, struct host *h, const struct effect *fx);
 void spender_send(struct world *w, struct op *op);
 void spender_commit(struct world *w, struct op *op);
