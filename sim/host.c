@@ -65,6 +65,8 @@ void host_asked(struct world *w, struct op *op)
         else if (draw(&w->draws, SITE_ASK, part, 2) == 1)
             ev.retry_after_ms = a_while(w, SITE_ASK, part, w->span_ms / 4);
     }
+    if (op->id == 0 && (what == IDENTITY_EXPIRED || what == IDENTITY_REVOKED))
+        told_refused(w, h, op->row, op->pair.access);
     if (op->flag) {
         ev.probe.what = what;
     } else {

@@ -14,7 +14,7 @@ static void check_holders(struct world *w, const struct effect *fx, const struct
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *other = &w->places[i];
         /* Whoever is no consumer any more keeps what we gave him. */
-        if (other != p && (other->by_us || !other->is_bound) && other->what == SEEN_PAIR &&
+        if (other != p && other->by_us && other->what == SEEN_PAIR &&
             fp_equal(other->pair.refresh, fx->pair.refresh))
             violated(w, "holders", "C%u is given %s, which C%u holds", (unsigned)p->id,
                      name_token(w, fx->pair.refresh), (unsigned)other->id);

@@ -61,8 +61,11 @@ void places_follow(struct world *w, struct host *h)
 void places_load(struct world *w, struct host *h)
 {
     uint32_t life = h->life;
-    for (unsigned i = 0; i < w->n_places; i++)
-        w->places[i].is_known &= w->places[i].host != h->index;
+    for (unsigned i = 0; i < w->n_places; i++) {
+        struct place *p = &w->places[i];
+        p->is_known &= p->host != h->index;
+        p->by_us &= p->is_bound || p->host != h->index; /* what was given away is forgotten */
+    }
     places_follow(w, h);
     for (unsigned i = 0; i < CAPTURES_MAX && h->up && h->life == life; i++) {
         struct capture *c = &w->store.captures[i];

@@ -74,6 +74,17 @@ static void told_capture(struct world *w, const struct event *ev)
         c->named = ev->identity.what;
 }
 
+/* The server refuses the access token at hand. Of a lineage that is believed only the time is asked,
+ * and an answer about a pair that has been replaced says nothing. */
+void told_refused(struct world *w, struct host *h, int index, struct fp access)
+{
+    const struct row *row = &w->store.rows[index];
+    struct told *t = &h->told[index];
+    if (fp_equal(row->pair.access, access) &&
+        (row->wanted != 0 || (t->standing == STANDING_DOUBT && !t->resolved)))
+        t->access_refused = true;
+}
+
 void told_event(struct world *w, struct host *h, const struct event *ev)
 {
     int index = row_of(ev->lineage);
@@ -124,14 +135,6 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         }
         t->asked = ev->identity.what;
         t->named = ev->identity.subject;
-        /* Of one that is believed only the time is asked. */
-        if (row->wanted != 0 &&
-            (t->asked == IDENTITY_EXPIRED || t->asked == IDENTITY_REVOKED))
-            t->access_refused = true;
-        break;
-    case EV_PROBED:
-        if (ev->probe.what == IDENTITY_EXPIRED || ev->probe.what == IDENTITY_REVOKED)
-            t->access_refused = true;
         break;
     case EV_RETIRED:
         t->here = false;
@@ -152,6 +155,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
             t->held_until = 0;
         }
         break;
+    case EV_PROBED: /* see told_refused() */
     case EV_TIMER:
     case EV_LEASED:
     case EV_INTENT_DURABLE:
