@@ -321,8 +321,8 @@ void host_start(struct world *w, struct host *h)
     struct warden_limits limits = {
         .lineages = h->room,
         .waiters = w->waiters,
-        .consumers = PLACES_MAX,
-        .captures = CAPTURES_MAX,
+        .consumers = w->n_places > 0 ? w->n_places : 1,
+        .captures = w->n_places > 0 ? CAPTURES_MAX / 2 : 1,
     };
     CHECK(warden_size(&limits) <= WARDEN_ROOM);
     h->warden = warden_init(memory[h->index], &limits, w->seed ^ (((uint64_t)life << 8) + h->index));
