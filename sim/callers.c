@@ -403,6 +403,7 @@ static void act(struct world *w, struct host *h, int row)
             add(w, h);
         break;
     case 10:
+    case 11:
         if (w->n_places > 0 && fault(w, FAULT_REBOUND, SITE_ACT, 9))
             rebind(w, h);
         break;

@@ -1,25 +1,103 @@
 /*
- * Which events met which states, over all runs of the process.
+ * Which events met which states, over all runs of the process: the cells of the core's table. An
+ * event that names a consumer counts for the lineage of its place, a timer for the lineages that did
+ * something.
+ *
+ * Most events are answers: they meet the state that waits for them, and no other, for nothing else
+ * leaves it. Which those are is said here, each with its reason; a run that meets another cell has
+ * found either a hole in the core or a mistake in this list.
  */
-#include "sim/told.h"
+#include "sim/coverage.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "sim/capture.h"
+#include "sim/oracles.h"
 
 #define STATES_MAX 32
 
 static uint64_t cells[STATES_MAX][EV_COUNT];
+static bool counting;
 
-uint32_t coverage_before(const struct warden *w, const struct event *ev)
+static const struct {
+    enum event_kind event;
+    const char *states; /* in which it can arrive: " name name "; NULL: in any */
+    const char *why;
+} possible[] = {
+    {EV_LOADED, " free ", "a lineage is loaded once"},
+    {EV_ADDED, " free ", "its id is new"},
+    {EV_CLAIMED, " quarantined ", "the store claims nothing else"},
+    {EV_ADOPTED, " adopting continuing ", "only the answer to FX_ADOPT leaves these two"},
+    {EV_INTENT_DURABLE, " intending ", "only the answer to FX_STORE_INTENT leaves it"},
+    {EV_ANSWER, " spending settling closing ",
+     "the outcome of a spend; of a fleet: of one that another warden closes just now"},
+    {EV_SETTLED, " settling ", "only the answer to FX_SETTLE leaves it"},
+    {EV_CLOSED, " closing ", "only the answer to FX_CLOSE_INTENT leaves it"},
+    {EV_RETIRED, " retiring free ",
+     "only the answer to FX_RETIRE leaves it; of a fleet: or the news that another was faster"},
+    {EV_BOUND,
+     " live leasing withholding intending spending settling closing doubt probing searching "
+     "continuing dead quarantined retiring ",
+     "a consumer is of a profile, and none points at an unproven lineage"},
+    {EV_UNWANT, "", "names a caller, and no lineage"},
+    {EV_STOP, "", "is about the daemon"},
+};
+
+void coverage_begin(void)
 {
-    return ev->lineage == 0 ? 0 : warden_state_bit(w, ev->lineage);
+    counting = true;
 }
 
-void coverage_count(uint32_t before, enum event_kind kind)
+static int lineage_of(const struct world *w, const struct event *ev)
 {
-    if (before != 0)
-        cells[__builtin_ctz(before)][kind]++;
+    const struct place *p = ev->lineage == 0 ? place_find((struct world *)(uintptr_t)w, ev->consumer)
+                                             : NULL;
+    return p && p->is_known ? place_row(w, p) : row_of(ev->lineage);
+}
+
+static unsigned state_of(const struct host *h, int row)
+{
+    uint32_t bit = warden_state_bit(h->warden, lineage_id(row));
+    return bit == 0 ? 0 : (unsigned)__builtin_ctz(bit);
+}
+
+static void count(struct world *w, unsigned state, enum event_kind kind)
+{
+    cells[state][kind]++;
+    for (size_t i = 0; i < ARRAY_LEN(possible); i++) {
+        char name[48];
+        if (possible[i].event != kind || !possible[i].states)
+            continue;
+        (void)snprintf(name, sizeof(name), " %s ", warden_state_name(state));
+        if (!strstr(possible[i].states, name))
+            violated(w, "impossible", "%s met a lineage that is %s: %s", event_name(kind),
+                     warden_state_name(state), possible[i].why);
+    }
+}
+
+void coverage_before(const struct world *w, const struct host *h, const struct event *ev,
+                     struct states *ret)
+{
+    ret->row = counting ? lineage_of(w, ev) : NOBODY;
+    if (ret->row != NOBODY)
+        ret->state[0] = (uint8_t)state_of(h, ret->row);
+    for (uint32_t i = 0; counting && ev->kind == EV_TIMER && i < w->store.n_rows; i++)
+        ret->state[i] = (uint8_t)state_of(h, (int)i);
+}
+
+void coverage_count(struct world *w, const struct states *before, const struct event *ev,
+                    const struct effects *out)
+{
+    if (!counting)
+        return;
+    if (before->row != NOBODY)
+        count(w, before->state[0], ev->kind);
+    for (size_t i = 0; ev->kind == EV_TIMER && i < out->n; i++) {
+        int row = row_of(out->list[i].lineage);
+        if (row != NOBODY)
+            count(w, before->state[row], EV_TIMER);
+    }
 }
 
 void coverage_get(const uint64_t **ret_cells, size_t *ret_n)
@@ -35,20 +113,28 @@ void coverage_add(const uint64_t *more, size_t n)
         mine[i] += more[i];
 }
 
-bool coverage_print(void)
+void coverage_print(void)
 {
-    unsigned reached = 0, empty = 0;
-    for (unsigned s = 1; warden_state_name(s); s++) {
-        printf("%s never met:", warden_state_name(s));
-        for (unsigned e = 0; e < EV_COUNT; e++) {
-            if (cells[s][e] != 0)
-                reached++;
-            else
-                printf(" %s", event_name((enum event_kind)e));
-            empty += cells[s][e] == 0;
+    unsigned reached = 0, impossible = 0, missed = 0;
+    for (unsigned e = 0; e < EV_COUNT; e++) {
+        const char *states = NULL;
+        for (size_t i = 0; i < ARRAY_LEN(possible); i++) {
+            if (possible[i].event == (enum event_kind)e)
+                states = possible[i].states;
+        }
+        printf("%-16s not met by:", event_name((enum event_kind)e));
+        for (unsigned s = 0; warden_state_name(s); s++) {
+            char name[48];
+            (void)snprintf(name, sizeof(name), " %s ", warden_state_name(s));
+            bool can = !states || strstr(states, name);
+            reached += cells[s][e] != 0;
+            impossible += !can;
+            missed += can && cells[s][e] == 0;
+            if (can && cells[s][e] == 0)
+                printf("%s", name);
         }
         printf("\n");
     }
-    printf("coverage: {\"reached\": %u, \"empty\": %u}\n", reached, empty);
-    return true;
+    printf("coverage: {\"reached\": %u, \"impossible\": %u, \"missed\": %u}\n", reached, impossible,
+           missed);
 }

@@ -121,10 +121,12 @@ static enum event_kind apply_settle(struct world *w, struct host *h, const struc
     bool late = fx->late && row->intent == 0 && row->generation + 1 == fx->generation;
     if (row->standing == STANDING_RETIRED || (!open && !late))
         return w->fleet ? EV_OVERTAKEN : EV_STORE_FAILED;
+    const struct spool *s = spool_find(h, fx->intent);
     store_replace_pair(w, row, &fx->pair, true);
     row->expires_boot_ms = fx->expires_boot_ms == TIME_NEVER ? 0 : fx->expires_boot_ms;
     row->boot = h->boot;
     row->expiry_host = h->index;
+    row->expiry_is_exact = s && s->boot == h->boot;
     store_set_standing(row, fx->standing, false, 0);
     row->intent = 0;
     row->lost_intent = 0;

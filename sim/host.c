@@ -4,6 +4,7 @@
  * them), and at a start what the store and the spool have.
  */
 #include "sim/capture.h"
+#include "sim/coverage.h"
 #include "sim/oracles.h"
 #include "sim/story.h"
 #include "sim/told.h"
@@ -15,6 +16,7 @@
 #define ASK_PATIENCE_MS   (20 * SECOND_MS)
 #define LATE_MAX_MS       60
 #define SPINS_MAX         16
+#define NAP_RATE          8
 #define WARDEN_ROOM       (256 * 1024)
 
 static _Alignas(64) uint8_t memory[HOSTS_MAX][WARDEN_ROOM];
@@ -158,15 +160,20 @@ void host_tell(struct world *w, struct host *h, struct event *ev)
     ev->now = host_now(w, h);
     w->steps++;
     told_event(w, h, ev);
-    uint32_t before = coverage_before(h->warden, ev);
+    struct states before;
+    coverage_before(w, h, ev, &before);
     warden_step(h->warden, ev, &w->effects);
     warden_check(h->warden);
     say_step(w, h, ev, &w->effects);
-    coverage_count(before, ev->kind);
+    coverage_count(w, &before, ev, &w->effects);
     oracle_step(w, h, ev, &w->effects);
     perform_all(w, h);
     if (!h->up)
         return;
+    /* Somebody closes the lid at the worst moment. */
+    if (w->effects.n > 0 && w->rate[FAULT_SUSPEND] > 0 &&
+        chance(&w->draws, SITE_CRASH, 32 + h->index, NAP_RATE))
+        weather_sleep(w, h);
     set_timer(w, h);
     bool at_once = true_time_of(h, warden_deadline(h->warden)) <= w->now;
     if (h->stopping && !at_once && !warden_is_busy(h->warden)) {

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "sim/coverage.h"
 #include "sim/shrink.h"
 #include "sim/story.h"
-#include "sim/told.h"
 
 enum { JOBS_MAX = 64, LAST_LINES = 14, STORY_NAME_MAX = 512 };
 
@@ -359,6 +359,8 @@ int main(int argc, char **argv)
     if (o.trace)
         return trace(&o);
     bool well = true;
+    if (o.coverage)
+        coverage_begin();
     if (o.jobs == 1)
         run_many(&o, 0, 1, &sum);
     else
@@ -373,7 +375,8 @@ int main(int argc, char **argv)
                sum.steps, (double)sum.steps / took);
     if (sum.failure.failed)
         tell_failure(&o, sum.seed, &sum.failure);
-    bool covered = !o.coverage || coverage_print();
+    if (o.coverage)
+        coverage_print();
     if (sum.failure.failed)
         printf("violation: {\"seed\": %" PRIu64 ", \"schedules\": %" PRIu64
                ", \"oracle\": \"%s\"}\n",
@@ -382,5 +385,5 @@ int main(int argc, char **argv)
         printf("runs: {\"schedules\": %" PRIu64 ", \"steps\": %" PRIu64
                ", \"steps_per_second\": %.0f}\n",
                sum.runs, sum.steps, (double)sum.steps / took);
-    return sum.failure.failed || !covered;
+    return sum.failure.failed;
 }

@@ -60,9 +60,9 @@ static void check_lease(struct world *w, const struct host *h, int index)
                  name_duration(left_ms));
 }
 
-/* once-more. The one more presentation in doubt is decided on when it costs nothing: within the
+/* once-more. The one more presentation in doubt is ordered when it costs nothing: within the
  * provider's grace, or when the old access token is over or refused. */
-static void check_replay(struct world *w, const struct host *h, int index)
+void oracle_once_more(struct world *w, const struct host *h, int index)
 {
     const struct row *row = &w->store.rows[index];
     const struct provider *p = &w->providers[row->provider];
@@ -271,9 +271,6 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     switch (fx->kind) {
     case FX_LEASE:
         check_lease(w, h, row_of(fx->lineage));
-        if (w->store.rows[row_of(fx->lineage)].standing == STANDING_DOUBT &&
-            !h->told[row_of(fx->lineage)].resolved)
-            check_replay(w, h, row_of(fx->lineage));
         break;
     case FX_STORE_INTENT:
         check_intent(w, h, fx);

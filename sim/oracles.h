@@ -15,6 +15,7 @@ _Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ..
 void oracle_step(struct world *w, struct host *h, const struct event *ev,
                  const struct effects *out);
 void oracle_progress(struct world *w, struct host *h, bool moves);
+void oracle_once_more(struct world *w, const struct host *h, int row);
 void oracle_policy(struct world *w, const struct host *h, int row);
 void oracle_ordered(struct world *w, const struct host *h, const struct effect *fx);
 void oracle_publishes(struct world *w, const struct effect *fx);

@@ -27,6 +27,8 @@ void oracle_ordered(struct world *w, const struct host *h, const struct effect *
     if (w->leases[index].fence != fx->fence ||
         w->leases[index].until < w->now + w->providers[row->provider].deadline_ms - SECOND_MS)
         violated(w, "lease", "L%d: a spend that its lease does not cover", index);
+    if (fx->replay)
+        oracle_once_more(w, h, index);
     oracle_policy(w, h, index);
     oracle_places(w, h, fx);
 }
@@ -168,7 +170,9 @@ static void check_final(struct world *w, const struct caller *c, const struct ef
 {
     const struct row *row = &w->store.rows[c->row];
     if (fx->answer == ANSWER_TOKEN) {
-        if (can_be_kept_alive(w, row) && !access_is_alive(w, row->pair.access))
+        /* A sibling that has just spent ended it; that is noticed, but not at once. */
+        if (can_be_kept_alive(w, row) && w->n_siblings == 0 &&
+            !access_is_alive(w, row->pair.access))
             violated(w, "converges", "L%d: in the end a dead token is handed out", c->row);
         return;
     }

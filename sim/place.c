@@ -42,8 +42,8 @@ void place_unbind(struct world *w, struct host *h, struct place *p)
 {
     struct event ev = event_of(EV_UNBOUND, 0);
     ev.consumer = p->id;
-    p->is_bound = p->is_known = false;
     host_tell(w, h, &ev);
+    p->is_bound = p->is_known = false;
 }
 
 /* Consumers are of a profile: they follow it to a new login. */

@@ -30,7 +30,7 @@ static const struct {
     [FAULT_RUDE_UNLOCKED] = {384, 2}, [FAULT_RUDE_STALE] = {256, 2},
     [FAULT_RUDE_OTHER] = {128, 2},   [FAULT_RUDE_LOGOUT] = {128, 2},
     [FAULT_RUDE_TORN] = {128, 2},    [FAULT_RUDE_COPY] = {128, 2},
-    [FAULT_WATCH_LOST] = {512, 2},   [FAULT_REBOUND] = {256, 2},
+    [FAULT_WATCH_LOST] = {512, 2},   [FAULT_REBOUND] = {768, 2},
     [FAULT_LEASE_LOST] = {256, 3},   [FAULT_TOLD_LATE] = {512, 3},
 };
 

@@ -97,6 +97,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     switch (ev->kind) {
     case EV_LOADED:
         told_loaded(t, &ev->loaded);
+        t->exact &= row->expiry_is_exact;
         if (ev->loaded.held_until_wall_ms != 0)
             t->held_until = held_until(w, index);
         break;
@@ -124,7 +125,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     case EV_SETTLED:
         t->generation = row->generation;
         t->standing = row->standing;
-        t->exact = row->boot == h->boot && row->expiry_host == h->index;
+        t->exact = row->expiry_is_exact && row->boot == h->boot && row->expiry_host == h->index;
         t->access_refused = t->spend_failed = false;
         t->held_until = 0;
         break;
@@ -143,7 +144,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->here = ev->loaded.standing != STANDING_RETIRED;
         t->generation = ev->loaded.generation;
         t->standing = ev->loaded.standing;
-        t->exact = ev->loaded.expires_boot_ms != 0;
+        t->exact = ev->loaded.expires_boot_ms != 0 && row->expiry_is_exact;
         t->access_refused = t->resolved = false;
         t->held_until = 0;
         break;

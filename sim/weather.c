@@ -15,7 +15,7 @@ static struct host *some_machine(struct world *w)
     return &w->hosts[draw(&w->draws, SITE_WEATHER, 1, w->n_hosts)];
 }
 
-static void suspend(struct world *w, struct host *h)
+void weather_sleep(struct world *w, struct host *h)
 {
     int64_t for_ms = a_while(w, SITE_WEATHER, 2, 2 * w->span_ms);
     say(w, h, "the machine sleeps for %s", name_duration(for_ms));
@@ -110,7 +110,7 @@ static void befall(struct world *w)
         break;
     case 4:
         if (fault(w, FAULT_SUSPEND, SITE_WEATHER, 9))
-            suspend(w, h);
+            weather_sleep(w, h);
         break;
     case 5:
         if (fault(w, FAULT_WALL_JUMP, SITE_WEATHER, 9))

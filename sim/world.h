@@ -140,6 +140,7 @@ struct row { /* a lineage, as src/store has it */
     struct pair pair;
     int64_t expires_boot_ms; /* by the clock of boot `boot` of host `expiry_host` */
     uint32_t boot;
+    bool expiry_is_exact; /* it was heard in that boot, not read off a wall clock */
     uint8_t expiry_host;
     uint64_t generation, fence;
     int64_t held_until_wall_ms, doubt_since_wall_ms;
@@ -461,6 +462,7 @@ void callers_last_words(struct world *w);
 struct caller *caller_find(struct world *w, uint64_t id);
 void weather_begin(struct world *w);
 void weather_act(struct world *w, struct op *op);
+void weather_sleep(struct world *w, struct host *h);
 void weather_clears(struct world *w); /* the faults stop */
 
 /* fleet.c */
