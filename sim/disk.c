@@ -205,7 +205,6 @@ static enum event_kind apply_retire(struct world *w, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
     struct row *row = &w->store.rows[index];
-    store_know(w, &row->pair, false);
     row->standing = STANDING_RETIRED;
     row->intent = 0;
     row->wanted = 0;

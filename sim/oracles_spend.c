@@ -124,7 +124,8 @@ void oracle_answered(struct world *w, struct host *h, const struct caller *c,
         check_token(w, h, c, fx);
     else if (fx->answer == ANSWER_DONE)
         check_done(w, c);
-    else if (fx->answer == ANSWER_DEAD && w->store.rows[c->row].standing != STANDING_DEAD)
+    else if (fx->answer == ANSWER_DEAD && !w->fleet &&
+             w->store.rows[c->row].standing != STANDING_DEAD)
         violated(w, "answers", "L%d is said to be dead, and is %s", c->row,
                  standing_name(w->store.rows[c->row].standing));
     if (c->is_final)
