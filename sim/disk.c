@@ -77,7 +77,7 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     row->intent_boot = h->boot;
     row->intent_host = (int8_t)h->index;
     w->store.spends++;
-    spool_new(h, fx->intent, row_of(fx->lineage), fx->generation);
+    spool_new(h, fx->intent, row_of(fx->lineage), fx->generation, w->now);
     return EV_INTENT_DURABLE;
 }
 

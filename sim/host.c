@@ -251,7 +251,7 @@ bool host_has_room(const struct host *h)
 {
     uint32_t n = 0;
     for (unsigned i = 0; i < ROWS_MAX; i++)
-        n += h->told[i].here;
+        n += warden_state_bit(h->warden, lineage_id((int)i)) != 0;
     return n < h->room;
 }
 

@@ -26,7 +26,7 @@ struct spool *spool_find(struct host *h, uint64_t intent)
     return NULL;
 }
 
-struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t generation)
+struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t generation, int64_t now)
 {
     for (unsigned i = 0; i < SPOOL_MAX; i++) {
         if (h->spool[i].intent != 0)
@@ -38,6 +38,7 @@ struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t gener
             .stage = STAGE_PREPARED,
             .locked = true,
             .boot = h->boot,
+            .begun_at = now,
         };
         return &h->spool[i];
     }

@@ -196,6 +196,7 @@ struct spool { /* one intent's file */
     enum stage stage;
     bool locked;   /* by the daemon that made it, then by the spender */
     bool answered; /* the spender has heard, or has given up */
+    int64_t begun_at;
     uint32_t boot;
     struct reply reply;
 };
@@ -428,7 +429,7 @@ void store_accept_restored(struct world *w, int64_t wall_ms);
 
 /* spender.c */
 struct spool *spool_find(struct host *h, uint64_t intent);
-struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t generation);
+struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t generation, int64_t now);
 void spender_begin(struct world *w, struct host *h, const struct effect *fx);
 void spender_send(struct world *w, struct op *op);
 void spender_commit(struct world *w, struct op *op);
