@@ -88,8 +88,8 @@ static void want(struct world *w, struct host *h, int row, bool is_final)
 {
     const struct provider *p = &w->providers[w->store.rows[row].provider];
     unsigned part = (unsigned)row;
-    static const int64_t patience_ms[] = {30 * SECOND_MS, 0, SECOND_MS, 5 * SECOND_MS,
-                                          2 * MINUTE_MS, 10 * MINUTE_MS};
+    static const int64_t patience_ms[] = {
+        30 * SECOND_MS, 0, SECOND_MS, 5 * SECOND_MS, 2 * MINUTE_MS, 10 * MINUTE_MS};
     int64_t patience = is_final
                            ? FINAL_PATIENCE_MS
                            : patience_ms[draw(&w->draws, SITE_WISH, part, ARRAY_LEN(patience_ms))];
@@ -165,8 +165,7 @@ static int free_profile(const struct world *w)
 bool is_being_added(const struct world *w, unsigned profile)
 {
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
-        if (w->store.rows[i].wanted == profile + 1 &&
-            w->store.rows[i].standing != STANDING_RETIRED)
+        if (w->store.rows[i].wanted == profile + 1 && w->store.rows[i].standing != STANDING_RETIRED)
             return true;
     }
     return false;
@@ -195,8 +194,7 @@ static void add(struct world *w, struct host *h)
     unsigned provider = draw(&w->draws, SITE_ADD, 2, w->n_providers);
     unsigned subject = draw(&w->draws, SITE_ADD, 3, SUBJECTS_MAX);
     if (before != NOBODY) {
-        const struct issued *old =
-            &w->issued[issued_index(w, w->store.rows[before].pair.access)];
+        const struct issued *old = &w->issued[issued_index(w, w->store.rows[before].pair.access)];
         provider = w->store.rows[before].provider;
         if (!fault(w, FAULT_FOREIGN_ADD, SITE_ADD, 4))
             subject = old->subject;
@@ -255,10 +253,10 @@ bool callers_apply(struct world *w, struct op *op)
         if (op->index == CHANGE_POLICY)
             row->policy = (enum policy)op->id;
         else if (fp_equal(row->pair.access, op->pair.access))
-            row->held_until_wall_ms = row->pair.expires_wall_ms == 0
-                                          ? TIME_NEVER
-                                          : row->pair.expires_wall_ms +
-                                                w->providers[row->provider].skew_ms;
+            row->held_until_wall_ms =
+                row->pair.expires_wall_ms == 0
+                    ? TIME_NEVER
+                    : row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
         return true;
     }
     int known;
@@ -266,7 +264,8 @@ bool callers_apply(struct world *w, struct op *op)
     if (is_being_added(w, op->index))
         return false;
     if (is_known(w, &op->pair, &known)) {
-        if (known == NOBODY || !w->hosts[op->host].told[known].here || w->store.rows[known].standing != STANDING_QUARANTINED ||
+        if (known == NOBODY || !w->hosts[op->host].told[known].here ||
+            w->store.rows[known].standing != STANDING_QUARANTINED ||
             w->store.rows[known].wanted != 0)
             return false;
         op->late = true;
@@ -277,8 +276,8 @@ bool callers_apply(struct world *w, struct op *op)
     row->standing = STANDING_UNPROVEN;
     row->subject = (struct fp){{0}};
     row->wanted = (uint8_t)(op->index + 1);
-    row->policy = (enum policy)((draw(&w->draws, SITE_ADD, 8, POLICY_COUNT) + POLICY_ALWAYS) %
-                                POLICY_COUNT);
+    row->policy =
+        (enum policy)((draw(&w->draws, SITE_ADD, 8, POLICY_COUNT) + POLICY_ALWAYS) % POLICY_COUNT);
     row->host = (uint8_t)op->host;
     op->row = (int8_t)known;
     if (op->late)
@@ -287,10 +286,10 @@ bool callers_apply(struct world *w, struct op *op)
     row->pair = op->pair;
     row->generation = 1;
     if (op->flag)
-        row->held_until_wall_ms = row->pair.expires_wall_ms == 0
-                                      ? TIME_NEVER
-                                      : row->pair.expires_wall_ms +
-                                            w->providers[row->provider].skew_ms;
+        row->held_until_wall_ms =
+            row->pair.expires_wall_ms == 0
+                ? TIME_NEVER
+                : row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
     store_know(w, &row->pair, true);
     return true;
 }
@@ -327,8 +326,8 @@ void callers_stored(struct world *w, struct op *op)
         return;
     }
     struct row *row = &w->store.rows[op->row];
-    struct event ev = event_of(op->index == CHANGE_POLICY ? EV_POLICY : EV_PUBLISHED,
-                               lineage_id(op->row));
+    struct event ev =
+        event_of(op->index == CHANGE_POLICY ? EV_POLICY : EV_PUBLISHED, lineage_id(op->row));
     if (op->index == CHANGE_POLICY) {
         ev.policy = row->policy;
         fleet_tell_others(w, h, op->row);

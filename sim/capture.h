@@ -19,13 +19,14 @@ bool is_former_pair(const struct world *w, const struct pair *pair);
 
 /* place.c */
 void places_begin(struct world *w);
-void places_follow(struct world *w, struct host *h); /* a profile got, or lost, its lineage */
-void places_load(struct world *w, struct host *h); /* at a daemon's start */
+void places_follow(struct world *w, struct host *h);    /* a profile got, or lost, its lineage */
+void places_load(struct world *w, struct host *h);      /* at a daemon's start */
 struct place *place_find(struct world *w, uint64_t id); /* NULL: none */
 int place_row(const struct world *w, const struct place *p); /* of its profile; NOBODY */
 void place_bind(struct world *w, struct host *h, struct place *p);
 void place_unbind(struct world *w, struct host *h, struct place *p);
-void place_order(struct world *w, struct host *h, const struct effect *fx); /* FX_READ, FX_PUBLISH */
+void place_order(struct world *w, struct host *h,
+                 const struct effect *fx); /* FX_READ, FX_PUBLISH */
 void place_act(struct world *w, struct op *op);
 void place_seen(struct world *w, struct op *op);
 void place_put(struct world *w, struct op *op);

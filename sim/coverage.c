@@ -1,7 +1,7 @@
 /*
  * Which events met which states, over all runs of the process: the cells of the core's table. An
- * event that names a consumer counts for the lineage of its place, a timer for the lineages that did
- * something.
+ * event that names a consumer counts for the lineage of its place, a timer for the lineages that
+ * did something.
  *
  * Most events are answers: they meet the state that waits for them, and no other, for nothing else
  * leaves it. Which those are is said here, each with its reason; a run that meets another cell has
@@ -51,8 +51,8 @@ void coverage_begin(void)
 
 static int lineage_of(const struct world *w, const struct event *ev)
 {
-    const struct place *p = ev->lineage == 0 ? place_find((struct world *)(uintptr_t)w, ev->consumer)
-                                             : NULL;
+    const struct place *p =
+        ev->lineage == 0 ? place_find((struct world *)(uintptr_t)w, ev->consumer) : NULL;
     return p && p->is_known ? place_row(w, p) : row_of(ev->lineage);
 }
 

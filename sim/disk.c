@@ -54,8 +54,7 @@ static bool agrees_with_standing(const struct row *row, const struct effect *fx)
 {
     if (row->standing == STANDING_DOUBT)
         return fx->replay && !row->replayed;
-    return !fx->replay &&
-           (row->standing == STANDING_LIVE || row->standing == STANDING_UNPROVEN);
+    return !fx->replay && (row->standing == STANDING_LIVE || row->standing == STANDING_UNPROVEN);
 }
 
 static enum event_kind apply_intent(struct world *w, struct host *h, const struct effect *fx)
@@ -105,7 +104,7 @@ void store_replace_pair(struct world *w, struct row *row, const struct pair *pai
     bool same = fp_equal(row->pair.refresh, pair->refresh);
     store_know(w, &row->pair, false);
     if (old && same)
-        *old &= (uint8_t)~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE | KNOWN_FORMER);
+        *old &= (uint8_t) ~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE | KNOWN_FORMER);
     else if (old && spent)
         *old |= KNOWN_SPENT;
     row->pair = *pair;
@@ -143,7 +142,7 @@ static void forget_presentation(struct world *w, struct host *h, const struct ef
     if (!s || s->stage != STAGE_ANSWERED || s->reply.verdict == VERDICT_UNSENT)
         return;
     uint8_t *known = known_of(w, row->pair.refresh);
-    *known &= (uint8_t)~(*known & KNOWN_DOUBT_TWICE ? KNOWN_DOUBT_TWICE : KNOWN_DOUBT);
+    *known &= (uint8_t) ~(*known & KNOWN_DOUBT_TWICE ? KNOWN_DOUBT_TWICE : KNOWN_DOUBT);
 }
 
 static enum event_kind apply_close(struct world *w, struct host *h, const struct effect *fx)

@@ -3,10 +3,10 @@
  * decided), a part (about whom) and how many draws that site and part have seen. Zero is always the
  * dull outcome: no fault, nothing happens, the shortest delay.
  *
- * Most runs take their draws straight from a seeded generator. A run that failed is run again with a
- * tape that writes down every draw that was not zero; such a tape can be thinned out draw by draw,
- * and replayed: what is not on it is zero. So a shrunken story says only what matters, and a draw
- * that a later version of the world adds shifts no other.
+ * Most runs take their draws straight from a seeded generator. A run that failed is run again with
+ * a tape that writes down every draw that was not zero; such a tape can be thinned out draw by
+ * draw, and replayed: what is not on it is zero. So a shrunken story says only what matters, and a
+ * draw that a later version of the world adds shifts no other.
  */
 #ifndef SIM_DRAW_H
 #define SIM_DRAW_H
@@ -16,13 +16,13 @@
 #include <stdint.h>
 
 enum site {
-    SITE_SIZE,    /* how many of what there are */
-    SITE_MIX,     /* which faults this run knows, and how often */
-    SITE_RULES,   /* what a provider is like */
-    SITE_START,   /* what the store begins with */
-    SITE_ORDER,   /* in which order the effects of one step are carried out */
-    SITE_LATE,    /* how late a timer is */
-    SITE_STORE,   /* how long a write takes */
+    SITE_SIZE,  /* how many of what there are */
+    SITE_MIX,   /* which faults this run knows, and how often */
+    SITE_RULES, /* what a provider is like */
+    SITE_START, /* what the store begins with */
+    SITE_ORDER, /* in which order the effects of one step are carried out */
+    SITE_LATE,  /* how late a timer is */
+    SITE_STORE, /* how long a write takes */
     SITE_STORE_FAULT,
     SITE_TRAVEL,  /* how long a request is under way */
     SITE_FATE,    /* what becomes of a spend */

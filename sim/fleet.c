@@ -1,7 +1,7 @@
 /*
  * Leases, and what the wardens of a fleet hear of each other. A lone warden has its lease at once:
- * whoever holds the lock on the state folder is the only one. In a fleet the lease is granted by the
- * shared store, which keeps its promises (quorum), with a fence that only grows.
+ * whoever holds the lock on the state folder is the only one. In a fleet the lease is granted by
+ * the shared store, which keeps its promises (quorum), with a fence that only grows.
  */
 #include "sim/oracles.h"
 #include "sim/story.h"
@@ -55,8 +55,7 @@ void fleet_tell_others(struct world *w, const struct host *h, int row)
         struct host *other = &w->hosts[i];
         if (other == h || !other->up)
             continue;
-        int64_t most_ms =
-            fault(w, FAULT_TOLD_LATE, SITE_FLEET, i) ? w->span_ms : TELL_MAX_MS;
+        int64_t most_ms = fault(w, FAULT_TOLD_LATE, SITE_FLEET, i) ? w->span_ms : TELL_MAX_MS;
         struct op *op = op_new(w, HAP_TOLD, other, 1 + a_while(w, SITE_FLEET, i, most_ms));
         op->row = (int8_t)row;
     }

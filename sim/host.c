@@ -332,7 +332,8 @@ void host_start(struct world *w, struct host *h)
         .captures = w->n_places > 0 ? CAPTURES_MAX / 2 : 1,
     };
     CHECK(warden_size(&limits) <= WARDEN_ROOM);
-    h->warden = warden_init(memory[h->index], &limits, w->seed ^ (((uint64_t)life << 8) + h->index));
+    h->warden =
+        warden_init(memory[h->index], &limits, w->seed ^ (((uint64_t)life << 8) + h->index));
     say(w, h, "the daemon starts");
     for (uint32_t i = 0; i < n && h->up && h->life == life; i++) {
         if (is_ours(w, h, i))

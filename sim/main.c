@@ -27,7 +27,7 @@ struct options {
     const char *save, *stories;
 };
 
-struct tally { /* of one job; goes through a pipe */
+struct tally {                  /* of one job; goes through a pipe */
     uint64_t runs, steps, seed; /* seed: of the first that failed */
     struct outcome failure;
 };
@@ -263,15 +263,16 @@ static int tell_stories(const struct options *o)
 
 static int usage(void)
 {
-    (void)fprintf(stderr,
-                  "usage: sim [--seed N [--trace]] [--from N] [--runs R] [--seconds S] [--jobs J]\n"
-                  "           [--shrink [--save FILE] | --no-shrink] [--stories DIR|FILE [--trace]] [--coverage]\n"
-                  "           [--survey] [--quiet]\n"
-                  "  --seed N      this run alone (or, with --runs, from it on)\n"
-                  "  --shrink      make the first failure short (as long as it is not said not to)\n"
-                  "  --survey      name every failure, and go on\n"
-                  "  --stories D   tell every kept story again, or one\n"
-                  "  --coverage    which events met which states\n");
+    (void)fprintf(
+        stderr,
+        "usage: sim [--seed N [--trace]] [--from N] [--runs R] [--seconds S] [--jobs J]\n"
+        "           [--shrink [--save FILE] | --no-shrink] [--stories DIR|FILE [--trace]] [--coverage]\n"
+        "           [--survey] [--quiet]\n"
+        "  --seed N      this run alone (or, with --runs, from it on)\n"
+        "  --shrink      make the first failure short (as long as it is not said not to)\n"
+        "  --survey      name every failure, and go on\n"
+        "  --stories D   tell every kept story again, or one\n"
+        "  --coverage    which events met which states\n");
     return 2;
 }
 
@@ -371,8 +372,8 @@ int main(int argc, char **argv)
         return 2;
     }
     if (!o.quiet)
-        printf("%" PRIu64 " schedules, %" PRIu64 " checked steps, %.0f a second of one core\n", sum.runs,
-               sum.steps, (double)sum.steps / took);
+        printf("%" PRIu64 " schedules, %" PRIu64 " checked steps, %.0f a second of one core\n",
+               sum.runs, sum.steps, (double)sum.steps / took);
     if (sum.failure.failed)
         tell_failure(&o, sum.seed, &sum.failure);
     if (o.coverage)

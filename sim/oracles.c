@@ -49,8 +49,7 @@ static void check_lease(struct world *w, const struct host *h, int index)
     const struct provider *p = &w->providers[row->provider];
     const struct told *t = &h->told[index];
     if (!has_heard(w, h, index) || row->standing != STANDING_LIVE || t->waiting > 0 ||
-        t->access_refused ||
-        !counts_right(w, h, index) || p->life_ms == 0)
+        t->access_refused || !counts_right(w, h, index) || p->life_ms == 0)
         return;
     int64_t lead_ms = p->skew_ms < p->life_ms / 5 * 2 ? p->skew_ms : p->life_ms / 5 * 2;
     lead_ms += p->life_ms / 10 < 15 * MINUTE_MS ? p->life_ms / 10 : 15 * MINUTE_MS;
@@ -184,8 +183,8 @@ static void check_retire(struct world *w, const struct effect *fx)
         violated(w, "stranded", "L%d is ended in doubt: the file is of no use any more", index);
 }
 
-/* closes. What was granted to us, though another warden gave it up for lost, is not thrown away while
- * nobody has a later pair. */
+/* closes. What was granted to us, though another warden gave it up for lost, is not thrown away
+ * while nobody has a later pair. */
 static void check_drop(struct world *w, struct host *h, const struct effect *fx)
 {
     const struct spool *s = spool_find(h, fx->intent);
@@ -197,7 +196,8 @@ static void check_drop(struct world *w, struct host *h, const struct effect *fx)
                  s->row);
 }
 
-/* groundless. A doubt ends without a spend only where nothing was committed, nor can be any more. */
+/* groundless. A doubt ends without a spend only where nothing was committed, nor can be any more.
+ */
 static void check_resolve(struct world *w, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
@@ -214,7 +214,7 @@ static void check_resolve(struct world *w, const struct effect *fx)
             violated(w, "groundless", "L%d: %s may still be committed", index,
                      name_token(w, row->pair.refresh));
     }
-    w->store.known[refresh] &= (uint8_t)~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE);
+    w->store.known[refresh] &= (uint8_t) ~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE);
 }
 
 /* alarms. Raised once, cleared once. */
@@ -241,9 +241,8 @@ static void check_alarms(struct world *w, const struct host *h, int index)
     if (v.alarms != h->told[index].alarms)
         violated(w, "alarms", "L%d: people were told %x, the core has %x", index,
                  h->told[index].alarms, v.alarms);
-    uint32_t wanted = v.standing == STANDING_DEAD && strcmp(v.state, "dead") == 0
-                          ? 1u << ALARM_DEAD
-                          : 0;
+    uint32_t wanted =
+        v.standing == STANDING_DEAD && strcmp(v.state, "dead") == 0 ? 1u << ALARM_DEAD : 0;
     if (v.doubt_since_boot_ms != 0)
         wanted |= 1u << ALARM_DOUBT;
     if (wanted & ~v.alarms)
@@ -319,8 +318,7 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     }
 }
 
-void oracle_step(struct world *w, struct host *h, const struct event *ev,
-                 const struct effects *out)
+void oracle_step(struct world *w, struct host *h, const struct event *ev, const struct effects *out)
 {
     for (size_t i = 0; i < out->n; i++) {
         enum effect_kind kind = out->list[i].kind;

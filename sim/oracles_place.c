@@ -68,8 +68,8 @@ void oracle_publishes(struct world *w, const struct effect *fx)
                  name_token(w, fx->pair.access), name_lineage(fx->lineage),
                  name_token(w, row->pair.access));
     if (row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT)
-        violated(w, "publishes", "C%u is to have a pair of %s, which is %s",
-                 (unsigned)fx->consumer, name_lineage(fx->lineage), standing_name(row->standing));
+        violated(w, "publishes", "C%u is to have a pair of %s, which is %s", (unsigned)fx->consumer,
+                 name_lineage(fx->lineage), standing_name(row->standing));
 }
 
 /* access-only. Who may have access tokens only never sees a refresh token. Judged as it is written.
@@ -129,8 +129,8 @@ void oracle_continues(struct world *w, const struct effect *fx)
         violated(w, "subject", "L%d goes on with %s, which is another subject's", index,
                  name_token(w, c->pair.access));
     if (theirs->family == ours->family && theirs->generation < ours->generation)
-        violated(w, "newer", "L%d goes back from %s to %s", index,
-                 name_token(w, row->pair.access), name_token(w, c->pair.access));
+        violated(w, "newer", "L%d goes back from %s to %s", index, name_token(w, row->pair.access),
+                 name_token(w, c->pair.access));
 }
 
 /* stranded. A known subject's pair is not set aside as a stranger's. */
@@ -180,8 +180,7 @@ void oracle_dead(struct world *w, const struct host *h, int index)
         if (c->id != 0 && c->told && w->places[c->place].host == h->index &&
             w->places[c->place].is_known && place_row(w, &w->places[c->place]) == index &&
             refresh_is_alive(w, c->pair.refresh) && access_is_alive(w, c->pair.access) &&
-            fp_equal(row->subject,
-                     subject_fp(w->issued[issued_index(w, c->pair.access)].subject)))
+            fp_equal(row->subject, subject_fp(w->issued[issued_index(w, c->pair.access)].subject)))
             violated(w, "dead", "L%d is given up, and %s is sealed here", index,
                      name_token(w, c->pair.refresh));
     }

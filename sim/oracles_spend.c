@@ -9,7 +9,8 @@
 #define WANT_TOLERANCE_MS (2 * SECOND_MS)
 
 /* single-flight. An intent is durable before a token is presented, it names that token; and a
- * lineage has one spend in hand. lease. It carries the fence of the latest lease, which outlasts it. */
+ * lineage has one spend in hand. lease. It carries the fence of the latest lease, which outlasts
+ * it. */
 void oracle_ordered(struct world *w, const struct host *h, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
@@ -73,8 +74,7 @@ static void check_token(struct world *w, const struct host *h, const struct call
     const struct provider *p = &w->providers[row->provider];
     int access = issued_index(w, row->pair.access);
     /* Refused, but not given up before its places have been looked at: lived on. */
-    bool searched = row->standing == STANDING_DEAD &&
-                    !(h->told[c->row].alarms & 1u << ALARM_DEAD);
+    bool searched = row->standing == STANDING_DEAD && !(h->told[c->row].alarms & 1u << ALARM_DEAD);
     if (row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT && !searched)
         violated(w, "answers", "L%d is %s, and its token is handed out", c->row,
                  standing_name(row->standing));
@@ -84,8 +84,7 @@ static void check_token(struct world *w, const struct host *h, const struct call
                      (unsigned)fx->generation, (unsigned)row->generation);
         return; /* another warden was faster, and this one has not heard of it */
     }
-    if (!fp_is_none(row->subject) &&
-        !fp_equal(row->subject, subject_fp(w->issued[access].subject)))
+    if (!fp_is_none(row->subject) && !fp_equal(row->subject, subject_fp(w->issued[access].subject)))
         violated(w, "subject", "L%d: a token of another subject is handed out", c->row);
     if (h->told[c->row].access_refused)
         violated(w, "answers", "L%d: a token that the server refused is handed out", c->row);
@@ -93,8 +92,8 @@ static void check_token(struct world *w, const struct host *h, const struct call
         return;
     int64_t left_ms = w->issued[access].expires_at - w->now;
     if (left_ms <= 0 || left_ms < c->ttl_min_ms)
-        violated(w, "answers", "L%d: %s wished for, %s left", c->row,
-                 name_duration(c->ttl_min_ms), name_duration(left_ms));
+        violated(w, "answers", "L%d: %s wished for, %s left", c->row, name_duration(c->ttl_min_ms),
+                 name_duration(left_ms));
     for (unsigned i = 0; p->kills_access && i < SPOOL_MAX; i++) {
         const struct spool *s = &h->spool[i];
         if (s->intent != 0 && s->intent == row->intent && s->stage == STAGE_STARTED)
@@ -148,8 +147,8 @@ void oracle_patience(struct world *w, struct host *h, const struct caller *c)
              name_duration(w->now - c->deadline_at));
 }
 
-/* waiters. A daemon that stops in peace has told everybody who wants a token something. (Who adds or
- * removes is told by the daemon itself.) */
+/* waiters. A daemon that stops in peace has told everybody who wants a token something. (Who adds
+ * or removes is told by the daemon itself.) */
 void oracle_stopped(struct world *w, const struct host *h)
 {
     for (unsigned i = 0; i < CALLERS_MAX; i++) {
@@ -200,8 +199,7 @@ static void check_end_of(struct world *w, int index)
     if (row->intent != 0 && WALL_ZERO + w->now - row->intent_begun_wall_ms > IN_FLIGHT_MS)
         violated(w, "converges", "L%d has an open intent in the end", index);
     if (row->standing == STANDING_UNPROVEN && alive && row->policy == POLICY_ALWAYS &&
-        w->providers[row->provider].has_identity &&
-        !w->families[w->issued[refresh].family].narrow)
+        w->providers[row->provider].has_identity && !w->families[w->issued[refresh].family].narrow)
         violated(w, "converges", "L%d is unproven for good, and its server would say whose it is",
                  index);
 }

@@ -125,8 +125,7 @@ static void note_held(struct world *w, const struct place *p, const struct pair 
     int index = place_row(w, p);
     struct row *row = index == NOBODY ? NULL : &w->store.rows[index];
     if (row && fp_equal(row->pair.access, pair->access) && row->pair.expires_wall_ms != 0)
-        row->held_until_wall_ms =
-            row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
+        row->held_until_wall_ms = row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
 }
 
 void place_seen(struct world *w, struct op *op)
@@ -243,8 +242,8 @@ void places_begin(struct world *w)
     struct draws *d = &w->draws;
     if (draw(d, SITE_PLACE, 0, 8) < 3) /* many runs know no consumers */
         return;
-    w->n_places = 1 + draw(d, SITE_PLACE, 1, w->n_profiles + 2 < PLACES_MAX ? w->n_profiles + 2
-                                                                            : PLACES_MAX);
+    w->n_places =
+        1 + draw(d, SITE_PLACE, 1, w->n_profiles + 2 < PLACES_MAX ? w->n_profiles + 2 : PLACES_MAX);
     for (unsigned i = 0; i < w->n_places; i++) {
         struct place *p = &w->places[i];
         *p = (struct place){

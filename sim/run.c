@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LAST_WORDS_MS   (4 * MINUTE_MS)
-#define STEPS_AT_MOST   60000 /* of a run that does not come to rest */
+#define LAST_WORDS_MS (4 * MINUTE_MS)
+#define STEPS_AT_MOST 60000 /* of a run that does not come to rest */
 
 static struct world *running; /* whose core a broken CHECK belongs to */
 

@@ -101,8 +101,8 @@ void tape_save(const struct tape *tape, uint64_t seed, FILE *out)
     (void)fprintf(out, "seed %" PRIu64 "\n", seed);
     for (size_t i = 0; i < tape->n; i++) {
         const struct decision *d = &tape->list[i];
-        (void)fprintf(out, "%s %u %u %" PRIu32 "\n", site_name((enum site)d->site), d->part,
-                      d->nth, d->value);
+        (void)fprintf(out, "%s %u %u %" PRIu32 "\n", site_name((enum site)d->site), d->part, d->nth,
+                      d->value);
     }
 }
 

@@ -1,18 +1,18 @@
 /*
- * Siblings: clients that spend on their own. The polite one does what a vendor's client was observed
- * to do: within five minutes of the expiry it locks, reads again, spends only what is not fresh,
- * writes only over what it has read, marks a refused pair as blanked, gives up a lock after eight
- * seconds and goes on with what it has; with an access token alone it never spends. The rude ones
- * know no lock, go by what they remember, write back what they once had, sign in as somebody else,
- * log out, leave half a file, copy it elsewhere.
+ * Siblings: clients that spend on their own. The polite one does what a vendor's client was
+ * observed to do: within five minutes of the expiry it locks, reads again, spends only what is not
+ * fresh, writes only over what it has read, marks a refused pair as blanked, gives up a lock after
+ * eight seconds and goes on with what it has; with an access token alone it never spends. The rude
+ * ones know no lock, go by what they remember, write back what they once had, sign in as somebody
+ * else, log out, leave half a file, copy it elsewhere.
  */
 #include "sim/capture.h"
 #include "sim/story.h"
 
-#define BUFFER_MS      (5 * MINUTE_MS)
-#define LOCK_GIVE_UP   (8 * SECOND_MS)
-#define POST_MAX_MS    (3 * SECOND_MS)
-#define LOCK_LOOK_MS   (500 * INT64_C(1))
+#define BUFFER_MS    (5 * MINUTE_MS)
+#define LOCK_GIVE_UP (8 * SECOND_MS)
+#define POST_MAX_MS  (3 * SECOND_MS)
+#define LOCK_LOOK_MS (500 * INT64_C(1))
 
 static void come_back(struct world *w, const struct sibling *b, int64_t delay_ms)
 {

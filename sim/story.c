@@ -22,8 +22,7 @@ const char *name_token(const struct world *w, struct fp fp)
     if (index == NOBODY)
         return fp_is_none(fp) ? "none" : "?";
     const struct issued *t = &w->issued[index];
-    (void)snprintf(name, NAME_SIZE, "%c%u.%u", t->is_refresh ? 'R' : 'A', t->family,
-                   t->generation);
+    (void)snprintf(name, NAME_SIZE, "%c%u.%u", t->is_refresh ? 'R' : 'A', t->family, t->generation);
     return name;
 }
 

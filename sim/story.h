@@ -12,8 +12,8 @@
 #define STORY_WIDTH 320
 
 struct story {
-    FILE *out;     /* NULL: only the last lines are kept */
-    uint64_t n;    /* lines so far */
+    FILE *out;  /* NULL: only the last lines are kept */
+    uint64_t n; /* lines so far */
     char last[STORY_LINES][STORY_WIDTH];
 };
 
@@ -23,7 +23,7 @@ void story_step(struct world *w, const struct host *h, const struct event *ev,
                 const struct effects *out);
 void story_last(const struct story *s, FILE *out, unsigned lines);
 
-#define say(w, h, ...) ((w)->story ? story_say((w), (h), __VA_ARGS__) : (void)0)
+#define say(w, h, ...)          ((w)->story ? story_say((w), (h), __VA_ARGS__) : (void)0)
 #define say_step(w, h, ev, out) ((w)->story ? story_step((w), (h), (ev), (out)) : (void)0)
 
 /* Short names; each call has a place of its own among the last few. */

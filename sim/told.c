@@ -55,13 +55,12 @@ static void told_of_place(struct world *w, struct host *h, const struct event *e
 {
     const struct place *p = place_find(w, ev->consumer);
     int index = p ? place_row(w, p) : NOBODY;
-    bool pair = ev->kind == EV_PUBLISHED ||
-                (ev->kind == EV_OBSERVED && ev->observed.what == SEEN_PAIR &&
-                 !ev->observed.from_store);
+    bool pair =
+        ev->kind == EV_PUBLISHED ||
+        (ev->kind == EV_OBSERVED && ev->observed.what == SEEN_PAIR && !ev->observed.from_store);
     if (index == NOBODY || !pair || !p->is_known || h->told[index].access_refused)
         return;
-    struct fp access =
-        ev->kind == EV_PUBLISHED ? ev->published.access : ev->observed.pair.access;
+    struct fp access = ev->kind == EV_PUBLISHED ? ev->published.access : ev->observed.pair.access;
     if (fp_equal(access, w->store.rows[index].pair.access))
         h->told[index].held_until = held_until(w, index);
 }
@@ -74,8 +73,8 @@ static void told_capture(struct world *w, const struct event *ev)
         c->named = ev->identity.what;
 }
 
-/* The server refuses the access token at hand. Of a lineage that is believed only the time is asked,
- * and an answer about a pair that has been replaced says nothing. */
+/* The server refuses the access token at hand. Of a lineage that is believed only the time is
+ * asked, and an answer about a pair that has been replaced says nothing. */
 void told_refused(struct world *w, struct host *h, int index, struct fp access)
 {
     const struct row *row = &w->store.rows[index];

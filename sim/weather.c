@@ -24,9 +24,9 @@ void weather_sleep(struct world *w, struct host *h)
 
 static void jump(struct world *w, struct host *h)
 {
-    int64_t by_ms = a_while(w, SITE_WEATHER, 3, draw(&w->draws, SITE_WEATHER, 4, 4) == 3
-                                                    ? JUMP_MAX_MS
-                                                    : 2 * w->span_ms);
+    int64_t by_ms =
+        a_while(w, SITE_WEATHER, 3,
+                draw(&w->draws, SITE_WEATHER, 4, 4) == 3 ? JUMP_MAX_MS : 2 * w->span_ms);
     if (draw(&w->draws, SITE_WEATHER, 5, 2) == 1)
         by_ms = -by_ms;
     h->wall_off_ms = draw(&w->draws, SITE_WEATHER, 6, 4) == 3 ? 0 : h->wall_off_ms + by_ms;
@@ -68,7 +68,10 @@ static void stop(struct world *w, struct host *h)
 
 static void spender_killed(struct world *w, struct host *h)
 {
-    struct { uint64_t intent; int8_t row; } left[SPOOL_MAX];
+    struct {
+        uint64_t intent;
+        int8_t row;
+    } left[SPOOL_MAX];
     unsigned n = 0;
     for (unsigned i = 0; i < SPOOL_MAX; i++) {
         if (spender_has(w, h, h->spool[i].intent)) {

@@ -36,7 +36,7 @@ void world_reset(struct world *w, uint64_t seed)
 /* A login that was added before this story begins. */
 static void settle_in(struct world *w, unsigned profile)
 {
-    static const enum policy policies[] = {POLICY_ALWAYS, POLICY_ALWAYS, POLICY_ALWAYS,
+    static const enum policy policies[] = {POLICY_ALWAYS,  POLICY_ALWAYS,  POLICY_ALWAYS,
                                            POLICY_STANDBY, POLICY_STANDBY, POLICY_NEVER};
     struct draws *d = &w->draws;
     unsigned provider = draw(d, SITE_START, profile, w->n_providers);

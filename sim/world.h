@@ -64,11 +64,11 @@ enum fault {
     FAULT_TORN,
     FAULT_LATE_COMMIT,
     FAULT_SLOW_SERVER,
-    FAULT_KEPT,      /* an answer without a refresh token: the old one stays good */
-    FAULT_RENAMED,   /* the answer names somebody else */
-    FAULT_REVOKED,   /* the server ends a login on its own */
-    FAULT_UNNAMED,   /* the identity question gets no answer */
-    FAULT_SCOPE,     /* the token may not ask who it is */
+    FAULT_KEPT,    /* an answer without a refresh token: the old one stays good */
+    FAULT_RENAMED, /* the answer names somebody else */
+    FAULT_REVOKED, /* the server ends a login on its own */
+    FAULT_UNNAMED, /* the identity question gets no answer */
+    FAULT_SCOPE,   /* the token may not ask who it is */
     FAULT_REMOVE,
     FAULT_POLICY,
     FAULT_ADD,
@@ -76,7 +76,7 @@ enum fault {
     FAULT_FOREIGN_ADD,
     FAULT_HANDED_OUT,
     FAULT_STORM,
-    FAULT_LOCKED,    /* a place is locked for long */
+    FAULT_LOCKED, /* a place is locked for long */
     FAULT_UNREADABLE,
     FAULT_RUDE_UNLOCKED,
     FAULT_RUDE_STALE,
@@ -104,7 +104,7 @@ struct provider {
 struct family { /* one login at a provider */
     uint8_t provider, subject;
     bool ended;
-    bool narrow;        /* scope: may not ask who it is */
+    bool narrow; /* scope: may not ask who it is */
     uint32_t generation;
     uint32_t access_floor; /* access tokens issued before are killed */
     int64_t deadline_at;   /* 0: none */
@@ -117,16 +117,14 @@ struct issued { /* one token; its fingerprint holds its index */
     int64_t spent_at, expires_at;
 };
 
-
-
 /* ---- the store: what is durable ---- */
-enum known { /* of a token, by our ledger: bits */
-    KNOWN_OURS = 1,    /* part of a pair we hold or held */
-    KNOWN_SPENT = 2,   /* its spend was granted and settled */
-    KNOWN_REFUSED = 4, /* refused for good, and closed as such */
-    KNOWN_DOUBT = 8,   /* presented, and not surely without effect */
-    KNOWN_DOUBT_TWICE = 16,
-    KNOWN_FORMER = 32, /* of a pair that is not the current one any more */
+enum known {                    /* of a token, by our ledger: bits */
+             KNOWN_OURS = 1,    /* part of a pair we hold or held */
+             KNOWN_SPENT = 2,   /* its spend was granted and settled */
+             KNOWN_REFUSED = 4, /* refused for good, and closed as such */
+             KNOWN_DOUBT = 8,   /* presented, and not surely without effect */
+             KNOWN_DOUBT_TWICE = 16,
+             KNOWN_FORMER = 32, /* of a pair that is not the current one any more */
 };
 
 struct row { /* a lineage, as src/store has it */
@@ -153,9 +151,9 @@ struct row { /* a lineage, as src/store has it */
     int8_t intent_host;
     uint64_t intent_fence;
     uint64_t lost_intent; /* the last one that was closed in doubt */
-    int64_t intent_at; /* true times: of the intent, */
-    int64_t lost_at;   /* of the one that was lost, */
-    int64_t doubt_at;  /* and when that was written down */
+    int64_t intent_at;    /* true times: of the intent, */
+    int64_t lost_at;      /* of the one that was lost, */
+    int64_t doubt_at;     /* and when that was written down */
     bool dead_by_doubt;   /* the one more presentation was lost, too */
 };
 
@@ -170,7 +168,7 @@ struct capture { /* a pair found in a place: sealed, not believed */
 
 struct store {
     uint32_t n_rows;
-    uint32_t spends; /* what the high-water mark counts */
+    uint32_t spends;               /* what the high-water mark counts */
     int8_t profiles[PROFILES_MAX]; /* row; NOBODY */
     enum policy policies[PROFILES_MAX];
     struct row rows[ROWS_MAX];
@@ -189,7 +187,7 @@ struct reply { /* what a spend was told; sealed into the spool */
     int64_t received_wall_ms, received_boot_ms, sent_boot_ms;
 };
 
-struct spool { /* one intent's file */
+struct spool {       /* one intent's file */
     uint64_t intent; /* 0: no file */
     int8_t row;
     uint64_t generation; /* of the pair that is presented */
@@ -201,11 +199,11 @@ struct spool { /* one intent's file */
     struct reply reply;
 };
 
-struct told { /* what the warden of this host has heard of one lineage since it started */
+struct told {  /* what the warden of this host has heard of one lineage since it started */
     bool here; /* loaded or added */
     bool removing;
     bool resolved; /* its doubt has ended, whether or not that is durable */
-    bool exact; /* the expiry is known by this boot's clock */
+    bool exact;    /* the expiry is known by this boot's clock */
     bool access_refused;
     bool spend_failed; /* since the last pair */
     uint64_t generation;
@@ -255,7 +253,7 @@ struct caller {
 };
 
 /* ---- places and siblings ---- */
-struct place { /* where a consumer's copy is */
+struct place {   /* where a consumer's copy is */
     uint64_t id; /* of the consumer; 0: none */
     uint8_t host, profile;
     bool is_bound; /* by its user */
@@ -282,24 +280,24 @@ struct sibling { /* a client that uses the place, and spends on its own */
 
 /* ---- happenings ---- */
 enum happening {
-    HAP_TELL,    /* `ev` reaches the daemon */
-    HAP_WRITTEN, /* the store has done what `fx` asks */
-    HAP_ADDED,   /* … has stored what a user added */
-    HAP_USER,    /* … a change the user asked for: policy, removal */
-    HAP_SEND,    /* spender: the request is about to leave */
-    HAP_COMMIT,  /* provider: evaluates it */
-    HAP_REPLY,   /* spender: its answer is there, or will not come */
-    HAP_SEALED,  /* spender: the answer is durable; the lock goes, the daemon hears */
-    HAP_ASKED,   /* identity or probe */
-    HAP_RECOVER, /* the daemon looks into the spool again */
+    HAP_TELL,     /* `ev` reaches the daemon */
+    HAP_WRITTEN,  /* the store has done what `fx` asks */
+    HAP_ADDED,    /* … has stored what a user added */
+    HAP_USER,     /* … a change the user asked for: policy, removal */
+    HAP_SEND,     /* spender: the request is about to leave */
+    HAP_COMMIT,   /* provider: evaluates it */
+    HAP_REPLY,    /* spender: its answer is there, or will not come */
+    HAP_SEALED,   /* spender: the answer is durable; the lock goes, the daemon hears */
+    HAP_ASKED,    /* identity or probe */
+    HAP_RECOVER,  /* the daemon looks into the spool again */
     HAP_PATIENCE, /* a caller should have been answered by now */
-    HAP_ACT,     /* people */
-    HAP_WEATHER, /* what befalls machines and providers */
+    HAP_ACT,      /* people */
+    HAP_WEATHER,  /* what befalls machines and providers */
     HAP_HOST_UP,
-    HAP_PLACE,   /* a place is read or written by the daemon */
-    HAP_SEEN,    /* what was found there is sealed; the daemon hears */
-    HAP_PUT,     /* what was written there is durable; the daemon hears */
-    HAP_WATCH,   /* the watch of a place */
+    HAP_PLACE, /* a place is read or written by the daemon */
+    HAP_SEEN,  /* what was found there is sealed; the daemon hears */
+    HAP_PUT,   /* what was written there is durable; the daemon hears */
+    HAP_WATCH, /* the watch of a place */
     HAP_SIBLING,
     HAP_SIBLING_REPLY,
     HAP_TOLD,    /* the store tells a warden of another one's change */
@@ -345,7 +343,7 @@ struct world {
     uint32_t rate[FAULT_COUNT]; /* in 1024; all 0 once the faults have stopped */
     struct limits_of_run limits;
     uint32_t waiters; /* that a warden has room for */
-    int64_t span_ms; /* the tempo of this run: the life of its shortest access token */
+    int64_t span_ms;  /* the tempo of this run: the life of its shortest access token */
 
     uint32_t n_providers, n_families, n_issued, n_hosts, n_profiles, n_places, n_siblings;
     bool fleet;
@@ -388,7 +386,8 @@ struct op *op_each(struct world *w, uint32_t *at); /* NULL: that was all */
 void op_drop(struct world *w, struct op *op);      /* out of the heap, wherever it stands */
 struct now host_now(const struct world *w, const struct host *h);
 int64_t true_time_of(const struct host *h, int64_t boot_ms);
-int64_t a_while(struct world *w, enum site site, unsigned part, int64_t most_ms); /* skewed: short */
+int64_t a_while(struct world *w, enum site site, unsigned part,
+                int64_t most_ms); /* skewed: short */
 
 /* world.c */
 void world_reset(struct world *w, uint64_t seed);
