@@ -24,10 +24,12 @@ static int check_copy(const struct store *of, char *path, struct err_text *text)
 int store_copy(struct store *s, const char *dest, bool overwrite, struct err_text *text)
 {
     char temp[STORE_PATH_SIZE];
-    int err = file_make_temp(dest, temp, sizeof(temp), text);
+    char journal[STORE_PATH_SIZE];
+    int err = file_make_temp(dest, temp, sizeof(temp) - sizeof("-journal"), text);
     if (err < 0) {
         return err;
     }
+    (void)store_path_join(journal, temp, "-journal", NULL);
     err = sql_run(s, "VACUUM INTO ?1", SQL_ARGS(arg_text(temp)));
     if (err < 0) {
         (void)err_say(text, err, "cannot copy %s to %s: %s", s->path, dest, sqlite3_errmsg(s->db));
@@ -39,6 +41,7 @@ int store_copy(struct store *s, const char *dest, bool overwrite, struct err_tex
     }
     if (err < 0) {
         (void)path_remove(PATH_CWD, temp);
+        (void)path_remove(PATH_CWD, journal); /* SQLite leaves it where it cannot read it back */
     }
     return err;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Fail the Nth: every call of the daemon, the spender and the command line that can fail, fails once,
-in every scenario, with every error that its class can come to.
+in every scenario, with every error that its class can come to; and with the first of them it also
+goes on failing, with all calls of its class after it.
 
     python3 test/fault/nth.py --proof [--minutes M]    all of them, or what fits into the time
     python3 test/fault/nth.py --scenario refresh       one scenario
@@ -22,11 +23,13 @@ from nth_stand import Case  # noqa: E402
 
 
 def cases_of(scenario, counts):
-    """Every point of every class of every program, with every error."""
-    return [Case(scenario, role, (name,), points.FAIL_ONCE, nth, error)
+    """Every point of every class of every program, with every error. A program that never gets any
+    memory again is left out: nothing can be asked of it."""
+    return [Case(scenario, role, (name,), act, nth, error)
             for role in ("cli", "daemon", "spender")
             for name, errors in points.ERRORS.items() if name in counts[role]
-            for error in errors
+            for act, error in [*((points.FAIL_ONCE, error) for error in errors),
+                               *([(points.FAIL_ON, errors[0])] if name != "memory" else [])]
             for nth in range(1, counts[role][name] + 1 + MISSES)]
 
 

@@ -222,7 +222,10 @@ class Stand:
             if time.monotonic() > end:
                 raise Complaint("the daemon does not stop when told to")
             time.sleep(PEACE_S / 5)
-        self.reap()
+        # It becomes our child when the command that started it is gone.
+        while pid not in dict(self.ends) and time.monotonic() < end:
+            self.reap()
+            time.sleep(PEACE_S / 5)
         code = dict(self.ends).get(pid)
         if gently and code != 0:
             raise Complaint(f"the daemon stopped with wait status {code}")
