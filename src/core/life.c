@@ -3,13 +3,14 @@
  */
 #include "core/internal.h"
 
-#define BACK_OFF_FIRST_MS  SECOND_MS
-#define BACK_OFF_MAX_MS    (5 * MINUTE_MS)
-#define RETRY_AFTER_MAX_MS DAY_MS /* beyond, a provider's Retry-After is taken for a mistake */
-#define JITTER_MAX_MS      (15 * MINUTE_MS)
-#define WISH_DEFAULT_MS    (10 * SECOND_MS)
-#define COMFORT_MIN_MS     SECOND_MS
-#define COMFORT_MAX_MS     (15 * MINUTE_MS)
+#define BACK_OFF_FIRST_MS   SECOND_MS
+#define BACK_OFF_MAX_MS     (5 * MINUTE_MS)
+#define RETRY_AFTER_MAX_MS  DAY_MS /* beyond, a provider's Retry-After is taken for a mistake */
+#define JITTER_AFTER_MAX_MS (10 * SECOND_MS)
+#define JITTER_MAX_MS       (15 * MINUTE_MS)
+#define WISH_DEFAULT_MS     (10 * SECOND_MS)
+#define COMFORT_MIN_MS      SECOND_MS
+#define COMFORT_MAX_MS      (15 * MINUTE_MS)
 
 int64_t life_left(const struct lineage *l, struct now now)
 {
@@ -136,7 +137,10 @@ void back_off(struct step *s, int64_t retry_after_ms, enum answer trouble)
     if (l->pair.life_ms > 0)
         pause = ms_min(pause, ms_max(BACK_OFF_FIRST_MS, l->pair.life_ms / 4));
     pause = pause / 2 + rng_below(s->w, pause); /* 0.5 to 1.5 of it */
-    pause = ms_max(pause, ms_min(retry_after_ms, RETRY_AFTER_MAX_MS));
+    if (retry_after_ms > 0) {                   /* it may have named the same moment to everybody */
+        int64_t told = ms_min(retry_after_ms, RETRY_AFTER_MAX_MS);
+        pause = ms_max(pause, told + rng_below(s->w, ms_min(told / 10, JITTER_AFTER_MAX_MS)));
+    }
     l->tries += l->tries < UINT32_MAX;
     l->not_before_boot_ms = s->now.boot_ms + pause;
     l->trouble = trouble;

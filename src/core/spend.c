@@ -230,7 +230,10 @@ void on_settled(struct step *s)
     l->answer_lost = false;
     l->access_proved = false;
     l->held_until_boot_ms = 0; /* nobody has seen the new pair */
-    back_off_clear(l);
+    if (life_left(l, s->now) > 0)
+        back_off_clear(l);
+    else /* over when it came: a server that goes on like this is not spent at without a pause */
+        back_off(s, 0, ANSWER_UNREACHABLE);
     end_spend(s);
     become(s, l->pending.foreign ? LS_QUARANTINED : rest_state(l));
     alarm_look(s);

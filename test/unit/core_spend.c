@@ -529,6 +529,29 @@ static void an_expiry_read_off_the_wall_clock_is_not_taken_for_exact(void **stat
     story_free(st);
 }
 
+static void a_server_whose_pairs_are_over_when_they_come_is_given_pauses(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    expect(st, loaded(st, POLICY_ALWAYS, HOUR_MS), "");
+    until_due(st);
+    int64_t waited = 0;
+    for (int i = 0; i < 8; i++) {
+        waited = i > 0 ? until_due(st) : 0;
+        tell(st, timer());
+        assert_non_null(strstr(st->said, "lease"));
+        tell(st, leased(st));
+        tell(st, of_intent(st, EV_INTENT_DURABLE));
+        struct event ev = granted(st, 2 + i, HOUR_MS);
+        ev.answer.pair.expires_wall_ms = st->now.wall_ms - SECOND_MS;
+        ev.answer.expires_boot_ms = st->now.boot_ms - SECOND_MS;
+        tell(st, ev);
+        tell(st, of_intent(st, EV_SETTLED));
+    }
+    assert_true(waited > 30 * SECOND_MS);
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -562,6 +585,7 @@ int main(void)
         cmocka_unit_test(removal_does_not_wait_for_a_back_off),
         cmocka_unit_test(what_we_end_ourselves_is_tried_again_until_it_is_durable),
         cmocka_unit_test(the_date_of_a_recovered_answer_is_old),
+        cmocka_unit_test(a_server_whose_pairs_are_over_when_they_come_is_given_pauses),
         cmocka_unit_test(an_expiry_read_off_the_wall_clock_is_not_taken_for_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
