@@ -137,6 +137,9 @@ void add_over(struct step *s)
 static bool may_continue(const struct step *s, struct fp subject)
 {
     const struct lineage *before = lineage_find(s->w, s->l->continues);
+    if (s->l->claimed) /* nobody asked for it: what is not proven goes into quarantine */
+        return before && !before->remove_wanted && before->state != LS_RETIRING &&
+               !fp_is_none(subject) && fp_equal(before->subject, subject);
     if (!before || before == s->l || before->remove_wanted || before->state == LS_RETIRING)
         return true;
     if (fp_is_none(before->subject))

@@ -125,10 +125,13 @@ static struct lineage *lineage_of(const struct warden *w, const struct capture *
 
 /* Did it come after what we have? A client that rotated has a later expiry; a stale one writes back
  * an earlier. */
-static bool is_newer(const struct pair *pair, const struct lineage *l)
+static bool is_newer(const struct capture *cap, const struct lineage *l)
 {
+    const struct pair *pair = &cap->pair;
     if (fp_is_none(pair->refresh))
         return false;
+    if (!l->refused && !l->access_dead && l->obtained_boot_ms >= cap->seen_boot_ms)
+        return false; /* ours was granted after that one stood there */
     int64_t theirs = pair->expires_wall_ms, ours = l->pair.expires_wall_ms;
     if (fp_equal(pair->refresh, l->pair.refresh))
         return theirs > ours;
@@ -188,17 +191,25 @@ static void quarantine(struct step *s, struct capture *cap)
     store(s, cap, FX_QUARANTINE);
 }
 
+/* Its refresh token we hold already; the access token beside it is over, or of somebody else. */
+static void drop_of_grant(struct step *s, struct capture *cap, const struct lineage *grant)
+{
+    if (grant->state == LS_QUARANTINED || grant->unproven)
+        leave_alone(s, cap);
+    drop(s, cap);
+}
+
 static void go_on_named(struct step *s, struct capture *cap)
 {
     struct lineage *target = lineage_of(s->w, cap);
     const struct lineage *grant = grant_of(s->w, cap->pair.refresh);
     aim(s->w, cap, target);
     if (grant && grant != target) {
-        drop(s, cap); /* a refresh token that we hold, beside an access token of somebody else */
+        drop_of_grant(s, cap, grant);
     } else if (!target || fp_is_none(cap->pair.refresh)) {
         quarantine(s, cap); /* somebody's, or a static one that was put there on purpose */
     } else if (can_continue(target)) {
-        if (is_newer(&cap->pair, target))
+        if (is_newer(cap, target))
             continue_with(s, cap, target);
         else
             drop(s, cap);
@@ -213,19 +224,21 @@ bool slots_are_spoken_for(const struct warden *w)
     return n <= w->n_claims;
 }
 
-/* Nobody can say whose it is. Older than ours, it is stale. Newer, ours has been replaced by it, as
- * far as one can see: it is spent like a login that a user adds, where that is allowed. */
+/* Nobody can say whose it is. Newer than ours, it has replaced ours, as far as one can see: it is
+ * spent like a login that a user adds, where that is allowed. Older, and no former pair of ours
+ * (the ledger would know), it may be anybody's. */
 static void go_on_mute(struct step *s, struct capture *cap)
 {
     struct lineage *bound = slot_lineage(s->w, cap->slot);
-    if (grant_of(s->w, cap->pair.refresh)) {
-        drop(s, cap); /* the access token beside it is over: nothing new */
+    const struct lineage *grant = grant_of(s->w, cap->pair.refresh);
+    if (grant) {
+        drop_of_grant(s, cap, grant);
     } else if (!bound || !is_somebody(bound)) {
         quarantine(s, cap);
     } else if (!can_continue(bound)) {
         return;
-    } else if (!is_newer(&cap->pair, bound)) {
-        drop(s, cap);
+    } else if (!is_newer(cap, bound)) {
+        quarantine(s, cap);
     } else if (may_spend(bound, s->now) && !slots_are_spoken_for(s->w)) {
         store(s, cap, FX_CLAIM);
     }
@@ -246,7 +259,7 @@ static int64_t one_owes(const struct warden *w, const struct capture *cap)
             return cap->not_before_boot_ms;
         if (!can_continue(l))
             return TIME_NEVER;
-        if (!is_newer(&cap->pair, l))
+        if (!is_newer(cap, l))
             return cap->not_before_boot_ms;
         return slots_are_spoken_for(w) ? TIME_NEVER
                                        : ms_max(may_spend_from(l), cap->not_before_boot_ms);
@@ -343,6 +356,7 @@ static struct capture *capture_new(struct step *s)
                                 .consumer = s->ev->consumer,
                                 .slot = s->l ? (uint32_t)(s->l - w->lineages) : NO_SLOT,
                                 .target = NO_SLOT,
+                                .seen_boot_ms = s->now.boot_ms,
                                 .pair = s->ev->observed.pair};
         if (s->l)
             s->l->n_captures++;

@@ -251,7 +251,7 @@ static void on_consumer_rests(struct step *s, struct consumer *c, bool went_well
     struct lineage *own = s->l;
     s->l = &s->w->lineages[c->withheld_for];
     if (s->l->state == LS_WITHHOLDING) {
-        if (!went_well || spend_is_hindered(s->w, s->l))
+        if (!went_well || spend_is_hindered(s->w, s->l) || !may_spend(s->l, s->now))
             spend_called_off(s);
         else if (!withhold(s))
             order_intent(s);

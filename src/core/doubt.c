@@ -37,7 +37,7 @@ static int64_t old_access_ends(const struct lineage *l)
 /* From then on nothing of the lost presentation is under way any more. */
 static int64_t late_commit_over(const struct lineage *l)
 {
-    return l->presented_boot_ms + LATE_COMMIT * l->rules.spend_deadline_ms;
+    return l->sent_boot_ms + LATE_COMMIT * l->rules.spend_deadline_ms;
 }
 
 int64_t probe_due_boot_ms(const struct lineage *l)
@@ -103,7 +103,7 @@ void on_probed(struct step *s)
     switch (s->ev->probe.what) {
     case IDENTITY_NAMED:
     case IDENTITY_SCOPE:
-        if (l->answer_lost && s->now.boot_ms < late_commit_over(l)) {
+        if (s->now.boot_ms < late_commit_over(l)) {
             back_off_clear(l);
             l->access_proved = true;
             become(s, LS_DOUBT);

@@ -88,7 +88,7 @@ struct lineage {
     uint64_t intent;
     bool intent_elsewhere;     /* another warden of the fleet opened it */
     bool replay;               /* this spend is the one more presentation */
-    int64_t sent_boot_ms;      /* of the last presentation */
+    int64_t sent_boot_ms;      /* of the last presentation, at the latest */
     int64_t presented_boot_ms; /* of the last that was not a replay: a grace counts from it */
     bool presented_known;      /* … or it was earlier: no use is made of a grace */
     uint64_t fence;
@@ -161,6 +161,7 @@ struct capture {
     uint32_t slot;   /* lineage whose consumer had it; NO_SLOT: retired since */
     uint32_t target; /* NAMED, STORING: lineage of that subject; NO_SLOT: not known */
     enum stage stage;
+    int64_t seen_boot_ms;
     enum stage resume; /* STORING: where to go back if it cannot be stored */
     bool claiming;     /* STORING: as a lineage of its own, by FX_CLAIM */
     struct pair pair;

@@ -60,8 +60,9 @@ static void load_in_doubt(struct step *s, const struct loaded *from)
     }
     l->answer_lost = !from->restored && !is_old_copy(l);
     l->doubt_since_boot_ms = boot_ms_of(s->now, from->doubt_since_wall_ms);
-    l->presented_boot_ms = l->doubt_since_boot_ms; /* at the latest: no more is known */
-    l->presented_known = false;
+    l->presented_known =
+        false; /* a wall clock, maybe another machine's, is all there is to go by */
+    l->sent_boot_ms = s->now.boot_ms; /* at the latest */
     begin_search(s);
     if (l->replayed)
         load_dead(s, from);
@@ -80,6 +81,7 @@ static void load_at_rest(struct step *s, const struct loaded *from)
         } else if (may_be_outdated(from)) {
             l->standing = STANDING_DOUBT; /* as store_accept_restored() has it */
             l->doubt_since_boot_ms = s->now.boot_ms;
+            l->sent_boot_ms = s->now.boot_ms; /* by a run that this copy knows nothing of */
             begin_search(s);
             become(s, LS_DOUBT);
         } else {
@@ -160,10 +162,8 @@ void load_row(struct step *s)
         l->intent = from->intent;
         l->intent_elsewhere = from->intent_elsewhere;
         l->replay = from->intent_is_replay;
-        l->sent_boot_ms = boot_ms_of(s->now, from->intent_begun_wall_ms);
-        l->presented_boot_ms = from->intent_is_replay
-                                   ? boot_ms_of(s->now, from->doubt_since_wall_ms)
-                                   : l->sent_boot_ms;
+        l->sent_boot_ms = s->now.boot_ms; /* at the latest … */
+        l->presented_boot_ms = boot_ms_of(s->now, from->intent_begun_wall_ms); /* … the earliest */
         l->presented_known = !from->intent_is_replay;
         become(s, LS_SPENDING);
     } else {

@@ -366,6 +366,54 @@ static void a_pair_that_nobody_can_be_asked_about_goes_the_way_of_an_add(void **
     story_free(st);
 }
 
+static void what_was_claimed_takes_no_profile_whose_subject_is_not_known(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    ev.loaded.subject = (struct fp){{0}};
+    ev.loaded.standing = STANDING_DEAD;
+    tell(st, ev);
+    expect(st, bound(C1, true, true), "");
+    expect(st, timer(), "read(c1)");
+    tell(st, saw(st, C1, 2, K1, true));
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "quarantine(k11)");
+    story_free(st);
+}
+
+static void an_unknown_pair_that_is_older_and_cannot_be_asked_about_is_kept(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    struct event ev = saw(st, C1, 3, K1, false);
+    ev.observed.pair.expires_wall_ms -= 30 * MINUTE_MS;
+    expect(st, ev, "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_REVOKED, 0), "alarm-raise(subject) quarantine(k11)");
+    story_free(st);
+}
+
+static void what_stood_there_before_our_own_grant_is_not_newer(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    until_spend(st);
+    tell(st, leased(st));
+    tell(st, published(st, C1));
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    expect(st, saw(st, C1, 2, K1, false), ""); /* a sibling was granted one, too */
+    st->now.boot_ms -= SECOND_MS;
+    st->now.wall_ms -= SECOND_MS;
+    struct event grant = granted(st, 3, HOUR);
+    later(st, SECOND_MS);
+    tell(st, grant);
+    tell(st, of_intent(st, EV_SETTLED));
+    tell(st, timer());
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "drop(k11)");
+    story_free(st);
+}
+
 static void who_may_not_spend_keeps_what_cannot_be_asked(void **state)
 {
     (void)state;
@@ -639,6 +687,9 @@ int main(void)
         cmocka_unit_test(refused_for_good_but_a_sibling_has_the_answer),
         cmocka_unit_test(refused_for_good_and_nothing_to_be_found_is_dead),
         cmocka_unit_test(a_pair_that_nobody_can_be_asked_about_goes_the_way_of_an_add),
+        cmocka_unit_test(what_was_claimed_takes_no_profile_whose_subject_is_not_known),
+        cmocka_unit_test(an_unknown_pair_that_is_older_and_cannot_be_asked_about_is_kept),
+        cmocka_unit_test(what_stood_there_before_our_own_grant_is_not_newer),
         cmocka_unit_test(who_may_not_spend_keeps_what_cannot_be_asked),
         cmocka_unit_test(captures_of_an_earlier_run_are_not_forgotten),
         cmocka_unit_test(standby_rests_while_a_client_holds_the_pair),
