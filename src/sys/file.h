@@ -48,8 +48,8 @@ int dir_sync(int dir_fd);
 /* Each name in the folder, in no order, "." and ".." too, until `each` says false. Where `dir_fd`
  * itself stands in the folder does not matter and does not change. */
 int dir_each(int dir_fd, bool (*each)(void *ctx, const char *name), void *ctx);
-/* Removes what a crash left of the writing above: all files named FILE_TEMP_PREFIX… in a folder that
- * nobody else writes to at this moment. What cannot be removed stays. */
+/* Removes what a crash left of the writing above: all files named FILE_TEMP_PREFIX… in a folder
+ * that nobody else writes to at this moment. What cannot be removed stays. */
 void dir_sweep_temps(const char *path);
 
 /* An exclusive lock held by the open file: ERR_LOCKED when another process has it. The file is
