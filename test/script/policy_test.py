@@ -171,7 +171,7 @@ def test_retry_after_is_honoured():
         lab.script("token", status=429, retry_after_date_s=3)
         answer = world.api("POST", "/v1/profiles/work/renew?timeout=1s")
         assert answer.status == 429 and answer.json["code"] == "throttled", answer
-        assert 1 <= int(answer.headers["Retry-After"]) <= 3
+        assert 1 <= int(answer.headers["Retry-After"]) <= 4  # spread a little
         began = time.monotonic()
         assert world.cw("token", "work").code == 0, "the old one still works"
         assert time.monotonic() - began < 1, "and is handed out at once"
