@@ -6,8 +6,9 @@
 
 #include <string.h>
 
-#define BOOT_ZERO_MS (20 * SECOND_MS) /* what a boot clock shows when the daemon can first start   \
-                                       */
+#define BOOT_ZERO_MS                                                                               \
+    (20 * SECOND_MS) /* what a boot clock shows when the daemon can first start                    \
+                      */
 
 static bool is_sooner(const struct world *w, uint16_t a, uint16_t b)
 {

@@ -218,7 +218,9 @@ static enum event_kind apply_retire(struct world *w, const struct effect *fx)
 static enum event_kind apply(struct world *w, struct host *h, const struct effect *fx,
                              int64_t ordered_at)
 {
-    struct row *row = &w->store.rows[row_of(fx->lineage)];
+    int index = row_of(fx->lineage);
+    struct row *row =
+        index == NOBODY ? NULL : &w->store.rows[index]; /* a capture may be nobody's */
     switch (fx->kind) {
     case FX_STORE_INTENT:
         return apply_intent(w, h, fx);
@@ -330,9 +332,9 @@ void store_written(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     const struct effect *fx = &op->fx;
-    const struct row *row = &w->store.rows[op->row];
+    const struct row *row = op->row == NOBODY ? NULL : &w->store.rows[op->row];
     bool reserved = fx->kind == FX_SETTLE || fx->kind == FX_CLOSE_INTENT;
-    int before = row->wanted == 0 ? NOBODY : w->store.profiles[profile_wanted(w, row, fx)];
+    int before = !row || row->wanted == 0 ? NOBODY : w->store.profiles[profile_wanted(w, row, fx)];
     bool failed = store_fails(w, h, reserved);
     enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx, op->started_at);
     if (!has_answer(fx->kind))

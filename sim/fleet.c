@@ -66,13 +66,14 @@ void fleet_told(struct world *w, struct op *op)
     struct host *h = &w->hosts[op->host];
     const struct row *row = &w->store.rows[op->row];
     bool here = h->told[op->row].here;
+    enum policy policy = h->told[op->row].policy; /* no reason to follow the row, perhaps */
     if (!here && (row->standing == STANDING_RETIRED || row->wanted != 0 || !host_has_room(h)))
         return;
     struct event ev = event_of(here ? EV_OVERTAKEN : EV_LOADED, lineage_id(op->row));
     ev.loaded = loaded_of(w, h, op->row, false);
     bool elsewhere = ev.loaded.intent_elsewhere;
     host_tell(w, h, &ev);
-    if (h->up && here && h->told[op->row].policy != row->policy) {
+    if (h->up && here && policy != row->policy) {
         ev = event_of(EV_POLICY, lineage_id(op->row));
         ev.policy = row->policy;
         host_tell(w, h, &ev);

@@ -43,6 +43,10 @@ static void check_left_alone(struct world *w, const struct place *p)
     if (p->what != SEEN_PAIR || p->by_us || is_known_pair(w, &p->pair))
         return;
     const struct issued *t = &w->issued[issued_index(w, p->pair.access)];
+    int row = place_row(w, p);
+    if (row != NOBODY &&
+        w->issued[issued_index(w, w->store.rows[row].pair.access)].family == t->family)
+        return; /* its own login, whoever that is */
     if (!is_somebodys(w, t->subject) && refresh_is_alive(w, p->pair.refresh))
         violated(w, "left-alone", "C%u is written over a stranger's live %s", (unsigned)p->id,
                  name_token(w, p->pair.refresh));
@@ -175,6 +179,8 @@ void oracle_captures_end(struct world *w)
 void oracle_dead(struct world *w, const struct host *h, int index)
 {
     const struct row *row = &w->store.rows[index];
+    if (w->fleet && row->standing == STANDING_DEAD)
+        return; /* another warden has given it up, and knows nothing of the places here */
     for (unsigned i = 0; i < CAPTURES_MAX; i++) {
         const struct capture *c = &w->store.captures[i];
         if (c->id != 0 && c->told && w->places[c->place].host == h->index &&

@@ -143,6 +143,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->here = ev->loaded.standing != STANDING_RETIRED;
         t->generation = ev->loaded.generation;
         t->standing = ev->loaded.standing;
+        t->policy = ev->loaded.policy;
         t->exact = ev->loaded.expires_boot_ms != 0 && row->expiry_is_exact;
         t->access_refused = t->resolved = false;
         t->held_until = 0;
