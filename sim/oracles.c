@@ -54,7 +54,8 @@ static void check_lease(struct world *w, const struct host *h, int index)
     int64_t lead_ms = p->skew_ms < p->life_ms / 5 * 2 ? p->skew_ms : p->life_ms / 5 * 2;
     lead_ms += p->life_ms / 10 < 15 * MINUTE_MS ? p->life_ms / 10 : 15 * MINUTE_MS;
     int64_t left_ms = access_ends_at(w, row) - w->now;
-    if (left_ms > lead_ms + p->deadline_ms + TOLERANCE_MS)
+    /* Life is counted from the request, and it may be committed late. */
+    if (left_ms > lead_ms + 2 * p->deadline_ms + TOLERANCE_MS)
         violated(w, "spends-early", "L%d has %s left, and nobody waits", index,
                  name_duration(left_ms));
 }
@@ -70,7 +71,7 @@ void oracle_once_more(struct world *w, const struct host *h, int index)
         return;
     if (row->lost_at != 0 && w->now - row->lost_at <= p->grace_ms)
         return;
-    if (access_ends_at(w, row) > w->now + p->deadline_ms + TOLERANCE_MS)
+    if (access_ends_at(w, row) > w->now + 2 * p->deadline_ms + TOLERANCE_MS)
         violated(w, "once-more", "L%d is presented once more, though its access token lasts",
                  index);
 }
@@ -188,6 +189,9 @@ static void check_retire(struct world *w, const struct effect *fx)
 static void check_drop(struct world *w, struct host *h, const struct effect *fx)
 {
     const struct spool *s = spool_find(h, fx->intent);
+    struct capture *c = sealed_find(w, fx->capture);
+    if (c)
+        c->told = false; /* done with, whenever it is wiped */
     if (!s || s->stage != STAGE_ANSWERED || s->reply.verdict != VERDICT_GRANTED)
         return;
     const struct row *row = &w->store.rows[s->row];

@@ -34,7 +34,7 @@ static void told_loaded(struct told *t, const struct loaded *from)
 static int64_t held_until(const struct world *w, int row)
 {
     const struct provider *p = &w->providers[w->store.rows[row].provider];
-    return access_ends_at(w, &w->store.rows[row]) + p->skew_ms - p->deadline_ms - 3 * SECOND_MS;
+    return access_ends_at(w, &w->store.rows[row]) + p->skew_ms - 2 * p->deadline_ms - 3 * SECOND_MS;
 }
 
 static void told_answer(struct told *t, struct host *h, const struct event *ev,
