@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""The simulator: kept stories are told again, a seed always tells the same story, and many new
+schedules break no oracle.
+
+    sim_test.py                        a minute of schedules, the same ones every time
+    sim_test.py --proof [--minutes M]  from a seed of its own, on both cores; the last line is
+                                       `proof: {…}`
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT / "test" / "script"))
+import runner  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("CW_BUILD", ROOT / "build")).resolve()
+SIM = BUILD / "sim" / "sim"
+SECONDS = 60
+
+
+def sim(*args, ok=(0,)):
+    done = subprocess.run([SIM, *map(str, args)], capture_output=True, text=True, check=False)
+    assert done.returncode in ok, done.stdout + done.stderr
+    return done.stdout
+
+
+def figures(output, word):
+    """The JSON object of the last `word: {…}` line."""
+    return json.loads(re.findall(rf"^{word}: (\{{.*\}})$", output, re.M)[-1])
+
+
+def test_kept_stories_are_told_again():
+    stories = [path for path in (HERE / "stories").iterdir() if not path.name.startswith(".")]
+    told = figures(sim("--stories", HERE / "stories"), "stories")
+    assert told == {"told": len(stories), "broken": False}, told
+    assert stories, "no stories at all"
+
+
+def test_a_seed_tells_one_story():
+    for seed in (7, 4711):
+        told = sim("--seed", seed, "--trace")
+        assert told.count("\n") > 100, told
+        assert told == sim("--seed", seed, "--trace")
+
+
+def test_a_run_of_many_tells_what_it_did():
+    runs = figures(sim("--runs", 50), "runs")
+    assert runs["schedules"] == 50 and runs["steps"] > 50 * 100, runs
+
+
+def test_misuse_is_told_from_failure():
+    sim("--runs", "many", ok=(2,))
+    sim("--stories", HERE / "no-such-folder", ok=(2,))
+
+
+@runner.limit(SECONDS + 90)
+def test_a_minute_of_schedules():
+    print("#", sim("--seconds", SECONDS, "--jobs", 2).splitlines()[-1])
+
+
+def proof(minutes):
+    first = int(time.time())
+    done = subprocess.run([SIM, "--from", str(first), "--seconds", str(int(minutes * 60)), "--jobs",
+                           "2", "--coverage"], capture_output=True, text=True, check=False)
+    print(done.stdout, end="")
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+    runs, coverage = figures(done.stdout, "runs"), figures(done.stdout, "coverage")
+    print("proof:", json.dumps({"from_seed": first, **runs, "violations": 0,
+                                "cells_reached": coverage["reached"],
+                                "cells_impossible": coverage["impossible"],
+                                "cells_missed": coverage["missed"]}))
+
+
+if __name__ == "__main__":
+    if "--proof" in sys.argv:
+        at = sys.argv.index("--minutes") + 1 if "--minutes" in sys.argv else 0
+        proof(float(sys.argv[at]) if at else 30)
+    else:
+        runner.main()
