@@ -191,6 +191,8 @@ static void add(struct world *w, struct host *h)
     if (profile == NOBODY || is_being_added(w, (unsigned)profile))
         return;
     int before = w->store.profiles[profile];
+    if (before != NOBODY && !h->told[before].here)
+        return; /* of a fleet: not heard of here yet */
     unsigned provider = draw(&w->draws, SITE_ADD, 2, w->n_providers);
     unsigned subject = draw(&w->draws, SITE_ADD, 3, SUBJECTS_MAX);
     if (before != NOBODY) {

@@ -57,6 +57,12 @@ static bool agrees_with_standing(const struct row *row, const struct effect *fx)
     return !fx->replay && (row->standing == STANDING_LIVE || row->standing == STANDING_UNPROVEN);
 }
 
+/* The mark outside the store follows, so that an older copy that is put back is known as one. */
+static void count_spend(struct world *w)
+{
+    w->mark = ++w->store.spends;
+}
+
 static enum event_kind apply_intent(struct world *w, struct host *h, const struct effect *fx)
 {
     struct row *row = &w->store.rows[row_of(fx->lineage)];
@@ -75,7 +81,7 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     row->intent_at = w->now;
     row->intent_boot = h->boot;
     row->intent_host = (int8_t)h->index;
-    w->store.spends++;
+    count_spend(w);
     spool_new(h, fx->intent, row_of(fx->lineage), fx->generation, w->now);
     return EV_INTENT_DURABLE;
 }
@@ -129,7 +135,7 @@ static enum event_kind apply_settle(struct world *w, struct host *h, const struc
     store_set_standing(row, fx->standing, false, 0);
     row->intent = 0;
     row->lost_intent = 0;
-    w->store.spends++;
+    count_spend(w);
     spool_remove(h, fx->intent);
     return EV_SETTLED;
 }

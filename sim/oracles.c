@@ -54,6 +54,10 @@ static void check_lease(struct world *w, const struct host *h, int index)
     int64_t lead_ms = p->skew_ms < p->life_ms / 5 * 2 ? p->skew_ms : p->life_ms / 5 * 2;
     lead_ms += p->life_ms / 10 < 15 * MINUTE_MS ? p->life_ms / 10 : 15 * MINUTE_MS;
     int64_t left_ms = access_ends_at(w, row) - w->now;
+    /* An answer that lay unread while the machine slept is counted as older than it is. */
+    if (WALL_ZERO + access_ends_at(w, row) - row->pair.expires_wall_ms >
+        2 * p->deadline_ms + TOLERANCE_MS)
+        return;
     /* Life is counted from the request, and it may be committed late. */
     if (left_ms > lead_ms + 2 * p->deadline_ms + TOLERANCE_MS)
         violated(w, "spends-early", "L%d has %s left, and nobody waits", index,
@@ -116,15 +120,21 @@ static void check_settle(struct world *w, struct host *h, const struct effect *f
                  t->heard_foreign ? "another" : "its", standing_name(fx->standing));
 }
 
-/* closes. An intent is closed with the outcome that was heard; and never one that was granted. */
-static void check_close(struct world *w, const struct host *h, const struct effect *fx)
+/* closes. An intent is closed with the outcome that was heard, when its spender is done; and never
+ * one whose granted answer was heard, or sealed for us to find. */
+static void check_close(struct world *w, struct host *h, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
     const struct told *t = &h->told[index];
     const struct row *row = &w->store.rows[index];
     bool heard = t->heard_intent == fx->intent;
+    const struct spool *s = spool_find(h, fx->intent);
     if (heard && t->heard == VERDICT_GRANTED)
         violated(w, "closes", "L%d: a granted pair is thrown away", index);
+    if (w->sealed[index] == fx->intent && row->intent_host == (int8_t)h->index)
+        violated(w, "closes", "L%d: a granted pair was sealed, and is nowhere any more", index);
+    if (heard && s && s->locked)
+        violated(w, "closes", "L%d: its spender is still at it", index);
     if (heard ? t->heard != fx->verdict : fx->verdict != VERDICT_UNSENT)
         violated(w, "closes", "L%d: closed as %s, heard %s", index, verdict_name(fx->verdict),
                  heard ? verdict_name(t->heard) : "nothing");

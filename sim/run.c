@@ -185,7 +185,7 @@ static int64_t convergence_ms(const struct world *w)
         deadline_ms = p->deadline_ms > deadline_ms ? p->deadline_ms : deadline_ms;
     }
     int64_t pauses_ms = life_ms < 5 * MINUTE_MS ? life_ms : 5 * MINUTE_MS;
-    return 3 * life_ms + 4 * pauses_ms + 4 * deadline_ms + w->span_ms + 2 * MINUTE_MS +
+    return 3 * life_ms + 4 * pauses_ms + 4 * deadline_ms + 3 * w->span_ms + 2 * MINUTE_MS +
            (w->fleet ? LEASE_MS + deadline_ms : 0);
 }
 

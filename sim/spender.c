@@ -91,7 +91,8 @@ void spender_send(struct world *w, struct op *op)
     struct reply unsent = {.verdict = VERDICT_UNSENT};
     unsigned part = (unsigned)op->row;
     struct spool *s = spool_find(h, op->id);
-    CHECK(s);
+    if (!s)
+        violated(w, "closes", "L%d: an intent is closed before its spender has begun", op->row);
     if (fault(w, FAULT_SPENDER_DIES, SITE_SPENDER, part)) {
         say(w, h, "the spender dies before it has sent anything");
         s->answered = true; /* the lock goes with it; what the spool says is true */
@@ -182,18 +183,26 @@ void spender_reply(struct world *w, struct op *op)
     done(w, h, op, op->lost || op->late ? &lost : &op->reply);
 }
 
+static void seal(struct world *w, struct spool *s, const struct reply *reply)
+{
+    s->stage = STAGE_ANSWERED;
+    s->reply = *reply;
+    if (reply->verdict == VERDICT_GRANTED)
+        w->sealed[s->row] = s->intent;
+}
+
 void spender_sealed(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct spool *s = spool_find(h, op->id);
-    CHECK(s || op->lost);
+    if (!s && !op->lost)
+        violated(w, "closes", "L%d: an intent is closed while its spender seals the answer",
+                 op->row);
     if (!s)
         return; /* a new daemon has looked into it before, and is done with it */
     s->locked = false;
-    if (!op->lost) {
-        s->stage = STAGE_ANSWERED;
-        s->reply = op->reply;
-    }
+    if (!op->lost)
+        seal(w, s, &op->reply);
     if (h->up && op->life == h->life)
         tell_outcome(w, h, s, op->row, false);
 }
@@ -220,8 +229,7 @@ void spender_dies(struct world *w, struct host *h, bool power)
             draw(&w->draws, SITE_LOST, (unsigned)op->row, 2) == 1) {
             struct spool *s = spool_find(h, op->id);
             CHECK(s);
-            s->stage = STAGE_ANSWERED;
-            s->reply = op->reply;
+            seal(w, s, &op->reply);
         }
         op_drop(w, op);
         at = 0;

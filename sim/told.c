@@ -97,6 +97,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     case EV_LOADED:
         told_loaded(t, &ev->loaded);
         t->exact &= row->expiry_is_exact;
+        t->standing = row->standing; /* a restored one is in doubt by now */
         if (ev->loaded.held_until_wall_ms != 0)
             t->held_until = held_until(w, index);
         break;

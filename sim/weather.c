@@ -18,6 +18,8 @@ static struct host *some_machine(struct world *w)
 void weather_sleep(struct world *w, struct host *h)
 {
     int64_t for_ms = a_while(w, SITE_WEATHER, 2, 2 * w->span_ms);
+    if (h->asleep_until > w->now)
+        return;
     say(w, h, "the machine sleeps for %s", name_duration(for_ms));
     h->asleep_until = w->now + for_ms;
 }
@@ -46,6 +48,7 @@ static void put_back(struct world *w, bool with_mark)
     say(w, h, "an older copy of the store is put back%s", with_mark ? ", and its mark" : "");
     w->store = w->backup;
     w->was_restored = true;
+    memset(w->sealed, 0, sizeof(w->sealed)); /* settled since, perhaps, and forgotten */
     if (with_mark)
         w->mark = w->store.spends;
 }
@@ -173,8 +176,6 @@ void weather_clears(struct world *w)
     for (unsigned i = 0; i < w->n_hosts; i++) {
         struct host *h = &w->hosts[i];
         h->wall_off_ms = 0;
-        h->full_until = 0;
-        if (h->asleep_until > w->now)
-            h->asleep_until = w->now;
+        h->full_until = 0; /* who sleeps wakes when it was to wake */
     }
 }

@@ -23,6 +23,7 @@ void world_reset(struct world *w, uint64_t seed)
     w->oracle[0] = w->why[0] = '\0';
     memset(&w->store, 0, sizeof(w->store));
     memset(w->store.profiles, NOBODY, sizeof(w->store.profiles));
+    memset(w->sealed, 0, sizeof(w->sealed));
     memset(w->leases, 0, sizeof(w->leases));
     memset(w->hosts, 0, sizeof(w->hosts));
     for (unsigned i = 0; i < ROWS_MAX; i++)

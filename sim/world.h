@@ -353,7 +353,8 @@ struct world {
     struct issued issued[ISSUED_MAX];
     struct store store, backup;
     bool has_backup, was_restored, wall_was_wrong;
-    uint32_t mark; /* high-water */
+    uint32_t mark;             /* high-water */
+    uint64_t sealed[ROWS_MAX]; /* the intent whose granted answer was sealed last */
     struct {
         uint64_t fence;
         int8_t holder;
