@@ -167,7 +167,6 @@ static enum event_kind apply_close(struct world *w, struct host *h, const struct
     case VERDICT_DOUBT:
         row->lost_intent = fx->intent;
         row->lost_at = row->intent_at;
-        row->doubt_at = w->now;
         row->dead_by_doubt = fx->standing == STANDING_DEAD;
         break;
     case VERDICT_GRANTED:
@@ -222,7 +221,7 @@ static enum event_kind apply_retire(struct world *w, const struct effect *fx)
 }
 
 static enum event_kind apply(struct world *w, struct host *h, const struct effect *fx,
-                             int64_t ordered_at)
+                             uint64_t doubt)
 {
     int index = row_of(fx->lineage);
     struct row *row =
@@ -239,7 +238,7 @@ static enum event_kind apply(struct world *w, struct host *h, const struct effec
     case FX_RETIRE:
         return apply_retire(w, fx);
     case FX_RESOLVE:
-        if (row->standing == STANDING_DOUBT && row->doubt_at <= ordered_at)
+        if (row->standing == STANDING_DOUBT && row->lost_intent == doubt)
             store_set_standing(row, fx->standing, false, 0);
         return EV_COUNT;
     case FX_ALARM_RAISE:
@@ -285,6 +284,8 @@ void store_write_begin(struct world *w, struct host *h, const struct effect *fx)
     struct op *op = store_op(w, h, HAP_WRITTEN);
     op->row = (int8_t)row_of(fx->lineage);
     op->fx = *fx;
+    if (fx->kind == FX_RESOLVE) /* the doubt that is meant: another may have begun meanwhile */
+        op->id = h->told[op->row].doubt;
 }
 
 /* Room for what follows an intent was reserved with it: a full disk does not refuse that. */
@@ -342,7 +343,7 @@ void store_written(struct world *w, struct op *op)
     bool reserved = fx->kind == FX_SETTLE || fx->kind == FX_CLOSE_INTENT;
     int before = !row || row->wanted == 0 ? NOBODY : w->store.profiles[profile_wanted(w, row, fx)];
     bool failed = store_fails(w, h, reserved);
-    enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx, op->started_at);
+    enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx, op->id);
     if (!has_answer(fx->kind))
         return;
     if (heard == EV_ADOPTED && fx->capture == 0 && fx->standing == STANDING_LIVE)
@@ -373,7 +374,7 @@ void store_crash(struct world *w, struct host *h)
         if (done)
             say(w, h, "a write under way is durable, though nobody has heard");
         if (done && first->what == HAP_WRITTEN)
-            (void)apply(w, h, &first->fx, first->started_at);
+            (void)apply(w, h, &first->fx, first->id);
         else if (done && first->what == HAP_SEEN && first->flag)
             (void)seal_capture(w, first);
         else if (done && first->what != HAP_SEEN)

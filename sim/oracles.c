@@ -9,8 +9,9 @@
 #include "sim/capture.h"
 #include "sim/story.h"
 
-#define REQUESTS_MAX 80
-#define TOLERANCE_MS (3 * SECOND_MS) /* a Date has whole seconds, a request takes its time */
+#define REQUESTS_MAX       80
+#define GRACE_TOLERANCE_MS (2 * SECOND_MS) /* it counts from the commit, not from the intent */
+#define TOLERANCE_MS       (3 * SECOND_MS) /* a Date has whole seconds, a request takes its time */
 
 _Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ...)
 {
@@ -73,7 +74,7 @@ void oracle_once_more(struct world *w, const struct host *h, int index)
     if (h->told[index].access_refused || !counts_right(w, h, index) || p->life_ms == 0 ||
         !has_heard(w, h, index))
         return;
-    if (row->lost_at != 0 && w->now - row->lost_at <= p->grace_ms)
+    if (row->lost_at != 0 && w->now - row->lost_at <= p->grace_ms + GRACE_TOLERANCE_MS)
         return;
     if (access_ends_at(w, row) > w->now + 2 * p->deadline_ms + TOLERANCE_MS)
         violated(w, "once-more", "L%d is presented once more, though its access token lasts",
@@ -212,13 +213,14 @@ static void check_drop(struct world *w, struct host *h, const struct effect *fx)
 
 /* groundless. A doubt ends without a spend only where nothing was committed, nor can be any more.
  */
-static void check_resolve(struct world *w, const struct effect *fx)
+static void check_resolve(struct world *w, const struct host *h, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
     const struct row *row = &w->store.rows[index];
     int refresh = issued_index(w, row->pair.refresh);
     struct op *op;
-    if (refresh == NOBODY || row->standing != STANDING_DOUBT || row->intent != 0)
+    if (refresh == NOBODY || row->standing != STANDING_DOUBT || row->intent != 0 ||
+        row->lost_intent != h->told[index].doubt)
         return; /* another warden has gone on */
     if (w->providers[row->provider].rotates && w->issued[refresh].spent)
         violated(w, "groundless", "L%d: %s was spent, and is believed not to be", index,
@@ -310,7 +312,7 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
         check_retire(w, fx);
         break;
     case FX_RESOLVE:
-        check_resolve(w, fx);
+        check_resolve(w, h, fx);
         h->told[row_of(fx->lineage)].resolved = true;
         break;
     case FX_ALARM_RAISE:

@@ -80,7 +80,8 @@ void told_refused(struct world *w, struct host *h, int index, struct fp access)
     const struct row *row = &w->store.rows[index];
     struct told *t = &h->told[index];
     if (fp_equal(row->pair.access, access) &&
-        (row->wanted != 0 || (t->standing == STANDING_DOUBT && !t->resolved)))
+        (row->wanted != 0 ||
+         (t->standing == STANDING_DOUBT && !t->resolved && w->providers[row->provider].rotates)))
         t->access_refused = true;
 }
 
@@ -96,8 +97,11 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     switch (ev->kind) {
     case EV_LOADED:
         told_loaded(t, &ev->loaded);
+        t->doubt = row->lost_intent;
         t->exact &= row->expiry_is_exact;
         t->standing = row->standing; /* a restored one is in doubt by now */
+        if (t->standing == STANDING_DOUBT && !ev->loaded.rules.rotates)
+            t->standing = STANDING_LIVE; /* it can simply be presented again */
         if (ev->loaded.held_until_wall_ms != 0)
             t->held_until = held_until(w, index);
         break;
@@ -115,6 +119,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     case EV_CLOSED:
         t->resolved = false;
         t->standing = row->standing;
+        t->doubt = row->lost_intent;
         break;
     case EV_PUBLISHED: /* of a token that the server refused nobody has anything */
         t->held_until = t->access_refused ? 0 : held_until(w, index);
@@ -144,6 +149,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->here = ev->loaded.standing != STANDING_RETIRED;
         t->generation = ev->loaded.generation;
         t->standing = ev->loaded.standing;
+        t->doubt = row->lost_intent;
         t->policy = ev->loaded.policy;
         t->exact = ev->loaded.expires_boot_ms != 0 && row->expiry_is_exact;
         t->access_refused = t->resolved = false;

@@ -152,8 +152,7 @@ struct row { /* a lineage, as src/store has it */
     uint64_t intent_fence;
     uint64_t lost_intent; /* the last one that was closed in doubt */
     int64_t intent_at;    /* true times: of the intent, */
-    int64_t lost_at;      /* of the one that was lost, */
-    int64_t doubt_at;     /* and when that was written down */
+    int64_t lost_at;      /* and of the one that was lost */
     bool dead_by_doubt;   /* the one more presentation was lost, too */
 };
 
@@ -214,6 +213,7 @@ struct told {  /* what the warden of this host has heard of one lineage since it
     int64_t minute; /* the current one, and requests in it */
     uint32_t requests;
     int32_t waiting;       /* callers */
+    uint64_t doubt;        /* the lost intent that it doubts for */
     uint64_t heard_intent; /* the last one whose outcome it heard, and what that was */
     enum verdict heard;
     bool heard_foreign;
