@@ -3,6 +3,7 @@
  * whoever holds the lock on the state folder is the only one. In a fleet the lease is granted by
  * the shared store, which keeps its promises (quorum), with a fence that only grows.
  */
+#include "sim/capture.h"
 #include "sim/oracles.h"
 #include "sim/story.h"
 #include "sim/told.h"
@@ -78,6 +79,11 @@ void fleet_told(struct world *w, struct op *op)
         ev.policy = row->policy;
         host_tell(w, h, &ev);
     }
+    for (unsigned i = 0; row->standing == STANDING_RETIRED && i < w->n_places; i++) {
+        if (w->places[i].host == h->index && w->places[i].row == op->row)
+            w->places[i].is_known = false; /* its consumers are let go; now of its successor */
+    }
+    places_follow(w, h);
     if (h->up && elsewhere)
         fleet_watch_intent(w, h, op->row);
 }

@@ -47,6 +47,12 @@ static void check_left_alone(struct world *w, const struct place *p)
     if (row != NOBODY &&
         w->issued[issued_index(w, w->store.rows[row].pair.access)].family == t->family)
         return; /* its own login, whoever that is */
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        const struct row *other = &w->store.rows[i];
+        if (other->standing != STANDING_QUARANTINED && other->standing != STANDING_RETIRED &&
+            fp_equal(other->pair.refresh, p->pair.refresh))
+            return; /* a copy of another profile's */
+    }
     if (!is_somebodys(w, t->subject) && refresh_is_alive(w, p->pair.refresh))
         violated(w, "left-alone", "C%u is written over a stranger's live %s", (unsigned)p->id,
                  name_token(w, p->pair.refresh));

@@ -258,6 +258,7 @@ struct place {   /* where a consumer's copy is */
     uint8_t host, profile;
     bool is_bound; /* by its user */
     bool is_known; /* … and the warden that runs now knows */
+    int8_t row;    /* … as a consumer of this lineage */
     bool replica, with_pair;
     enum seen what;
     struct pair pair;
