@@ -209,7 +209,8 @@ enum effect_kind {
     FX_ADOPT,        /* → EV_ADOPTED | EV_STORE_FAILED. UNPROVEN → `standing` with this subject;
                         LIVE: the profile points here from now on; QUARANTINED: no profile does.
                         With a capture: that pair is the lineage's current one from now on, as
-                        `generation`; → EV_ADOPTED | EV_OVERTAKEN | EV_STORE_FAILED */
+                        `generation`, and held until its access token's end and the skew; → EV_ADOPTED |
+                      EV_OVERTAKEN | EV_STORE_FAILED */
     FX_QUARANTINE, /* → EV_QUARANTINED | EV_STORE_FAILED. The capture becomes a lineage of its own,
                       sealed and unused, with this subject (none: not known) */
     FX_CLAIM,      /* → EV_ADDED | EV_STORE_FAILED. The capture becomes an unproven lineage that
