@@ -83,6 +83,7 @@ class File:
         self.name = name  # the last it was given
         self.kept = kept
         self.since = []  # (number of the record, offset, bytes) or (number, size, None)
+        self.lacks_sync = False
 
     def content(self, draw):
         return draw.content(self.kept, self.since) if self.since else self.kept
@@ -90,6 +91,7 @@ class File:
     def sync(self):
         self.kept = EVERYTHING.content(self.kept, self.since)
         self.since = []
+        self.lacks_sync = False
 
 
 class Folder:
@@ -98,6 +100,7 @@ class Folder:
         self.kept = {}
         self.names = {}  # as programs see it
         self.since = []  # (number of the record, {name: node, or None where it goes})
+        self.lacks_sync = False
 
     def put(self, number, changes):
         self.since.append((number, changes))
@@ -112,6 +115,7 @@ class Folder:
     def sync(self):
         self.kept = dict(self.names)
         self.since = []
+        self.lacks_sync = False
 
 
 def apply_names(names, changes):
@@ -176,7 +180,9 @@ class Disk:
         elif kind == REMOVE:
             folder, name = self.place(record.path)
             folder.put(number, {name: None})
-        elif kind == SYNC and node and not is_lost:
+        elif kind == SYNC and node and is_lost:
+            node.lacks_sync = True
+        elif kind == SYNC and node:
             node.sync()
 
     def write(self, draw, target):
@@ -189,14 +195,14 @@ class Disk:
 
 
 def _write_folder(folder, draw, target):
-    for name, node in folder.listing(draw).items():
+    for name, node in folder.listing(draw.of(folder)).items():
         path = f"{target}/{name}"
         if isinstance(node, Folder):
             os.mkdir(path, 0o700)
             _write_folder(node, draw, path)
         else:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            os.write(fd, node.content(draw))
+            os.write(fd, node.content(draw.of(node)))
             os.close(fd)
 
 
@@ -217,10 +223,11 @@ def _compare(folder, path):
 
 class Draw:
     """One way in which it may go. `meta` (names and sizes): "none", "all", "ordered" (one moment
-    for the whole disk), "folders" (a moment for each folder and file), "loose" (names in no order).
+    for the whole disk), "folders" (a moment for each folder and file), "loose" (names in no order),
+    "newest" (of the names, the last change alone; sizes all).
     `content`: "none", "all", "ordered" (what was written before one moment), "late" (what was
     written after it), "writes" (each by itself), "torn" (the same, and of some the first part),
-    "sectors" (each sector by itself)."""
+    "sectors" (each sector by itself), "even" and "odd" (every other sector)."""
 
     METAS = ("none", "all", "ordered", "ordered", "folders", "folders", "loose")
     CONTENTS = ("none", "all", "ordered", "late", "writes", "torn", "torn", "sectors", "sectors")
@@ -234,10 +241,14 @@ class Draw:
     def __repr__(self):
         return f"names and sizes: {self.meta}, content: {self.data}"
 
+    def of(self, node):  # the same for every file and folder
+        del node
+        return self
+
     def _first_part(self, since):
         """How many of these changes happened."""
-        if self.meta in ("none", "all") or not since:
-            return len(since) if self.meta == "all" else 0
+        if self.meta in ("none", "all", "newest") or not since:
+            return 0 if self.meta == "none" else len(since)
         if self.meta == "ordered":
             return sum(number <= self.moment for number, *_ in since)
         return self.rng.randint(0, len(since))
@@ -245,13 +256,15 @@ class Draw:
     def names(self, since):
         if self.meta == "loose":
             return [changes for _, changes in since if self.rng.random() < 0.5]
+        if self.meta == "newest":
+            return [changes for _, changes in since[-1:]]
         return [changes for _, changes in since[:self._first_part(since)]]
 
     def content(self, kept, since):
         n_sized = self._first_part(since)
         buffer, size = bytearray(kept), len(kept)
-        versions = {}
-        for i, (number, at, written) in enumerate(since):
+        versions = self._versions(since)
+        for i, (_, at, written) in enumerate(since):
             if written is None:
                 if i < n_sized:
                     del buffer[at:]
@@ -262,28 +275,62 @@ class Draw:
             size = max(size, end) if i < n_sized else size
             if len(buffer) < end:
                 buffer.extend(self.old_byte * (end - len(buffer)))
-            self._land(buffer, i, number, at, written, versions, len(since))
+            if self.data == "all":
+                buffer[at:end] = written
+            else:
+                land(buffer, i, at, written, versions)
         return bytes(buffer[:size])
 
-    def _land(self, buffer, i, number, at, written, versions, n):
-        if (self.data == "none" or self.data == "ordered" and number > self.moment or
+    def _versions(self, since):
+        """{sector: how many of these changes it has seen}: a sector goes through its versions one
+        by one, so with a change come all those before it."""
+        versions = {}
+        if self.data in ("none", "all"):
+            return versions
+        for i, (number, at, written) in enumerate(since):
+            for sector in () if written is None else self._sectors(number, at, len(written)):
+                if self.data != "sectors":
+                    versions[sector] = i + 1
+                elif sector not in versions:
+                    versions[sector] = len(since) if self.rng.random() < self.kept_share else \
+                        self.rng.randint(0, len(since))
+        return versions
+
+    def _sectors(self, number, at, length):
+        """Those of a write that reach the disk."""
+        if (self.data == "ordered" and number > self.moment or
                 self.data == "late" and number <= self.moment or
                 self.data == "writes" and self.rng.random() >= self.kept_share):
-            return
-        end = at + len(written)
+            return ()
+        sectors = range(at // SECTOR, (at + length - 1) // SECTOR + 1)
         if self.data == "torn":
-            torn_at = (at + self.rng.randint(0, len(written))) // SECTOR * SECTOR
-            end = max(at, self.rng.choice((at, end, torn_at)))
-        if self.data != "sectors":
-            buffer[at:end] = written[:end - at]
-            return
-        for sector in range(at // SECTOR, (end - 1) // SECTOR + 1):
-            if sector not in versions:  # which version of it the disk holds
-                versions[sector] = n if self.rng.random() < self.kept_share else \
-                    self.rng.randint(0, n)
-            if i < versions[sector]:
-                first, last = max(at, sector * SECTOR), min(end, (sector + 1) * SECTOR)
-                buffer[first:last] = written[first - at:last - at]
+            torn_at = self.rng.randint(0, len(sectors))
+            return sectors[:self.rng.choice((0, len(sectors), torn_at))]
+        if self.data in ("even", "odd"):
+            return [sector for sector in sectors if sector % 2 == (self.data == "odd")]
+        return sectors
+
+
+def land(buffer, i, at, written, versions):
+    """Change number i, as far as its sectors have seen it."""
+    end = at + len(written)
+    for sector in range(at // SECTOR, (end - 1) // SECTOR + 1):
+        if i < versions.get(sector, 0):
+            first, last = max(at, sector * SECTOR), min(end, (sector + 1) * SECTOR)
+            buffer[first:last] = written[first - at:last - at]
+
+
+class Split:
+    """One way for the files and folders that lack a sync, another for the rest of the disk."""
+
+    def __init__(self, lacking, rest):
+        self.lacking, self.rest = lacking, rest
+
+    def __repr__(self):
+        return f"what lacks a sync: {self.lacking}; the rest: {self.rest}"
+
+    def of(self, node):
+        return self.lacking if node.lacks_sync else self.rest
 
 
 EVERYTHING = Draw()
@@ -294,6 +341,16 @@ def extremes():
     return [Draw(meta=meta, content=content)
             for meta, content in (("none", "none"), ("all", "all"), ("all", "none"),
                                   ("none", "all"))]
+
+
+def splits():
+    """What a sync can be wanted for: the disk is not as it would have been only where one is
+    lacking; or only there, and the rest is as old or as torn as it may be."""
+    nothing, torn = Draw(meta="none", content="none"), Draw(content="even")
+    return [Split(nothing, EVERYTHING), Split(Draw(content="none"), EVERYTHING),
+            Split(Draw(content="odd"), EVERYTHING), Split(torn, EVERYTHING),
+            Split(Draw(meta="newest"), EVERYTHING), Split(EVERYTHING, nothing),
+            Split(nothing, torn), Split(Draw(content="none"), torn)]
 
 
 def drawn(rng, oldest, newest):
