@@ -359,13 +359,21 @@ def again(path):
     return not wrong
 
 
-def stop(*_):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what clears up is not to be stopped
-    sys.exit("stopped by SIGTERM")
+def stopper():
+    """On SIGTERM: here once, because what clears up then is not to be stopped. In a worker that has
+    not begun yet it is not ignored, or the pool would wait for that worker for ever."""
+    here, told = os.getpid(), []
+
+    def stop(*_):
+        if os.getpid() != here or not told:
+            told.append(True)
+            sys.exit("stopped by SIGTERM" if os.getpid() == here else 1)
+
+    return stop
 
 
 def main():
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, stopper())
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 1 << 32))
     parser.add_argument("--images", type=int, default=1000)
