@@ -2,12 +2,10 @@
  * A store's first minute, and its way from one version to the next.
  *
  * A new store is built beside its place and gets its name when it is whole: a crash in between
- * leaves nothing that the next start would take for a damaged store.
+ * leaves nothing that the next start would take for a damaged store, and what it leaves has a name
+ * that every start sweeps away, even when the store has its own already.
  */
 #include "store/internal.h"
-
-#include <errno.h>
-#include <string.h>
 
 #include "sys/file.h"
 
@@ -221,18 +219,6 @@ static int refuse_orphan_log(const char *path, struct err_text *text)
     return err;
 }
 
-static int empty_file(const char *path, struct err_text *text)
-{
-    int fd = -1;
-    (void)path_remove(PATH_CWD, path); /* of a creation that crashed */
-    int err = path_open(PATH_CWD, path, OPEN_NEW, &fd);
-    if (err < 0) {
-        return err_say(text, err, "cannot make %s: %s", path, strerror(errno));
-    }
-    fd_close(&fd);
-    return 0;
-}
-
 int store_create(const char *path, const struct store_schema *schema, struct err_text *text)
 {
     char temp[STORE_PATH_SIZE];
@@ -240,19 +226,12 @@ int store_create(const char *path, const struct store_schema *schema, struct err
     struct store s = {.path = temp, .wal_fd = -1, .mark.fd = -1};
     int err = refuse_orphan_log(path, text);
     if (err == 0) {
-        err = store_path_join(temp, path, ".new", text);
-    }
-    if (err == 0) {
-        err = store_path_join(journal, temp, "-journal", text);
+        err = file_make_temp(path, temp, sizeof(temp) - sizeof("-journal"), text);
     }
     if (err < 0) {
         return err;
     }
-    (void)path_remove(PATH_CWD, journal);
-    err = empty_file(temp, text);
-    if (err < 0) {
-        return err;
-    }
+    (void)store_path_join(journal, temp, "-journal", NULL);
     err = build(&s, schema, text);
     if (s.db != NULL) {
         store_disconnect(&s);

@@ -84,9 +84,8 @@ class Program:
 
 def role(name):
     """What a file is for, by its name."""
-    for start, what in ((".credwarden-tmp-", "new file"), ("store.db.new", "new store")):
-        if name.startswith(start):
-            return what
+    if name.startswith(".credwarden-tmp-"):
+        return "new file"
     for end in (".spool", ".aside"):
         if name.endswith(end):
             return "spool file"
