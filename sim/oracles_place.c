@@ -58,6 +58,15 @@ static void check_left_alone(struct world *w, const struct place *p)
                  name_token(w, p->pair.refresh));
 }
 
+/* blind. A replica is written only over what its warden has heard of. */
+static void check_blind(struct world *w, const struct place *p)
+{
+    bool heard =
+        p->told_what == p->what && (p->what != SEEN_PAIR || pair_equal(&p->told, &p->pair));
+    if (p->replica && !heard)
+        violated(w, "blind", "C%u is written, and nobody has heard what is there", (unsigned)p->id);
+}
+
 /* What is there already, without its refresh token. */
 static bool is_withheld(const struct effect *fx)
 {
@@ -90,6 +99,7 @@ void oracle_published(struct world *w, const struct host *h, const struct effect
     bool with_refresh = !fp_is_none(fx->pair.refresh);
     say(w, h, "C%u is written: %s+%s", (unsigned)p->id, name_token(w, fx->pair.access),
         name_token(w, fx->pair.refresh));
+    check_blind(w, p);
     if (with_refresh && !p->with_pair)
         violated(w, "access-only", "C%u is given %s", (unsigned)p->id,
                  name_token(w, fx->pair.refresh));
