@@ -190,13 +190,21 @@ void oracle_captures_end(struct world *w)
     }
 }
 
-/* dead. Nothing is given up while a live pair of its subject is within reach: sealed, or seen in a
- * place. */
+/* dead. Nothing is given up while a live pair of its subject is within reach: sealed, or in a
+ * place, which is looked at once more after a refusal. */
 void oracle_dead(struct world *w, const struct host *h, int index)
 {
     const struct row *row = &w->store.rows[index];
     if (w->fleet && row->standing == STANDING_DEAD)
         return; /* another warden has given it up, and knows nothing of the places here */
+    for (unsigned i = 0; i < w->n_places; i++) {
+        const struct place *p = &w->places[i];
+        if (p->host == h->index && p->is_known && p->replica && p->row == index &&
+            p->what != SEEN_TORN && p->looked_at < h->told[index].refused_at &&
+            h->woke_at < h->told[index].refused_at) /* a sleep counts as time to look */
+            violated(w, "dead", "L%d is given up, and C%u was not looked at since it was refused",
+                     index, (unsigned)p->id);
+    }
     for (unsigned i = 0; i < CAPTURES_MAX; i++) {
         const struct capture *c = &w->store.captures[i];
         if (c->id != 0 && c->told && w->places[c->place].host == h->index &&

@@ -209,6 +209,7 @@ void place_act(struct world *w, struct op *op)
         again->started_at = op->started_at;
         return;
     }
+    p->looked_at = w->now;
     if (p->locked_until > w->now || fault(w, FAULT_UNREADABLE, SITE_PLACE, p->id & 31))
         tell_failed(w, h, p);
     else if (op->fx.kind == FX_PUBLISH && is_expected(p, &op->fx))

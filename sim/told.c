@@ -38,13 +38,14 @@ static int64_t held_until(const struct world *w, int row)
 }
 
 static void told_answer(struct told *t, struct host *h, const struct event *ev,
-                        const struct row *row)
+                        const struct row *row, int64_t now)
 {
     if (ev->intent != row->intent && !spool_find(h, ev->intent))
         return;
     t->heard_intent = ev->intent;
     t->heard = ev->answer.verdict;
     t->spend_failed = t->heard != VERDICT_GRANTED;
+    t->refused_at = t->heard == VERDICT_REFUSED ? now : 0;
     t->heard_foreign = t->heard == VERDICT_GRANTED && !fp_is_none(row->subject) &&
                        !fp_is_none(ev->answer.subject) &&
                        !fp_equal(row->subject, ev->answer.subject);
@@ -125,7 +126,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->held_until = t->access_refused ? 0 : held_until(w, index);
         break;
     case EV_ANSWER:
-        told_answer(t, h, ev, row);
+        told_answer(t, h, ev, row, w->now);
         break;
     case EV_SETTLED:
         t->generation = row->generation;

@@ -217,6 +217,7 @@ struct told {  /* what the warden of this host has heard of one lineage since it
     uint64_t heard_intent; /* the last one whose outcome it heard, and what that was */
     enum verdict heard;
     bool heard_foreign;
+    int64_t refused_at; /* its refresh token, for good; 0: not heard */
     enum identity asked;
     struct fp named;
 };
@@ -266,6 +267,7 @@ struct place {   /* where a consumer's copy is */
     enum seen told_what; /* what the warden heard of it last */
     struct pair told;
     int64_t locked_until; /* by its sibling */
+    int64_t looked_at;    /* by its warden, last */
 };
 
 enum manners { POLITE, RUDE };
