@@ -33,7 +33,7 @@ static struct caller *caller_new(struct world *w, const struct host *h, enum ask
             .id = ++w->next_caller * CALLERS_MAX + i,
             .asks = asks,
             .host = h->index,
-            .row = (int8_t)row,
+            .row = (int16_t)row,
             .since = w->now,
             .deadline_at = w->now + patience_ms,
         };
@@ -145,7 +145,7 @@ static void remove_row(struct world *w, struct host *h, int row)
 static void change(struct world *w, struct host *h, int row, enum change what)
 {
     struct op *op = store_op(w, h, HAP_USER);
-    op->row = (int8_t)row;
+    op->row = (int16_t)row;
     op->index = (uint8_t)what;
     op->id = draw(&w->draws, SITE_WISH, (unsigned)row, POLICY_COUNT);
     op->pair = w->store.rows[row].pair;
@@ -281,7 +281,7 @@ bool callers_apply(struct world *w, struct op *op)
     row->policy =
         (enum policy)((draw(&w->draws, SITE_ADD, 8, POLICY_COUNT) + POLICY_ALWAYS) % POLICY_COUNT);
     row->host = (uint8_t)op->host;
-    op->row = (int8_t)known;
+    op->row = (int16_t)known;
     if (op->late)
         return true;
     row->provider = (uint8_t)op->fx.generation;

@@ -66,7 +66,7 @@ struct op *op_new(struct world *w, enum happening what, const struct host *h, in
     op->host = NOBODY;
     op->row = NOBODY;
     if (h) {
-        op->host = (int8_t)h->index;
+        op->host = (int16_t)h->index;
         op->life = h->life;
         op->boot = h->boot;
     }

@@ -18,6 +18,6 @@ void coverage_count(struct world *w, const struct states *before, const struct e
                     const struct effects *out);
 void coverage_print(void);
 void coverage_get(const uint64_t **ret_cells, size_t *ret_n);
-void coverage_add(const uint64_t *cells, size_t n);
+void coverage_add(const uint64_t *more, size_t n);
 
 #endif

@@ -80,7 +80,7 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     row->intent_begun_wall_ms = now.wall_ms;
     row->intent_at = w->now;
     row->intent_boot = h->boot;
-    row->intent_host = (int8_t)h->index;
+    row->intent_host = (int16_t)h->index;
     count_spend(w);
     spool_new(h, fx->intent, row_of(fx->lineage), fx->generation, w->now);
     return EV_INTENT_DURABLE;
@@ -199,7 +199,7 @@ static enum event_kind apply_adopt(struct world *w, const struct effect *fx)
     row->subject = fx->subject;
     row->standing = fx->standing;
     if (fx->standing == STANDING_LIVE && row->wanted != 0)
-        w->store.profiles[profile_wanted(w, row, fx)] = (int8_t)index;
+        w->store.profiles[profile_wanted(w, row, fx)] = (int16_t)index;
     row->wanted = 0;
     row->claimed = false;
     return EV_ADOPTED;
@@ -282,7 +282,7 @@ struct op *store_op(struct world *w, struct host *h, enum happening what)
 void store_write_begin(struct world *w, struct host *h, const struct effect *fx)
 {
     struct op *op = store_op(w, h, HAP_WRITTEN);
-    op->row = (int8_t)row_of(fx->lineage);
+    op->row = (int16_t)row_of(fx->lineage);
     op->fx = *fx;
     if (fx->kind == FX_RESOLVE) /* the doubt that is meant: another may have begun meanwhile */
         op->id = h->told[op->row].doubt;

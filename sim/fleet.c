@@ -12,7 +12,7 @@
 
 static bool is_taken(const struct world *w, const struct host *h, int row)
 {
-    return w->leases[row].holder != NOBODY && w->leases[row].holder != (int8_t)h->index &&
+    return w->leases[row].holder != NOBODY && w->leases[row].holder != (int16_t)h->index &&
            w->leases[row].until > w->now;
 }
 
@@ -22,7 +22,7 @@ void fleet_lease(struct world *w, struct host *h, const struct effect *fx)
     unsigned part = (unsigned)row;
     struct op *op = op_new(w, HAP_TELL, h, 1 + (w->fleet ? a_while(w, SITE_FLEET, part, 500) : 0));
     op->fx.kind = FX_LEASE;
-    op->row = (int8_t)row;
+    op->row = (int16_t)row;
     op->flag = w->fleet && fault(w, FAULT_LEASE_LOST, SITE_FLEET, part);
 }
 
@@ -35,7 +35,7 @@ void fleet_leased(struct world *w, struct op *op)
         if (w->leases[op->row].fence < w->store.rows[op->row].fence)
             w->leases[op->row].fence = w->store.rows[op->row].fence;
         ev.lease.fence = ++w->leases[op->row].fence;
-        w->leases[op->row].holder = (int8_t)h->index;
+        w->leases[op->row].holder = (int16_t)h->index;
         w->leases[op->row].until = w->now + LEASE_MS;
         ev.lease.until_boot_ms = host_now(w, h).boot_ms + LEASE_MS;
     }
@@ -45,7 +45,7 @@ void fleet_leased(struct world *w, struct op *op)
 void fleet_unlease(struct world *w, struct host *h, const struct effect *fx)
 {
     int row = row_of(fx->lineage);
-    if (w->leases[row].holder == (int8_t)h->index)
+    if (w->leases[row].holder == (int16_t)h->index)
         w->leases[row].holder = NOBODY;
 }
 
@@ -58,7 +58,7 @@ void fleet_tell_others(struct world *w, const struct host *h, int row)
             continue;
         int64_t most_ms = fault(w, FAULT_TOLD_LATE, SITE_FLEET, i) ? w->span_ms : TELL_MAX_MS;
         struct op *op = op_new(w, HAP_TOLD, other, 1 + a_while(w, SITE_FLEET, i, most_ms));
-        op->row = (int8_t)row;
+        op->row = (int16_t)row;
     }
 }
 
@@ -94,7 +94,7 @@ void fleet_watch_intent(struct world *w, struct host *h, int row)
     int64_t deadline_ms = w->providers[w->store.rows[row].provider].deadline_ms;
     int64_t over = w->leases[row].until + deadline_ms;
     struct op *op = op_new(w, HAP_CUT_OFF, h, over > w->now ? over - w->now + 1 : 1);
-    op->row = (int8_t)row;
+    op->row = (int16_t)row;
     op->id = w->store.rows[row].intent;
 }
 

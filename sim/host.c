@@ -39,7 +39,7 @@ static void ask(struct world *w, struct host *h, const struct effect *fx)
     if (fault(w, FAULT_SLOW_SERVER, SITE_ASK, part))
         takes_ms = a_while(w, SITE_ASK, part, ASK_PATIENCE_MS);
     struct op *op = op_new(w, HAP_ASKED, h, takes_ms);
-    op->row = (int8_t)row_of(fx->lineage);
+    op->row = (int16_t)row_of(fx->lineage);
     op->flag = fx->kind == FX_PROBE;
     op->id = fx->capture;
     if (fx->capture != 0) {
@@ -277,7 +277,7 @@ static void load_row(struct world *w, struct host *h, int index, const struct lo
         fleet_watch_intent(w, h, index);
     } else if (loaded->intent != 0) {
         struct op *op = op_new(w, HAP_RECOVER, h, 1);
-        op->row = (int8_t)index;
+        op->row = (int16_t)index;
         op->id = loaded->intent;
     }
     if (orphan) {

@@ -132,7 +132,7 @@ static void check_close(struct world *w, struct host *h, const struct effect *fx
     const struct spool *s = spool_find(h, fx->intent);
     if (heard && t->heard == VERDICT_GRANTED)
         violated(w, "closes", "L%d: a granted pair is thrown away", index);
-    if (w->sealed[index] == fx->intent && row->intent_host == (int8_t)h->index)
+    if (w->sealed[index] == fx->intent && row->intent_host == (int16_t)h->index)
         violated(w, "closes", "L%d: a granted pair was sealed, and is nowhere any more", index);
     if (heard && s && s->locked)
         violated(w, "closes", "L%d: its spender is still at it", index);

@@ -15,8 +15,8 @@ _Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ..
 void oracle_step(struct world *w, struct host *h, const struct event *ev,
                  const struct effects *out);
 void oracle_progress(struct world *w, struct host *h, bool moves);
-void oracle_once_more(struct world *w, const struct host *h, int row);
-void oracle_policy(struct world *w, const struct host *h, int row);
+void oracle_once_more(struct world *w, const struct host *h, int index);
+void oracle_policy(struct world *w, const struct host *h, int index);
 void oracle_ordered(struct world *w, const struct host *h, const struct effect *fx);
 void oracle_publishes(struct world *w, const struct effect *fx);
 void oracle_places(struct world *w, const struct host *h, const struct effect *fx);
@@ -26,7 +26,7 @@ void oracle_presented(struct world *w, struct host *h, const struct op *op);
 void oracle_published(struct world *w, const struct host *h, const struct effect *fx,
                       const struct place *p);
 void oracle_captures_end(struct world *w);
-void oracle_dead(struct world *w, const struct host *h, int row);
+void oracle_dead(struct world *w, const struct host *h, int index);
 void oracle_answered(struct world *w, struct host *h, const struct caller *c,
                      const struct effect *fx);
 int64_t oracle_patience_ms(const struct world *w, const struct caller *c);

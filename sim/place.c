@@ -34,7 +34,7 @@ void place_bind(struct world *w, struct host *h, struct place *p)
     ev.bound.replica = p->replica;
     ev.bound.with_pair = p->with_pair;
     p->is_bound = p->is_known = true;
-    p->row = (int8_t)row;
+    p->row = (int16_t)row;
     p->told_what = SEEN_COUNT;
     host_tell(w, h, &ev);
 }
@@ -55,7 +55,7 @@ void places_follow(struct world *w, struct host *h)
         if (p->host == h->index && p->is_known && place_row(w, p) == NOBODY)
             p->is_known = false; /* its lineage was ended */
         else if (p->host == h->index && p->is_known)
-            p->row = (int8_t)place_row(w, p);
+            p->row = (int16_t)place_row(w, p);
         else if (p->host == h->index && p->is_bound && !p->is_known)
             place_bind(w, h, p);
     }

@@ -6,6 +6,7 @@
 #include "sim/shrink.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -106,20 +107,48 @@ void tape_save(const struct tape *tape, uint64_t seed, FILE *out)
     }
 }
 
+static bool read_number(char **at, uint64_t max, uint64_t *ret)
+{
+    char *end;
+    *ret = strtoull(*at, &end, 10);
+    bool good = end != *at && *ret <= max;
+    *at = end;
+    return good;
+}
+
+/* "site part nth value" */
+static int decision_parse(char *line, struct decision *ret)
+{
+    enum site site;
+    uint64_t part, nth, value;
+    char *at = strchr(line, ' ');
+    if (!at)
+        return ERR_INVALID;
+    *at++ = '\0';
+    if (site_parse(line, &site) < 0 || !read_number(&at, DRAW_PARTS - 1, &part) ||
+        !read_number(&at, UINT16_MAX, &nth) || !read_number(&at, UINT32_MAX, &value))
+        return ERR_INVALID;
+    *ret = (struct decision){(uint8_t)site, (uint8_t)part, (uint16_t)nth, (uint32_t)value};
+    return 0;
+}
+
 int tape_load(FILE *in, struct tape *ret, uint64_t *ret_seed)
 {
-    char line[512], name[32];
-    unsigned part, nth, value;
-    enum site site;
+    char line[512];
     ret->n = 0;
     *ret_seed = 0;
     while (fgets(line, sizeof(line), in)) {
-        if (line[0] == '#' || line[0] == '\n' || sscanf(line, "seed %" SCNu64, ret_seed) == 1)
+        if (line[0] == '#' || line[0] == '\n')
             continue;
-        if (sscanf(line, "%31s %u %u %u", name, &part, &nth, &value) != 4 ||
-            site_parse(name, &site) < 0 || part >= DRAW_PARTS || ret->n == TAPE_MAX)
+        if (strncmp(line, "seed ", 5) == 0) {
+            char *at = line + 5;
+            if (!read_number(&at, UINT64_MAX, ret_seed))
+                return ERR_INVALID;
+            continue;
+        }
+        if (ret->n == TAPE_MAX || decision_parse(line, &ret->list[ret->n]) < 0)
             return ERR_INVALID;
-        ret->list[ret->n++] = (struct decision){(uint8_t)site, (uint8_t)part, (uint16_t)nth, value};
+        ret->n++;
     }
     tape_rewind(ret, true);
     return 0;

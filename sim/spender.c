@@ -33,7 +33,7 @@ struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t gener
             continue;
         h->spool[i] = (struct spool){
             .intent = intent,
-            .row = (int8_t)row,
+            .row = (int16_t)row,
             .generation = generation,
             .stage = STAGE_PREPARED,
             .locked = true,
@@ -66,7 +66,7 @@ void spender_begin(struct world *w, struct host *h, const struct effect *fx)
     int64_t delay_ms = a_while(w, SITE_TRAVEL, (unsigned)row, CONNECT_MAX_MS);
     struct op *op = op_new(w, HAP_SEND, h, 1 + delay_ms);
     op->outlives = true;
-    op->row = (int8_t)row;
+    op->row = (int16_t)row;
     op->id = fx->intent;
     op->flag = fx->replay;
     op->pair.refresh = fx->presented;

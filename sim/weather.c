@@ -73,7 +73,7 @@ static void spender_killed(struct world *w, struct host *h)
 {
     struct {
         uint64_t intent;
-        int8_t row;
+        int16_t row;
     } left[SPOOL_MAX];
     unsigned n = 0;
     for (unsigned i = 0; i < SPOOL_MAX; i++) {

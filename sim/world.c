@@ -57,7 +57,7 @@ static void settle_in(struct world *w, unsigned profile)
                        : (struct fp){{0}};
     row->pair = pair_of(w, access, refresh);
     row->generation = 1 + draw(d, SITE_START, profile, 3);
-    w->store.profiles[profile] = (int8_t)index;
+    w->store.profiles[profile] = (int16_t)index;
     store_know(w, &row->pair, true);
 }
 

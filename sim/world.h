@@ -148,7 +148,7 @@ struct row { /* a lineage, as src/store has it */
     bool intent_is_replay;
     int64_t intent_begun_wall_ms;
     uint32_t intent_boot;
-    int8_t intent_host;
+    int16_t intent_host;
     uint64_t intent_fence;
     uint64_t lost_intent; /* the last one that was closed in doubt */
     int64_t intent_at;    /* true times: of the intent, */
@@ -167,8 +167,8 @@ struct capture { /* a pair found in a place: sealed, not believed */
 
 struct store {
     uint32_t n_rows;
-    uint32_t spends;               /* what the high-water mark counts */
-    int8_t profiles[PROFILES_MAX]; /* row; NOBODY */
+    uint32_t spends;                /* what the high-water mark counts */
+    int16_t profiles[PROFILES_MAX]; /* row; NOBODY */
     enum policy policies[PROFILES_MAX];
     struct row rows[ROWS_MAX];
     struct capture captures[CAPTURES_MAX];
@@ -188,7 +188,7 @@ struct reply { /* what a spend was told; sealed into the spool */
 
 struct spool {       /* one intent's file */
     uint64_t intent; /* 0: no file */
-    int8_t row;
+    int16_t row;
     uint64_t generation; /* of the pair that is presented */
     enum stage stage;
     bool locked;   /* by the daemon that made it, then by the spender */
@@ -247,7 +247,7 @@ struct caller {
     uint64_t id; /* 0: free */
     enum asking asks;
     uint8_t host;
-    int8_t row;
+    int16_t row;
     bool is_final; /* one of the last questions of a run */
     int64_t ttl_min_ms;
     int64_t since, deadline_at;
@@ -259,7 +259,7 @@ struct place {   /* where a consumer's copy is */
     uint8_t host, profile;
     bool is_bound; /* by its user */
     bool is_known; /* … and the warden that runs now knows */
-    int8_t row;    /* … as a consumer of this lineage */
+    int16_t row;   /* … as a consumer of this lineage */
     bool replica, with_pair;
     enum seen what;
     struct pair pair;
@@ -312,10 +312,10 @@ struct op { /* something under way */
     int64_t at;
     uint64_t order; /* of being scheduled: ties are taken in this order */
     enum happening what;
-    int8_t host;   /* NOBODY: no machine of ours */
+    int16_t host;  /* NOBODY: no machine of ours */
     bool outlives; /* the daemon: it is the spender's */
     uint32_t life, boot;
-    int8_t row;
+    int16_t row;
     uint8_t index;
     uint64_t id;
     int64_t started_at;
@@ -360,7 +360,7 @@ struct world {
     uint64_t sealed[ROWS_MAX]; /* the intent whose granted answer was sealed last */
     struct {
         uint64_t fence;
-        int8_t holder;
+        int16_t holder;
         int64_t until;
     } leases[ROWS_MAX];
     struct host hosts[HOSTS_MAX];
@@ -451,7 +451,7 @@ void host_asked(struct world *w, struct op *op);
 void host_recover(struct world *w, struct op *op);
 bool host_has_room(const struct host *h);
 struct event event_of(enum event_kind kind, uint64_t lineage);
-struct loaded loaded_of(const struct world *w, const struct host *h, int row, bool restored);
+struct loaded loaded_of(const struct world *w, const struct host *h, int index, bool restored);
 
 /* callers.c, weather.c */
 void callers_begin(struct world *w);

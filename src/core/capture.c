@@ -286,6 +286,7 @@ static void go_on(struct step *s, struct capture *cap)
 {
     switch (cap->stage) {
     case STAGE_CAPTURED:
+        CHECK(s->l);
         if (s->l->rules.has_identity) {
             order(s, cap, FX_ASK_IDENTITY);
             cap->stage = STAGE_ASKING;
@@ -500,7 +501,9 @@ void capture_overtaken(struct step *s)
 void captures_leave(struct step *s)
 {
     struct warden *w = s->w;
-    uint32_t slot = (uint32_t)(s->l - w->lineages);
+    struct lineage *leaving = s->l;
+    CHECK(leaving);
+    uint32_t slot = (uint32_t)(leaving - w->lineages);
     for (uint32_t i = 0; i < w->limits.captures; i++) {
         struct capture *cap = &w->captures[i];
         if (cap->id == 0)
@@ -508,8 +511,8 @@ void captures_leave(struct step *s)
         if (cap->target == slot) /* whose it is is looked for again */
             aim(w, cap, NULL);
         if (cap->slot == slot) {
-            if (held_back(w, cap) == s->l)
-                s->l->n_captures--;
+            if (held_back(w, cap) == leaving)
+                leaving->n_captures--;
             cap->slot = NO_SLOT;
         }
         if (!held_back(w, cap) && cap->stage != STAGE_STORING)
