@@ -141,16 +141,19 @@ static void perform_all(struct world *w, struct host *h)
     }
 }
 
-static void set_timer(struct world *w, struct host *h)
+/* true: something is due at once. */
+static bool set_timer(struct world *w, struct host *h)
 {
     int64_t at = true_time_of(h, warden_deadline(h->warden));
     h->wake_at = at;
     if (at == TIME_NEVER)
-        return;
+        return false;
+    bool at_once = at <= w->now;
     if (at < w->now)
         h->wake_at = at = w->now;
     if (chance(&w->draws, SITE_LATE, h->index, 64))
         h->wake_at = at + draw(&w->draws, SITE_LATE, h->index, LATE_MAX_MS);
+    return at_once;
 }
 
 void host_tell(struct world *w, struct host *h, struct event *ev)
@@ -174,8 +177,7 @@ void host_tell(struct world *w, struct host *h, struct event *ev)
     if (w->effects.n > 0 && w->rate[FAULT_SUSPEND] > 0 &&
         chance(&w->draws, SITE_CRASH, 32 + h->index, NAP_RATE))
         weather_sleep(w, h);
-    set_timer(w, h);
-    bool at_once = true_time_of(h, warden_deadline(h->warden)) <= w->now;
+    bool at_once = set_timer(w, h);
     if (h->stopping && !at_once && !warden_is_busy(h->warden)) {
         say(w, h, "the daemon has stopped");
         oracle_stopped(w, h);

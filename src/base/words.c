@@ -148,16 +148,6 @@ const char *answer_name(enum answer a)
     return name_of(answer_names, ANSWER_COUNT, a);
 }
 
-bool fp_is_none(struct fp fp)
-{
-    return fp_equal(fp, (struct fp){0});
-}
-
-bool fp_equal(struct fp a, struct fp b)
-{
-    return memcmp(a.bytes, b.bytes, FP_LEN) == 0;
-}
-
 static void format_digits(struct fp fp, size_t digits, char *buf, size_t size)
 {
     char text[FP_TEXT_SIZE];

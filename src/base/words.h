@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Keyed BLAKE2b-128 of a token: the only form of it that logs, traces and the core ever see. All
  * zero means "none". Subjects travel in the same form (the text stays in the store). */
@@ -16,8 +17,14 @@ struct fp {
     uint8_t bytes[FP_LEN];
 };
 #define FP_TEXT_SIZE 33
-bool fp_is_none(struct fp fp);
-bool fp_equal(struct fp a, struct fp b);
+static inline bool fp_equal(struct fp a, struct fp b)
+{
+    return memcmp(a.bytes, b.bytes, FP_LEN) == 0;
+}
+static inline bool fp_is_none(struct fp fp)
+{
+    return fp_equal(fp, (struct fp){{0}});
+}
 void fp_format(struct fp fp, char *buf, size_t size);       /* 32 hex digits, or "-" */
 void fp_format_short(struct fp fp, char *buf, size_t size); /* first 10, for people */
 int fp_parse(const char *text, struct fp *ret);             /* 32 hex digits, or "-"; ERR_INVALID */

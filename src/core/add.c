@@ -150,7 +150,7 @@ static bool may_continue(const struct step *s, struct fp subject)
 /* From a replica, and not its profile's: the login of a profile of that subject that needs one. */
 static void look_for_owner(struct step *s, struct fp subject)
 {
-    for (uint32_t i = 0; !fp_is_none(subject) && i < s->w->limits.lineages; i++) {
+    for (uint32_t i = 0; !fp_is_none(subject) && i < s->w->n_slots; i++) {
         const struct lineage *other = &s->w->lineages[i];
         if ((other->state == LS_DEAD || other->state == LS_SEARCHING) && !other->unproven &&
             fp_equal(other->subject, subject))

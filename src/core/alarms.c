@@ -49,10 +49,10 @@ static int64_t unreachable_from(const struct warden *w, const struct lineage *l)
         return TIME_NEVER;
     if (l->state == LS_SPENDING) /* the answer is long overdue */
         return ms_max(l->expires_boot_ms, l->sent_boot_ms + 2 * l->rules.spend_deadline_ms);
+    if (l->state != LS_LIVE)
+        return TIME_NEVER;
     bool held_back = may_spend_from(l) != TIME_NEVER && spend_is_held_back(w, l);
-    if (l->state == LS_LIVE && (l->tries > 0 || held_back))
-        return l->expires_boot_ms;
-    return TIME_NEVER;
+    return l->tries > 0 || held_back ? l->expires_boot_ms : TIME_NEVER;
 }
 
 static bool is_used(const struct lineage *l)

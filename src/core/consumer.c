@@ -88,7 +88,7 @@ static bool is_left_alone(const struct warden *w, const struct consumer *c,
  * for: until that is known, ours may be the one that was replaced. */
 static bool is_being_continued(const struct warden *w, const struct lineage *l)
 {
-    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.lineages; i++) {
+    for (uint32_t i = 0; l->n_consumers > 0 && i < w->n_slots; i++) {
         const struct lineage *other = &w->lineages[i];
         if (other->state != LS_FREE && other->claimed && other->unproven &&
             other->continues == l->id && other->state != LS_QUARANTINED)
@@ -99,8 +99,8 @@ static bool is_being_continued(const struct warden *w, const struct lineage *l)
 
 static bool may_publish(const struct warden *w, const struct lineage *l)
 {
-    return !is_being_continued(w, l) && l->state == LS_LIVE && !l->remove_wanted &&
-           l->n_captures == 0 && !w->stopping;
+    return l->state == LS_LIVE && !l->remove_wanted && l->n_captures == 0 && !w->stopping &&
+           !is_being_continued(w, l);
 }
 
 static bool is_outdated(const struct warden *w, const struct lineage *l, const struct consumer *c)
@@ -136,7 +136,7 @@ static int64_t one_owes(const struct warden *w, const struct lineage *l, const s
     int64_t read = read_from(l, c);
     if (read != TIME_NEVER || (c->replica && !c->known))
         return read;
-    return may_publish(w, l) && is_outdated(w, l, c) ? c->not_before_boot_ms : TIME_NEVER;
+    return is_outdated(w, l, c) && may_publish(w, l) ? c->not_before_boot_ms : TIME_NEVER;
 }
 
 static bool may_be_touched(const struct lineage *l)

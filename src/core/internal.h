@@ -185,6 +185,7 @@ struct warden {
     uint64_t rng;
     struct now now; /* of the last event */
     bool stopping;
+    uint32_t n_slots; /* of lineages: those after these were never used */
     uint32_t n_waiters;
     uint32_t n_claims;          /* FX_CLAIMs under way: each will want a lineage's place */
     struct lineage *lineages;   /* limits.lineages */

@@ -37,7 +37,7 @@ static void check_consumers(const struct warden *w)
         const struct consumer *c = &w->consumers[i];
         if (c->id == 0)
             continue;
-        CHECK(c->slot < w->limits.lineages && w->lineages[c->slot].state != LS_FREE);
+        CHECK(c->slot < w->n_slots && w->lineages[c->slot].state != LS_FREE);
         bool gives = c->doing == DOING_PUBLISH && !fp_is_none(c->written.refresh);
         CHECK(!gives || c->with_pair);
         CHECK(c->doing != DOING_WITHHOLD || fp_is_none(c->written.refresh));
@@ -48,7 +48,7 @@ static void check_consumers(const struct warden *w)
         }
         counted++;
     }
-    for (uint32_t i = 0; i < w->limits.lineages; i++)
+    for (uint32_t i = 0; i < w->n_slots; i++)
         bound += w->lineages[i].n_consumers;
     CHECK(counted == bound);
 }
@@ -66,7 +66,7 @@ static void check_captures(const struct warden *w)
         claiming += cap->claiming;
         held += cap->slot != NO_SLOT || cap->target != NO_SLOT;
     }
-    for (uint32_t i = 0; i < w->limits.lineages; i++)
+    for (uint32_t i = 0; i < w->n_slots; i++)
         holding += w->lineages[i].n_captures;
     CHECK(held == holding);
     CHECK(claiming == w->n_claims);
@@ -76,7 +76,7 @@ void warden_check(const struct warden *w)
 {
     uint32_t counted = 0;
     CHECK(w->n_waiters <= w->limits.waiters);
-    for (uint32_t i = 0; i < w->limits.lineages; i++) {
+    for (uint32_t i = 0; i < w->n_slots; i++) {
         const struct lineage *l = &w->lineages[i];
         if (l->state == LS_FREE) {
             CHECK(l->n_waiters == 0);
@@ -92,7 +92,7 @@ void warden_check(const struct warden *w)
         check_captures(w);
     for (uint32_t i = 0; i < w->n_waiters; i++) {
         CHECK(w->waiters[i].id != 0);
-        CHECK(w->waiters[i].slot < w->limits.lineages);
+        CHECK(w->waiters[i].slot < w->n_slots);
         CHECK(w->lineages[w->waiters[i].slot].state != LS_FREE);
     }
 }

@@ -12,6 +12,8 @@ struct lineage *slot_take(struct step *s, uint64_t id)
     for (uint32_t i = 0; i < s->w->limits.lineages; i++) {
         struct lineage *l = &s->w->lineages[i];
         if (l->state == LS_FREE) {
+            if (i == s->w->n_slots)
+                s->w->n_slots++;
             memset(l, 0, sizeof(*l));
             l->id = id;
             l->add_deadline_boot_ms = TIME_NEVER;

@@ -65,7 +65,7 @@ struct warden *warden_init(void *memory, const struct warden_limits *limits, uin
 
 struct lineage *lineage_find(const struct warden *w, uint64_t id)
 {
-    for (uint32_t i = 0; id != 0 && i < w->limits.lineages; i++) {
+    for (uint32_t i = 0; id != 0 && i < w->n_slots; i++) {
         if (w->lineages[i].state != LS_FREE && w->lineages[i].id == id)
             return &w->lineages[i];
     }
@@ -323,7 +323,7 @@ static void on_timer(struct step *s)
 {
     enum { ROOM = WAITERS_PER_LINEAGE_MAX + CONSUMERS_PER_LINEAGE_MAX + 16 };
     struct warden *w = s->w;
-    for (uint32_t i = 0; i < w->limits.lineages; i++) {
+    for (uint32_t i = 0; i < w->n_slots; i++) {
         s->l = &w->lineages[i];
         for (int turns = 0; turns < 4 && s->l->state != LS_FREE; turns++) {
             if (s->out->n + ROOM > EFFECTS_MAX)
@@ -414,7 +414,7 @@ void warden_step(struct warden *w, const struct event *ev, struct effects *out)
 int64_t warden_deadline(const struct warden *w)
 {
     int64_t soonest = TIME_NEVER;
-    for (uint32_t i = 0; i < w->limits.lineages; i++) {
+    for (uint32_t i = 0; i < w->n_slots; i++) {
         enum duty duty;
         if (w->lineages[i].state == LS_FREE)
             continue;
@@ -438,7 +438,7 @@ const char *warden_state_name(unsigned index)
 
 bool warden_is_busy(const struct warden *w)
 {
-    for (uint32_t i = 0; i < w->limits.lineages; i++) {
+    for (uint32_t i = 0; i < w->n_slots; i++) {
         if (in_flight(&w->lineages[i]))
             return true;
     }

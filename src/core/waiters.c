@@ -256,7 +256,7 @@ void on_unwant(struct step *s)
             return;
         }
     }
-    for (uint32_t i = 0; i < w->limits.lineages; i++) {
+    for (uint32_t i = 0; i < w->n_slots; i++) {
         struct lineage *l = &w->lineages[i];
         if (l->state != LS_FREE && l->add_waiter == s->ev->waiter)
             l->add_waiter = 0; /* the add itself goes on */
