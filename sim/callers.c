@@ -248,6 +248,14 @@ static bool is_known(const struct world *w, const struct pair *pair, int *ret_ro
     return *ret_row != NOBODY || (known & (KNOWN_SPENT | KNOWN_DOUBT | KNOWN_REFUSED));
 }
 
+static bool has_profile(const struct world *w, int row)
+{
+    bool any = false;
+    for (unsigned p = 0; p < PROFILES_MAX; p++)
+        any |= w->store.profiles[p] == row;
+    return any;
+}
+
 bool callers_apply(struct world *w, struct op *op)
 {
     if (op->what == HAP_USER) {
@@ -268,7 +276,7 @@ bool callers_apply(struct world *w, struct op *op)
     if (is_known(w, &op->pair, &known)) {
         if (known == NOBODY || !w->hosts[op->host].told[known].here ||
             w->store.rows[known].standing != STANDING_QUARANTINED ||
-            w->store.rows[known].wanted != 0)
+            w->store.rows[known].wanted != 0 || has_profile(w, known))
             return false;
         op->late = true;
     } else if ((known = row_new(w)) == NOBODY) {

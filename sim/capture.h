@@ -19,9 +19,10 @@ bool is_former_pair(const struct world *w, const struct pair *pair);
 
 /* place.c */
 void places_begin(struct world *w);
-void places_follow(struct world *w, struct host *h);    /* a profile got, or lost, its lineage */
-void places_load(struct world *w, struct host *h);      /* at a daemon's start */
-struct place *place_find(struct world *w, uint64_t id); /* NULL: none */
+void places_follow(struct world *w, struct host *h); /* a profile got, or lost, its lineage */
+void places_moved(struct world *w, const struct host *h, int from, int to);
+void places_load(struct world *w, struct host *h);           /* at a daemon's start */
+struct place *place_find(struct world *w, uint64_t id);      /* NULL: none */
 int place_row(const struct world *w, const struct place *p); /* of its profile; NOBODY */
 void place_bind(struct world *w, struct host *h, struct place *p);
 void place_unbind(struct world *w, struct host *h, struct place *p);

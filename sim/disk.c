@@ -349,6 +349,8 @@ void store_written(struct world *w, struct op *op)
     if (heard == EV_ADOPTED && fx->capture == 0 && fx->standing == STANDING_LIVE)
         take_over_name(w, h, before, op->row);
     tell_written(w, h, fx, heard);
+    if (heard == EV_ADOPTED && fx->capture == 0)
+        places_moved(w, h, row_of(fx->continues), op->row);
     if (heard == EV_ADOPTED || heard == EV_RETIRED)
         places_follow(w, h);
     if (heard == EV_SETTLED || heard == EV_CLOSED || heard == EV_ADOPTED || heard == EV_RETIRED)

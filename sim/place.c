@@ -39,24 +39,44 @@ void place_bind(struct world *w, struct host *h, struct place *p)
     host_tell(w, h, &ev);
 }
 
-void place_unbind(struct world *w, struct host *h, struct place *p)
+static void let_go(struct world *w, struct host *h, struct place *p)
 {
     struct event ev = event_of(EV_UNBOUND, 0);
     ev.consumer = p->id;
+    p->is_known = false;
     host_tell(w, h, &ev);
-    p->is_bound = p->is_known = false;
 }
 
-/* Consumers are of a profile: they follow it to a new login. */
+void place_unbind(struct world *w, struct host *h, struct place *p)
+{
+    p->is_bound = false;
+    let_go(w, h, p);
+}
+
+/* This warden has adopted `to` in place of `from`: it knows. */
+void places_moved(struct world *w, const struct host *h, int from, int to)
+{
+    for (unsigned i = 0; from != NOBODY && i < w->n_places; i++) {
+        struct place *p = &w->places[i];
+        if (p->host == h->index && p->is_known && p->row == from)
+            p->row = (int16_t)to;
+    }
+}
+
+/* Consumers are of a profile: they follow it to a new login, also to one that another warden has
+ * put there. */
 void places_follow(struct world *w, struct host *h)
 {
     for (unsigned i = 0; i < w->n_places && h->up; i++) {
         struct place *p = &w->places[i];
-        if (p->host == h->index && p->is_known && place_row(w, p) == NOBODY)
+        int row = place_row(w, p);
+        if (p->host != h->index)
+            continue;
+        if (p->is_known && row == NOBODY)
             p->is_known = false; /* its lineage was ended */
-        else if (p->host == h->index && p->is_known)
-            p->row = (int16_t)place_row(w, p);
-        else if (p->host == h->index && p->is_bound && !p->is_known)
+        else if (p->is_known && p->row != row && h->told[row].here)
+            let_go(w, h, p);
+        if (h->up && p->is_bound && !p->is_known)
             place_bind(w, h, p);
     }
 }
