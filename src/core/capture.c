@@ -97,7 +97,7 @@ static bool is_somebody(const struct lineage *l)
 /* Whose refresh token is it now? The same one is the same grant, whatever else stands beside it. */
 static struct lineage *grant_of(const struct warden *w, struct fp refresh)
 {
-    for (uint32_t i = 0; !fp_is_none(refresh) && i < w->n_slots; i++) {
+    for (uint32_t i = 0; !fp_is_none(refresh) && i < w->limits.lineages; i++) {
         struct lineage *l = &w->lineages[i];
         if (l->state != LS_FREE && fp_equal(l->pair.refresh, refresh))
             return l;
@@ -115,7 +115,7 @@ static struct lineage *lineage_of(const struct warden *w, const struct capture *
         return grant;
     if (bound && is_somebody(bound) && fp_equal(bound->subject, cap->subject))
         return bound;
-    for (uint32_t i = 0; i < w->n_slots; i++) {
+    for (uint32_t i = 0; i < w->limits.lineages; i++) {
         struct lineage *l = &w->lineages[i];
         if (is_somebody(l) && fp_equal(l->subject, cap->subject))
             return l;
@@ -320,7 +320,7 @@ void captures_go(struct step *s)
 /* The pair of a lineage that we know: now its place says which. */
 static const struct lineage *owner_of(const struct warden *w, const struct pair *pair)
 {
-    for (uint32_t i = 0; i < w->n_slots; i++) {
+    for (uint32_t i = 0; i < w->limits.lineages; i++) {
         const struct lineage *l = &w->lineages[i];
         if (l->state == LS_FREE || !fp_equal(l->pair.access, pair->access))
             continue;

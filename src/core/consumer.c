@@ -99,8 +99,8 @@ static bool is_being_continued(const struct warden *w, const struct lineage *l)
 
 static bool may_publish(const struct warden *w, const struct lineage *l)
 {
-    return l->state == LS_LIVE && !l->remove_wanted && l->n_captures == 0 && !w->stopping &&
-           !is_being_continued(w, l);
+    return !is_being_continued(w, l) && l->state == LS_LIVE && !l->remove_wanted &&
+           l->n_captures == 0 && !w->stopping;
 }
 
 static bool is_outdated(const struct warden *w, const struct lineage *l, const struct consumer *c)
