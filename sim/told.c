@@ -148,12 +148,14 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         break;
     case EV_OVERTAKEN:
         t->here = ev->loaded.standing != STANDING_RETIRED;
+        if (t->generation != ev->loaded.generation || t->doubt != row->lost_intent)
+            t->access_refused = false; /* that was said of another pair, or of an earlier doubt */
         t->generation = ev->loaded.generation;
         t->standing = ev->loaded.standing;
         t->doubt = row->lost_intent;
         t->policy = ev->loaded.policy;
         t->exact = ev->loaded.expires_boot_ms != 0 && row->expiry_is_exact;
-        t->access_refused = t->resolved = false;
+        t->resolved = false;
         t->held_until = 0;
         break;
     case EV_ADOPTED:

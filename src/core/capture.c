@@ -494,8 +494,15 @@ void on_capture_failed(struct step *s)
 void capture_overtaken(struct step *s)
 {
     struct capture *cap = capture_find(s->w, s->ev->capture);
-    if (cap && cap->stage == STAGE_STORING)
-        back_to(s, cap);
+    const struct loaded *row = &s->ev->loaded;
+    if (!cap || cap->stage != STAGE_STORING)
+        return;
+    back_to(s, cap);
+    back_off_capture(s, cap, 0);
+    /* Refused, though the lineage is as we knew it: another warden has dealt with the capture. */
+    if (row->intent == 0 && row->generation == s->l->generation &&
+        row->standing != STANDING_RETIRED)
+        forget(s->w, cap);
 }
 
 void captures_leave(struct step *s)

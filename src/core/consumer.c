@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define RETRY_FIRST_MS SECOND_MS
-#define RETRY_MAX_MS   MINUTE_MS
+#define RETRY_MAX_MS   (5 * MINUTE_MS)
 #define TORN_PATIENCE  3 /* looks at a torn place; then it is no write that is under way */
 
 struct consumer *consumer_find(const struct warden *w, uint64_t id)

@@ -120,6 +120,31 @@ static void what_another_let_out_of_quarantine_is_out_here_too(void **state)
     story_free(st);
 }
 
+static void a_capture_that_another_has_dealt_with_is_let_go(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    expect(st, loaded(st, POLICY_NEVER, HOUR), "");
+    struct event ev = {.kind = EV_BOUND, .consumer = 1};
+    ev.bound.replica = true;
+    tell(st, ev);
+    expect(st, timer(), "read(c1)");
+    struct event seen = {.kind = EV_OBSERVED, .consumer = 1, .capture = 11};
+    seen.observed.what = SEEN_PAIR;
+    seen.observed.asked = true;
+    seen.observed.pair = pair_of(st, 2, HOUR);
+    tell(st, seen);
+    expect(st, timer(), "ask-identity(k11)");
+    struct event whose = named(EV_IDENTITY, IDENTITY_NAMED, 99);
+    whose.capture = 11;
+    expect(st, whose, "adopt(k11,g2)");
+    struct event refused = overtaken(st, 1, 1); /* nothing is newer than what we know */
+    refused.capture = 11;
+    tell(st, refused);
+    expect(st, timer(), "publish(c1,a2,r0)"); /* no second attempt, and nothing held back */
+    story_free(st);
+}
+
 static void anothers_open_intent_is_waited_for(void **state)
 {
     (void)state;
@@ -225,6 +250,7 @@ int main(void)
         cmocka_unit_test(news_that_went_past_our_intent_is_followed),
         cmocka_unit_test(a_second_doubt_is_news_to_who_is_in_the_first),
         cmocka_unit_test(what_another_let_out_of_quarantine_is_out_here_too),
+        cmocka_unit_test(a_capture_that_another_has_dealt_with_is_let_go),
         cmocka_unit_test(anothers_open_intent_is_waited_for),
         cmocka_unit_test(who_never_answers_is_closed_in_doubt_by_another),
         cmocka_unit_test(a_pair_that_comes_late_is_settled_late),
