@@ -42,6 +42,13 @@ static bool has_heard(const struct world *w, const struct host *h, int row)
            h->told[row].standing == w->store.rows[row].standing;
 }
 
+/* An answer that lay unread while the machine slept is counted as older than it is. */
+static bool is_counted_short(const struct world *w, const struct row *row)
+{
+    return WALL_ZERO + access_ends_at(w, row) - row->pair.expires_wall_ms >
+           2 * w->providers[row->provider].deadline_ms + TOLERANCE_MS;
+}
+
 /* spends-early. A live lineage is spent in its window before the expiry, or because a caller waits,
  * or because the server refused the access token. A clock that jumps is no reason. */
 static void check_lease(struct world *w, const struct host *h, int index)
@@ -55,9 +62,7 @@ static void check_lease(struct world *w, const struct host *h, int index)
     int64_t lead_ms = p->skew_ms < p->life_ms / 5 * 2 ? p->skew_ms : p->life_ms / 5 * 2;
     lead_ms += p->life_ms / 10 < 15 * MINUTE_MS ? p->life_ms / 10 : 15 * MINUTE_MS;
     int64_t left_ms = access_ends_at(w, row) - w->now;
-    /* An answer that lay unread while the machine slept is counted as older than it is. */
-    if (WALL_ZERO + access_ends_at(w, row) - row->pair.expires_wall_ms >
-        2 * p->deadline_ms + TOLERANCE_MS)
+    if (is_counted_short(w, row))
         return;
     /* Life is counted from the request, and it may be committed late. */
     if (left_ms > lead_ms + 2 * p->deadline_ms + TOLERANCE_MS)
@@ -72,7 +77,10 @@ void oracle_once_more(struct world *w, const struct host *h, int index)
     const struct row *row = &w->store.rows[index];
     const struct provider *p = &w->providers[row->provider];
     if (h->told[index].access_refused || !counts_right(w, h, index) || p->life_ms == 0 ||
-        !has_heard(w, h, index))
+        !has_heard(w, h, index) || is_counted_short(w, row))
+        return;
+    /* What a warden of a fleet heard of the access token before another told it of the doubt. */
+    if (w->fleet && row->lost_at != 0 && h->told[index].doubt != row->lost_intent)
         return;
     if (row->lost_at != 0 && w->now - row->lost_at <= p->grace_ms + GRACE_TOLERANCE_MS)
         return;
@@ -87,7 +95,8 @@ void oracle_policy(struct world *w, const struct host *h, int index)
     const struct told *t = &h->told[index];
     if (t->policy == POLICY_NEVER)
         violated(w, "policy", "L%d is spent, though its policy is never", index);
-    if (t->policy == POLICY_STANDBY && w->now < t->held_until && counts_right(w, h, index))
+    if (t->policy == POLICY_STANDBY && w->now < t->held_until && counts_right(w, h, index) &&
+        has_heard(w, h, index))
         violated(w, "policy", "L%d is spent on standby, though it is held for %s more", index,
                  name_duration(t->held_until - w->now));
 }

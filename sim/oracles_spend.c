@@ -75,7 +75,8 @@ static void check_token(struct world *w, const struct host *h, const struct call
     int access = issued_index(w, row->pair.access);
     /* Refused, but not given up before its places have been looked at: lived on. */
     bool searched = row->standing == STANDING_DEAD && !(h->told[c->row].alarms & 1u << ALARM_DEAD);
-    if (row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT && !searched)
+    bool heard = !w->fleet || h->told[c->row].standing == row->standing;
+    if (heard && row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT && !searched)
         violated(w, "answers", "L%d is %s, and its token is handed out", c->row,
                  standing_name(row->standing));
     if (fx->generation != row->generation) {
@@ -90,7 +91,8 @@ static void check_token(struct world *w, const struct host *h, const struct call
         violated(w, "answers", "L%d: a token that the server refused is handed out", c->row);
     if (p->life_ms == 0 || !counts_right(w, h, c->row))
         return;
-    int64_t left_ms = w->issued[access].expires_at - w->now;
+    /* A Date has whole seconds. */
+    int64_t left_ms = w->issued[access].expires_at - w->now + (h->told[c->row].exact ? 0 : 1000);
     if (left_ms <= 0 || left_ms < c->ttl_min_ms)
         violated(w, "answers", "L%d: %s wished for, %s left", c->row, name_duration(c->ttl_min_ms),
                  name_duration(left_ms));
@@ -172,8 +174,9 @@ static void check_final(struct world *w, const struct caller *c, const struct ef
 {
     const struct row *row = &w->store.rows[c->row];
     if (fx->answer == ANSWER_TOKEN) {
-        /* A sibling that has just spent ended it; that is noticed, but not at once. */
-        if (can_be_kept_alive(w, row) && w->n_siblings == 0 &&
+        /* A sibling or another warden that has just spent ended it; that is noticed, but not at
+         * once. */
+        if (can_be_kept_alive(w, row) && w->n_siblings == 0 && !w->fleet &&
             !access_is_alive(w, row->pair.access))
             violated(w, "converges", "L%d: in the end a dead token is handed out", c->row);
         return;

@@ -390,11 +390,12 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     struct capture *cap = full ? NULL : capture_new(s);
     if (c && cap)
         c->shows = cap->id;
-    if (!cap) {
-        if (c) { /* it is stored; dealt with when there is room */
-            c->known = false;
-            c->not_before_boot_ms = s->now.boot_ms + MINUTE_MS;
-        }
+    if (!cap) { /* no room to ask about it: kept, and its owner may claim it */
+        struct effect *fx = emit(s, FX_QUARANTINE);
+        fx->capture = s->ev->capture;
+        fx->pair = *pair;
+        if (c)
+            c->drifted = true;
     } else if (!s->l) {
         quarantine(s, cap); /* nobody's place any more */
     }

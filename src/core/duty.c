@@ -124,7 +124,7 @@ int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_dut
     sooner(captures_owe(w, l), DUTY_CAPTURES, &at, &duty);
     sooner(consumers_owe(w, l), DUTY_CONSUMERS, &at, &duty);
     if (l->n_waiters > 0)
-        sooner(w->stopping && at_rest(l) ? 0 : waiters_deadline(w, l), DUTY_WAITERS, &at, &duty);
+        sooner(w->stopping && !in_flight(l) ? 0 : waiters_deadline(w, l), DUTY_WAITERS, &at, &duty);
     sooner(alarm_due_boot_ms(w, l), DUTY_ALARM, &at, &duty);
     *ret_duty = duty;
     return at;

@@ -414,6 +414,17 @@ static void what_stood_there_before_our_own_grant_is_not_newer(void **state)
     story_free(st);
 }
 
+static void more_than_can_be_asked_about_is_kept_sealed(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    for (int i = 0; i < CAPTURES_PER_LINEAGE_MAX; i++)
+        expect(st, saw(st, C1, 40 + i, 100 + i, false), "");
+    expect(st, saw(st, C1, 60, 120, false), "quarantine(k120) alarm-raise(subject)");
+    expect(st, of_capture(EV_QUARANTINED, 120), "");
+    story_free(st);
+}
+
 static void who_may_not_spend_keeps_what_cannot_be_asked(void **state)
 {
     (void)state;
@@ -690,6 +701,7 @@ int main(void)
         cmocka_unit_test(what_was_claimed_takes_no_profile_whose_subject_is_not_known),
         cmocka_unit_test(an_unknown_pair_that_is_older_and_cannot_be_asked_about_is_kept),
         cmocka_unit_test(what_stood_there_before_our_own_grant_is_not_newer),
+        cmocka_unit_test(more_than_can_be_asked_about_is_kept_sealed),
         cmocka_unit_test(who_may_not_spend_keeps_what_cannot_be_asked),
         cmocka_unit_test(captures_of_an_earlier_run_are_not_forgotten),
         cmocka_unit_test(standby_rests_while_a_client_holds_the_pair),
