@@ -200,7 +200,7 @@ static void check_retire(struct world *w, const struct effect *fx)
         violated(w, "stranded", "L%d is ended, and nobody asked for it", index);
     if (row->generation > 1 || row->claimed)
         violated(w, "stranded", "L%d is ended: a granted pair that exists here alone", index);
-    if (known & KNOWN_DOUBT)
+    if ((known & KNOWN_DOUBT) && !row->replayed)
         violated(w, "stranded", "L%d is ended in doubt: the file is of no use any more", index);
 }
 

@@ -148,8 +148,8 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         break;
     case EV_OVERTAKEN:
         t->here = ev->loaded.standing != STANDING_RETIRED;
-        if (t->generation != ev->loaded.generation || t->doubt != row->lost_intent)
-            t->access_refused = false; /* that was said of another pair, or of an earlier doubt */
+        if (t->generation != ev->loaded.generation)
+            t->access_refused = false; /* that was said of another pair */
         t->generation = ev->loaded.generation;
         t->standing = ev->loaded.standing;
         t->doubt = row->lost_intent;

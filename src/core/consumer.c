@@ -58,8 +58,10 @@ static bool is_holder(const struct warden *w, const struct lineage *l, const str
             continue;
         if (belongs(w, other, l) && other->with_pair && other->id < c->id)
             return false;
-        if (may_have(other, l->pair.refresh) && !may_have(c, l->pair.refresh))
-            return false; /* first it is taken away there */
+        bool perhaps = may_have(other, l->pair.refresh) ||
+                       (belongs(w, other, l) && other->replica && !other->known);
+        if (perhaps && !may_have(c, l->pair.refresh))
+            return false; /* first it is taken away there, or seen not to be there */
     }
     return true;
 }

@@ -425,6 +425,26 @@ static void more_than_can_be_asked_about_is_kept_sealed(void **state)
     story_free(st);
 }
 
+static void nobody_is_given_the_token_while_another_place_is_not_looked_at(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    struct pair ours = ev.loaded.pair;
+    tell(st, ev);
+    tell(st, bound(C1, true, true));
+    tell(st, bound(C2, true, true));
+    expect(st, timer(), "read(c1) read(c2)");
+    expect(st, seen(C1, SEEN_BLANK, true), "");
+    expect(st, timer(), "publish(c1,a2,r0)"); /* C2 may have the refresh token */
+    expect(st, published(st, C1), "");
+    expect(st, saw_pair(C2, ours, 0, true), "");
+    expect(st, timer(), "publish(c2,a2,r0)");
+    expect(st, published(st, C2), "");
+    expect(st, timer(), "publish(c1,a2,r3)");
+    story_free(st);
+}
+
 static void who_may_not_spend_keeps_what_cannot_be_asked(void **state)
 {
     (void)state;
@@ -702,6 +722,7 @@ int main(void)
         cmocka_unit_test(an_unknown_pair_that_is_older_and_cannot_be_asked_about_is_kept),
         cmocka_unit_test(what_stood_there_before_our_own_grant_is_not_newer),
         cmocka_unit_test(more_than_can_be_asked_about_is_kept_sealed),
+        cmocka_unit_test(nobody_is_given_the_token_while_another_place_is_not_looked_at),
         cmocka_unit_test(who_may_not_spend_keeps_what_cannot_be_asked),
         cmocka_unit_test(captures_of_an_earlier_run_are_not_forgotten),
         cmocka_unit_test(standby_rests_while_a_client_holds_the_pair),
