@@ -13,6 +13,7 @@
 #define ADD_PATIENCE_MS   (60 * SECOND_MS)
 #define FINAL_PATIENCE_MS (2 * MINUTE_MS)
 #define STORM_MAX         40
+#define BETWEEN_MAX_MS    40
 
 enum change { CHANGE_POLICY, CHANGE_HELD };
 
@@ -133,12 +134,15 @@ static void unwant(struct world *w, struct host *h)
 
 static void remove_row(struct world *w, struct host *h, int row)
 {
-    if (!h->told[row].here)
+    bool here = h->told[row].here;
+    if (!here && w->store.rows[row].standing != STANDING_RETIRED) /* else: who asked was slow */
+        return;
+    if (w->store.rows[row].wanted != 0) /* it has no name yet to be ended by */
         return;
     struct caller *c = caller_new(w, h, ASKS_REMOVE, row, HOUR_MS);
     struct event ev = event_of(EV_REMOVE, lineage_id(row));
     ev.waiter = c ? c->id : 0;
-    h->told[row].removing = true;
+    h->told[row].removing |= here;
     host_tell(w, h, &ev);
 }
 
@@ -431,9 +435,67 @@ void callers_begin(struct world *w)
     op_new(w, HAP_ACT, NULL, SECOND_MS);
 }
 
+static struct place *place_of(struct world *w, const struct host *h, int row)
+{
+    unsigned from = draw(&w->draws, SITE_PLACE, 63, w->n_places);
+    for (unsigned i = 0; i < w->n_places; i++) {
+        struct place *p = &w->places[(from + i) % w->n_places];
+        if (p->host == h->index && place_row(w, p) == row)
+            return p;
+    }
+    return NULL;
+}
+
+/* What is on its way is on its way: what meets a lineage then meets it in the state that waits. */
+static void come_between(struct world *w, struct host *h, int row)
+{
+    struct place *p = place_of(w, h, row);
+    switch (draw(&w->draws, SITE_ACT, 11, 8)) {
+    case 0:
+        want(w, h, row, false);
+        break;
+    case 1:
+        change(w, h, row, CHANGE_POLICY);
+        break;
+    case 2:
+        change(w, h, row, CHANGE_HELD);
+        break;
+    case 3:
+        if (fault(w, FAULT_REMOVE, SITE_ACT, 5))
+            remove_row(w, h, row);
+        break;
+    case 4:
+        if (p && p->is_known)
+            place_unbind(w, h, p);
+        if (p && h->up && draw(&w->draws, SITE_ACT, 12, 4) != 3)
+            place_bind(w, h, p);
+        break;
+    case 5:
+    case 6:
+        if (p)
+            op_new(w, HAP_WATCH, h, 1)->index = (uint8_t)(p - w->places);
+        break;
+    case 7:
+        if (w->fleet)
+            op_new(w, HAP_TOLD, h, 1)->row = (int8_t)row;
+        break;
+    }
+}
+
+void callers_between(struct world *w, struct host *h, int row)
+{
+    if (w->phase != PHASE_SAFETY || row == NOBODY || !fault(w, FAULT_BETWEEN, SITE_ACT, 10))
+        return;
+    struct op *op = op_new(w, HAP_ACT, h, 1 + a_while(w, SITE_ACT_GAP, 1, BETWEEN_MAX_MS));
+    op->row = (int8_t)row;
+}
+
 void callers_act(struct world *w, struct op *op)
 {
-    (void)op;
+    if (op->host != NOBODY) {
+        come_between(w, &w->hosts[op->host], op->row);
+        return;
+    }
     struct host *h = some_host(w);
     int row = some_row(w);
     if (h && row != NOBODY)

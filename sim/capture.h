@@ -24,6 +24,7 @@ void places_moved(struct world *w, const struct host *h, int from, int to);
 void places_load(struct world *w, struct host *h);           /* at a daemon's start */
 struct place *place_find(struct world *w, uint64_t id);      /* NULL: none */
 int place_row(const struct world *w, const struct place *p); /* of its profile; NOBODY */
+bool place_is_replica_of(const struct world *w, const struct host *h, int row); /* any */
 void place_bind(struct world *w, struct host *h, struct place *p);
 void place_unbind(struct world *w, struct host *h, struct place *p);
 void place_order(struct world *w, struct host *h,

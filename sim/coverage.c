@@ -20,26 +20,53 @@
 static uint64_t cells[STATES_MAX][EV_COUNT];
 static bool counting;
 
+#define UNPROVEN "unproven asking adopting "
+#define SPENDING "intending spending settling closing "
+#define BELIEVED                                                                                   \
+    "live leasing withholding " SPENDING                                                           \
+    "doubt probing searching continuing dead quarantined retiring "
+#define NO_CONSUMER                                                                                \
+    "a consumer is of a profile, none points at an unproven lineage, and it leaves with its own"
+
 static const struct {
     enum event_kind event;
     const char *states; /* in which it can arrive: " name name "; NULL: in any */
     const char *why;
 } possible[] = {
+    {EV_TIMER,
+     " " UNPROVEN "live leasing withholding " SPENDING
+     "doubt probing searching continuing dead quarantined ",
+     "who waits is told when the end begins, and then nothing is owed any more"},
     {EV_LOADED, " free ", "a lineage is loaded once"},
     {EV_ADDED, " free ", "its id is new"},
     {EV_CLAIMED, " quarantined ", "the store claims nothing else"},
+    {EV_IDENTITY, " free asking " BELIEVED,
+     "only the answer leaves asking, and an unproven lineage has no captures"},
     {EV_ADOPTED, " adopting continuing ", "only the answer to FX_ADOPT leaves these two"},
+    {EV_LEASED,
+     " free live leasing spending closing doubt probing searching continuing dead "
+     "quarantined retiring ",
+     "nothing is spent while a lease is awaited, and nobody overtakes an unproven lineage"},
     {EV_INTENT_DURABLE, " intending ", "only the answer to FX_STORE_INTENT leaves it"},
     {EV_ANSWER, " spending settling closing ",
      "the outcome of a spend; of a fleet: of one that another warden closes just now"},
     {EV_SETTLED, " settling ", "only the answer to FX_SETTLE leaves it"},
     {EV_CLOSED, " closing ", "only the answer to FX_CLOSE_INTENT leaves it"},
+    {EV_STORE_FAILED, " free adopting " BELIEVED,
+     "an unproven lineage that asks, or is to, has nothing under way to the store"},
+    {EV_PROBED, " free " BELIEVED,
+     "only the answer leaves probing, where nobody overtakes: nobody does the unproven"},
+    {EV_REMOVE, " free " BELIEVED, "an unproven lineage has no name to be ended by"},
     {EV_RETIRED, " retiring free ",
      "only the answer to FX_RETIRE leaves it; of a fleet: or the news that another was faster"},
-    {EV_BOUND,
-     " live leasing withholding intending spending settling closing doubt probing searching "
+    {EV_BOUND, " " BELIEVED, "a consumer is of a profile, and none points at an unproven lineage"},
+    {EV_UNBOUND, " " BELIEVED, NO_CONSUMER},
+    {EV_OBSERVED, " " BELIEVED, NO_CONSUMER},
+    {EV_CONSUMER_FAILED, " " BELIEVED, NO_CONSUMER},
+    {EV_QUARANTINED,
+     " free live leasing withholding spending settling closing doubt probing searching "
      "continuing dead quarantined retiring ",
-     "a consumer is of a profile, and none points at an unproven lineage"},
+     "a capture holds back spends; an unproven lineage has none"},
     {EV_UNWANT, "", "names a caller, and no lineage"},
     {EV_STOP, "", "is about the daemon"},
 };
@@ -53,7 +80,7 @@ static int lineage_of(const struct world *w, const struct event *ev)
 {
     const struct place *p =
         ev->lineage == 0 ? place_find((struct world *)(uintptr_t)w, ev->consumer) : NULL;
-    return p && p->is_known ? place_row(w, p) : row_of(ev->lineage);
+    return p && p->is_known ? p->row : row_of(ev->lineage);
 }
 
 static unsigned state_of(const struct host *h, int row)

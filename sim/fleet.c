@@ -8,7 +8,9 @@
 #include "sim/story.h"
 #include "sim/told.h"
 
-#define TELL_MAX_MS (2 * SECOND_MS)
+#define TELL_MAX_MS  (2 * SECOND_MS)
+#define LEASE_MAX_MS (SECOND_MS / 2)
+#define SLOW_MAX_MS  (20 * SECOND_MS)
 
 static bool is_taken(const struct world *w, const struct host *h, int row)
 {
@@ -20,7 +22,9 @@ void fleet_lease(struct world *w, struct host *h, const struct effect *fx)
 {
     int row = row_of(fx->lineage);
     unsigned part = (unsigned)row;
-    struct op *op = op_new(w, HAP_TELL, h, 1 + (w->fleet ? a_while(w, SITE_FLEET, part, 500) : 0));
+    bool slow = w->fleet && fault(w, FAULT_STORE_SLOW, SITE_FLEET, part);
+    int64_t most_ms = slow ? SLOW_MAX_MS : w->fleet ? LEASE_MAX_MS : 0;
+    struct op *op = op_new(w, HAP_TELL, h, 1 + a_while(w, SITE_FLEET, part, most_ms));
     op->fx.kind = FX_LEASE;
     op->row = (int16_t)row;
     op->flag = w->fleet && fault(w, FAULT_LEASE_LOST, SITE_FLEET, part);
@@ -78,10 +82,6 @@ void fleet_told(struct world *w, struct op *op)
         ev = event_of(EV_POLICY, lineage_id(op->row));
         ev.policy = row->policy;
         host_tell(w, h, &ev);
-    }
-    for (unsigned i = 0; row->standing == STANDING_RETIRED && i < w->n_places; i++) {
-        if (w->places[i].host == h->index && w->places[i].row == op->row)
-            w->places[i].is_known = false; /* its consumers are let go; now of its successor */
     }
     places_follow(w, h);
     if (h->up && elsewhere)

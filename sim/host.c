@@ -177,6 +177,8 @@ void host_tell(struct world *w, struct host *h, struct event *ev)
     if (w->effects.n > 0 && w->rate[FAULT_SUSPEND] > 0 &&
         chance(&w->draws, SITE_CRASH, 32 + h->index, NAP_RATE))
         weather_sleep(w, h);
+    if (w->rate[FAULT_BETWEEN] > 0 && w->effects.n > 0)
+        callers_between(w, h, row_of(w->effects.list[0].lineage));
     bool at_once = set_timer(w, h);
     if (h->stopping && !at_once && !warden_is_busy(h->warden)) {
         say(w, h, "the daemon has stopped");
@@ -244,6 +246,7 @@ struct loaded loaded_of(const struct world *w, const struct host *h, int index, 
         .intent_elsewhere = row->intent != 0 && row->intent_host != h->index,
         .intent_begun_wall_ms = row->intent_begun_wall_ms,
         .restored = restored,
+        .shared = place_is_replica_of(w, h, index),
         .alarms = row->alarms,
     };
 }

@@ -100,6 +100,7 @@ static void job(const struct options *o, uint64_t index, int out)
     size_t n;
     run_many(o, index, (uint64_t)o->jobs, &tally);
     coverage_get(&cells, &n);
+    (void)fflush(stdout);
     bool told = write(out, &tally, sizeof(tally)) == (ssize_t)sizeof(tally) &&
                 write(out, cells, n * sizeof(*cells)) == (ssize_t)(n * sizeof(*cells));
     _exit(told ? 0 : 2);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define TOUCH_MAX_MS  120
+#define SLOW_MAX_MS   (3 * SECOND_MS)
 #define LOCK_WAIT_MS  (2 * SECOND_MS)
 #define NOTICE_MAX_MS 400
 
@@ -23,6 +24,16 @@ int place_row(const struct world *w, const struct place *p)
 }
 
 /* ---- binding ---- */
+
+bool place_is_replica_of(const struct world *w, const struct host *h, int row)
+{
+    for (unsigned i = 0; i < w->n_places; i++) {
+        const struct place *p = &w->places[i];
+        if (p->host == h->index && p->is_bound && p->replica && place_row(w, p) == row)
+            return true;
+    }
+    return false;
+}
 
 void place_bind(struct world *w, struct host *h, struct place *p)
 {
@@ -39,12 +50,20 @@ void place_bind(struct world *w, struct host *h, struct place *p)
     host_tell(w, h, &ev);
 }
 
+/* Orders about it that were not carried out yet are void. */
 static void let_go(struct world *w, struct host *h, struct place *p)
 {
     struct event ev = event_of(EV_UNBOUND, 0);
+    struct op *op;
+    for (uint32_t at = 0; (op = op_each(w, &at));) {
+        if (op->what != HAP_PLACE || &w->places[op->index] != p)
+            continue;
+        op_drop(w, op);
+        at = 0;
+    }
     ev.consumer = p->id;
-    p->is_known = false;
     host_tell(w, h, &ev);
+    p->is_known = false;
 }
 
 void place_unbind(struct world *w, struct host *h, struct place *p)
@@ -72,7 +91,7 @@ void places_follow(struct world *w, struct host *h)
         int row = place_row(w, p);
         if (p->host != h->index)
             continue;
-        if (p->is_known && row == NOBODY)
+        if (p->is_known && (row == NOBODY || !h->told[p->row].here))
             p->is_known = false; /* its lineage was ended */
         else if (p->is_known && p->row != row && h->told[row].here)
             let_go(w, h, p);
@@ -113,7 +132,8 @@ void place_order(struct world *w, struct host *h, const struct effect *fx)
 {
     const struct place *p = place_find(w, fx->consumer);
     CHECK(p);
-    struct op *op = op_new(w, HAP_PLACE, h, 1 + a_while(w, SITE_PLACE, p->id & 31, TOUCH_MAX_MS));
+    int64_t most_ms = fault(w, FAULT_LOCKED, SITE_PLACE, p->id & 31) ? SLOW_MAX_MS : TOUCH_MAX_MS;
+    struct op *op = op_new(w, HAP_PLACE, h, 1 + a_while(w, SITE_PLACE, p->id & 31, most_ms));
     op->fx = *fx;
     op->index = (uint8_t)(p->id - 1);
 }

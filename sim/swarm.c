@@ -10,28 +10,29 @@ static const struct {
     uint16_t most;
     uint8_t runs;
 } mix[FAULT_COUNT] = {
-    [FAULT_CRASH] = {24, 3},          [FAULT_POWER] = {16, 2},
-    [FAULT_STOP] = {512, 2},          [FAULT_SUSPEND] = {768, 2},
-    [FAULT_WALL_JUMP] = {768, 2},     [FAULT_DISK_FULL] = {768, 2},
-    [FAULT_STORE_ERROR] = {128, 2},   [FAULT_STORE_SLOW] = {128, 2},
-    [FAULT_RESTORE] = {768, 1},       [FAULT_SNAPSHOT] = {768, 1},
-    [FAULT_SPENDER_DIES] = {256, 2},  [FAULT_UNSENT] = {384, 2},
-    [FAULT_OUTAGE] = {768, 2},        [FAULT_LOST_BEFORE] = {384, 2},
-    [FAULT_LOST_AFTER] = {384, 2},    [FAULT_THROTTLED] = {384, 2},
-    [FAULT_UNCOMMITTED] = {256, 2},   [FAULT_TORN] = {256, 2},
-    [FAULT_LATE_COMMIT] = {384, 2},   [FAULT_SLOW_SERVER] = {384, 2},
-    [FAULT_KEPT] = {384, 2},          [FAULT_RENAMED] = {64, 1},
-    [FAULT_REVOKED] = {256, 1},       [FAULT_UNNAMED] = {512, 3},
-    [FAULT_SCOPE] = {512, 2},         [FAULT_REMOVE] = {512, 2},
-    [FAULT_POLICY] = {768, 3},        [FAULT_ADD] = {768, 4},
-    [FAULT_STALE_ADD] = {384, 2},     [FAULT_FOREIGN_ADD] = {384, 2},
-    [FAULT_HANDED_OUT] = {768, 2},    [FAULT_STORM] = {256, 2},
-    [FAULT_LOCKED] = {256, 2},        [FAULT_UNREADABLE] = {256, 2},
-    [FAULT_RUDE_UNLOCKED] = {384, 2}, [FAULT_RUDE_STALE] = {256, 2},
-    [FAULT_RUDE_OTHER] = {128, 2},    [FAULT_RUDE_LOGOUT] = {128, 2},
-    [FAULT_RUDE_TORN] = {128, 2},     [FAULT_RUDE_COPY] = {128, 2},
-    [FAULT_WATCH_LOST] = {512, 2},    [FAULT_REBOUND] = {768, 2},
-    [FAULT_LEASE_LOST] = {256, 3},    [FAULT_TOLD_LATE] = {512, 3},
+    [FAULT_CRASH] = {24, 3},         [FAULT_POWER] = {16, 2},
+    [FAULT_STOP] = {512, 2},         [FAULT_SUSPEND] = {768, 2},
+    [FAULT_WALL_JUMP] = {768, 2},    [FAULT_DISK_FULL] = {768, 2},
+    [FAULT_STORE_ERROR] = {128, 2},  [FAULT_STORE_SLOW] = {128, 2},
+    [FAULT_RESTORE] = {768, 1},      [FAULT_SNAPSHOT] = {768, 1},
+    [FAULT_SPENDER_DIES] = {256, 2}, [FAULT_UNSENT] = {384, 2},
+    [FAULT_OUTAGE] = {768, 2},       [FAULT_LOST_BEFORE] = {384, 2},
+    [FAULT_LOST_AFTER] = {384, 2},   [FAULT_THROTTLED] = {384, 2},
+    [FAULT_UNCOMMITTED] = {256, 2},  [FAULT_TORN] = {256, 2},
+    [FAULT_LATE_COMMIT] = {384, 2},  [FAULT_SLOW_SERVER] = {384, 2},
+    [FAULT_KEPT] = {384, 2},         [FAULT_RENAMED] = {64, 1},
+    [FAULT_REVOKED] = {256, 1},      [FAULT_UNNAMED] = {512, 3},
+    [FAULT_SCOPE] = {512, 2},        [FAULT_REMOVE] = {512, 2},
+    [FAULT_POLICY] = {768, 3},       [FAULT_ADD] = {768, 4},
+    [FAULT_STALE_ADD] = {384, 2},    [FAULT_FOREIGN_ADD] = {384, 2},
+    [FAULT_HANDED_OUT] = {768, 2},   [FAULT_STORM] = {256, 2},
+    [FAULT_BETWEEN] = {192, 3},      [FAULT_LOCKED] = {256, 2},
+    [FAULT_UNREADABLE] = {256, 2},   [FAULT_RUDE_UNLOCKED] = {384, 2},
+    [FAULT_RUDE_STALE] = {256, 2},   [FAULT_RUDE_OTHER] = {128, 2},
+    [FAULT_RUDE_LOGOUT] = {128, 2},  [FAULT_RUDE_TORN] = {128, 2},
+    [FAULT_RUDE_COPY] = {128, 2},    [FAULT_WATCH_LOST] = {512, 2},
+    [FAULT_REBOUND] = {768, 2},      [FAULT_LEASE_LOST] = {256, 3},
+    [FAULT_TOLD_LATE] = {512, 3},
 };
 
 bool fault(struct world *w, enum fault f, enum site site, unsigned part)
@@ -75,7 +76,7 @@ void swarm_draw(struct world *w)
     w->span_ms = life_ms[draw(d, SITE_SIZE, 1, ARRAY_LEN(life_ms))];
     w->n_providers = 1 + draw(d, SITE_SIZE, 2, PROVIDERS_MAX);
     w->n_profiles = large ? PROFILES_MAX : 2 + draw(d, SITE_SIZE, 3, 4);
-    w->fleet = draw(d, SITE_SIZE, 4, 8) == 7 && !getenv("NOFLEET");
+    w->fleet = draw(d, SITE_SIZE, 4, 8) >= 6 && !getenv("NOFLEET");
     w->n_hosts = w->fleet ? 2 + draw(d, SITE_SIZE, 5, HOSTS_MAX - 1) : 1;
     w->waiters = draw(d, SITE_SIZE, 7, 8) == 7 ? 3 : WARDEN_WAITERS;
     w->limits.steps = 200 + draw(d, SITE_SIZE, 6, large ? 3000 : 400);

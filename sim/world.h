@@ -76,7 +76,8 @@ enum fault {
     FAULT_FOREIGN_ADD,
     FAULT_HANDED_OUT,
     FAULT_STORM,
-    FAULT_LOCKED, /* a place is locked for long */
+    FAULT_BETWEEN, /* somebody comes between an order and its answer */
+    FAULT_LOCKED,  /* a place is locked for long */
     FAULT_UNREADABLE,
     FAULT_RUDE_UNLOCKED,
     FAULT_RUDE_STALE,
@@ -456,6 +457,7 @@ struct loaded loaded_of(const struct world *w, const struct host *h, int index, 
 /* callers.c, weather.c */
 void callers_begin(struct world *w);
 void callers_act(struct world *w, struct op *op);
+void callers_between(struct world *w, struct host *h, int row);
 void callers_stored(struct world *w, struct op *op); /* HAP_ADDED, HAP_USER */
 bool callers_apply(struct world *w, struct op *op);  /* … in the store */
 void callers_answered(struct world *w, struct host *h, const struct effect *fx);
