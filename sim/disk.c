@@ -318,17 +318,21 @@ static void tell_written(struct world *w, struct host *h, const struct effect *f
     struct event ev = event_of(heard, fx->lineage);
     ev.capture = fx->capture;
     ev.intent = fx->intent;
+    int row = row_of(fx->lineage);
+    enum policy before = row == NOBODY ? POLICY_NEVER : h->told[row].policy;
     if (heard == EV_STORE_FAILED) {
         say(w, h, "%s: %s could not be written", name_lineage(fx->lineage), effect_name(fx->kind));
         ev.err = ERR_FULL;
     } else if (heard == EV_OVERTAKEN) {
-        ev.loaded = loaded_of(w, h, row_of(fx->lineage), false);
+        ev.loaded = loaded_of(w, h, row, false);
     } else if (heard == EV_ADDED) {
         say_claimed(w, fx, &ev);
     }
     host_tell(w, h, &ev);
+    if (heard == EV_OVERTAKEN)
+        fleet_tell_policy(w, h, row, before);
     if (heard == EV_QUARANTINED) {
-        int row = (int)w->store.n_rows - 1; /* this very write made it */
+        row = (int)w->store.n_rows - 1; /* this very write made it */
         ev = event_of(EV_LOADED, lineage_id(row));
         ev.loaded = loaded_of(w, h, row, false);
         host_tell(w, h, &ev);
@@ -351,7 +355,7 @@ void store_written(struct world *w, struct op *op)
     tell_written(w, h, fx, heard);
     if (heard == EV_ADOPTED && fx->capture == 0)
         places_moved(w, h, row_of(fx->continues), op->row);
-    if (heard == EV_ADOPTED || heard == EV_RETIRED)
+    if (heard == EV_ADOPTED || heard == EV_RETIRED || heard == EV_OVERTAKEN)
         places_follow(w, h);
     if (heard == EV_SETTLED || heard == EV_CLOSED || heard == EV_ADOPTED || heard == EV_RETIRED)
         fleet_tell_others(w, h, op->row);

@@ -66,6 +66,15 @@ void fleet_tell_others(struct world *w, const struct host *h, int row)
     }
 }
 
+/* Apart from the row, which the warden need not follow. */
+void fleet_tell_policy(struct world *w, struct host *h, int row, enum policy before)
+{
+    struct event ev = event_of(EV_POLICY, lineage_id(row));
+    ev.policy = w->store.rows[row].policy;
+    if (h->up && ev.policy != before)
+        host_tell(w, h, &ev);
+}
+
 void fleet_told(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
@@ -78,11 +87,8 @@ void fleet_told(struct world *w, struct op *op)
     ev.loaded = loaded_of(w, h, op->row, false);
     bool elsewhere = ev.loaded.intent_elsewhere;
     host_tell(w, h, &ev);
-    if (h->up && here && policy != row->policy) {
-        ev = event_of(EV_POLICY, lineage_id(op->row));
-        ev.policy = row->policy;
-        host_tell(w, h, &ev);
-    }
+    if (here)
+        fleet_tell_policy(w, h, op->row, policy);
     places_follow(w, h);
     if (h->up && elsewhere)
         fleet_watch_intent(w, h, op->row);

@@ -192,8 +192,11 @@ void place_seen(struct world *w, struct op *op)
     ev.observed.pair = op->pair;
     ev.observed.spent = op->seen == SEEN_PAIR && is_former_pair(w, &op->pair);
     ev.observed.asked = op->late;
-    p->told_what = op->seen;
-    p->told = op->pair;
+    if (op->started_at >= p->told_at) { /* not: seen before what was heard since */
+        p->told_what = op->seen;
+        p->told = op->pair;
+        p->told_at = op->started_at;
+    }
     if (op->seen == SEEN_PAIR)
         note_held(w, p, &op->pair);
     host_tell(w, h, &ev);
@@ -235,6 +238,7 @@ void place_put(struct world *w, struct op *op)
     note_held(w, p, &op->pair);
     p->told_what = SEEN_PAIR;
     p->told = op->pair;
+    p->told_at = op->started_at;
     host_tell(w, h, &ev);
 }
 

@@ -267,6 +267,7 @@ struct place {   /* where a consumer's copy is */
     bool by_us;          /* who wrote what is there */
     enum seen told_what; /* what the warden heard of it last */
     struct pair told;
+    int64_t told_at;      /* when that was seen */
     int64_t locked_until; /* by its sibling */
     int64_t looked_at;    /* by its warden, last */
 };
@@ -478,6 +479,7 @@ void fleet_unlease(struct world *w, struct host *h, const struct effect *fx);
 void fleet_tell_others(struct world *w, const struct host *h, int row);
 void fleet_told(struct world *w, struct op *op);
 void fleet_cut_off(struct world *w, struct op *op);
+void fleet_tell_policy(struct world *w, struct host *h, int row, enum policy before);
 void fleet_watch_intent(struct world *w, struct host *h, int row);
 
 /* swarm.c */
