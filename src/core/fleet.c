@@ -24,7 +24,9 @@ static void follow_row(struct step *s)
         on_retired(s);
         return;
     }
+    bool refused = l->access_dead && fp_equal(l->pair.access, row->pair.access);
     take_row(s, row);
+    l->access_dead = refused; /* that, the server has told us, and not the store */
     load_row(s);
     alarm_look(s);
     serve_waiters(s);
