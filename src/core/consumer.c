@@ -412,6 +412,15 @@ bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_
     return true;
 }
 
+bool replica_is_being_read(const struct warden *w, const struct lineage *l)
+{
+    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
+        if (belongs(w, &w->consumers[i], l) && w->consumers[i].doing == DOING_READ)
+            return true;
+    }
+    return false;
+}
+
 bool has_replica(const struct warden *w, const struct lineage *l)
 {
     for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {

@@ -288,6 +288,7 @@ enum drift { DRIFT_NONE, DRIFT_UNKNOWN, DRIFT_SOMEBODY };
 enum drift drift_of(const struct warden *w, const struct lineage *l);
 void count_as_held(struct step *s); /* until the current access token's end somebody lives on it */
 bool has_replica(const struct warden *w, const struct lineage *l);
+bool replica_is_being_read(const struct warden *w, const struct lineage *l);
 bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_t boot_ms);
 void consumers_leave(struct step *s); /* s->l ends */
 

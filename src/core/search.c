@@ -30,7 +30,7 @@ int64_t search_over_boot_ms(const struct warden *w, const struct lineage *l)
         return TIME_NEVER;
     if (replicas_read_since(w, l, l->search_until_boot_ms))
         return has_replica(w, l) ? 0 : l->search_until_boot_ms;
-    return l->search_until_boot_ms + SEARCH_MAX_MS;
+    return replica_is_being_read(w, l) ? TIME_NEVER : l->search_until_boot_ms + SEARCH_MAX_MS;
 }
 
 void search_over(struct step *s)
