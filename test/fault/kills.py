@@ -6,8 +6,7 @@ which they reach the system, in every scenario; and at random moments around spe
     python3 test/fault/kills.py --scenario refresh                    one scenario's points
     python3 test/fault/kills.py --only refresh:daemon:all:dies-before:17
 
-Allocations are no points here: what others can see changes only by the calls between them. A login
-is never lost. An answer may be: with a spender that is killed between its request and the spool.
+A login is never lost. An answer may be: with a spender that is killed between its request and the spool.
 Each is counted, by where it was (the lab grants the one more presentation that credwarden makes then,
 so that the story goes on). kills_test.py is the short form.
 """
@@ -28,7 +27,6 @@ from nth_campaign import MISSES, Campaign, new_seed, words_of  # noqa: E402
 from nth_stand import Case  # noqa: E402
 from runner import wait_until  # noqa: E402
 
-KILLABLE = tuple(name for name in points.CLASSES if name not in ("memory", "map"))
 VICTIMS = (("daemon", False), ("spender", False), ("daemon", True), ("spender", True))
 RANDOM_KILLS = 1000
 WORKERS = 2
@@ -38,8 +36,8 @@ def cases_of(scenario, counts):
     """Who dies, at which of its calls, before or after it."""
     cases = []
     for role, both in VICTIMS:
-        calls = sum(counts[role].get(name, 0) for name in KILLABLE)
-        cases += [Case(scenario, role, KILLABLE, act, nth, both=both)
+        calls = sum(counts[role].get(name, 0) for name in points.KILLABLE)
+        cases += [Case(scenario, role, points.KILLABLE, act, nth, both=both)
                   for nth in range(1, calls + 1 + MISSES if calls else 1)
                   for act in (points.KILL_BEFORE, points.KILL_AFTER)]
     return cases

@@ -18,6 +18,7 @@ from nth_campaign import new_seed  # noqa: E402
 from nth_stand import SCENARIOS, Case, Stand  # noqa: E402
 
 KILLS = int(os.environ.get("CW_FAULT_KILLS", "20"))
+ROUNDS = 5
 
 
 def short(*scenarios):
@@ -44,20 +45,37 @@ def test_kills_around_a_migration_and_a_backup():
     short("migration", "backup")
 
 
+def where_one_is_lost(stand, name, act):
+    """Where the spender held an answer when it died at the latest of these calls that loses one.
+    More than one round: a message more or less to the daemon may move the moment from call to call."""
+    for _ in range(ROUNDS):
+        for nth in range(stand.count()["spender"][name], 0, -1):
+            case = Case("refresh", "spender", (name,), act, nth)
+            _, complaints = stand.run(case)
+            assert not complaints, (str(case), complaints)
+            if stand.lost:
+                print(f"# {case}: {stand.lost_where()}")
+                return stand.lost_where()
+    return "nowhere"
+
+
 def test_an_answer_that_is_lost_is_counted_where_it_was():
     """The spender dies with its request sent and nothing heard, and with the answer in its hand."""
     with Stand(SCENARIOS["refresh"]()) as stand:
-        counts = stand.count()["spender"]
-        seen = {}
-        for name, act in (("send", points.KILL_AFTER), ("write", points.KILL_BEFORE)):
-            for nth in range(counts[name], 0, -1):
-                case = Case("refresh", "spender", (name,), act, nth)
-                struck, complaints = stand.run(case)
-                assert not complaints, (str(case), complaints)
-                if struck and stand.graced:
-                    seen.setdefault(stand.lost_where(), str(case))
-        print(f"# {seen}")
-        assert set(seen) == {"on the wire", "received, not yet in the spool"}, seen
+        assert where_one_is_lost(stand, "send", points.KILL_AFTER) == "on the wire"
+        assert where_one_is_lost(stand, "write", points.KILL_BEFORE) == \
+            "received, not yet in the spool"
+
+
+def test_a_death_between_two_names_leaves_nothing():
+    """A store, the key and the folders get their names: some by a link, so that for a moment there
+    are two. What a new store was built under once stayed then."""
+    with Stand(SCENARIOS["start-fresh"]()) as stand:
+        calls = stand.count()["daemon"]["name"]
+        for nth in range(1, calls + 1):
+            case = Case("start-fresh", "daemon", ("name",), points.KILL_AFTER, nth)
+            struck, complaints = stand.run(case)
+            assert struck and not complaints, f"{case}: {complaints or 'never came there'}"
 
 
 if __name__ == "__main__":

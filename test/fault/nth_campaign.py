@@ -75,7 +75,7 @@ class Campaign:
         struck, complaints = stand.run(case)
         tally.tried += struck
         tally.ends += stand.ended_by_library
-        if stand.graced or stand.in_doubt:
+        if stand.lost:
             tally.lost[stand.lost_where()] += 1
         if not complaints:
             return

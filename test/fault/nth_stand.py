@@ -76,7 +76,7 @@ class Case:
                   for errors in points.ERRORS.values() for error in errors}
         both = "both" in rest
         error = next((errors[word] for word in rest if word != "both"), 0)
-        chosen = points.CLASSES if classes == "all" else (classes,)
+        chosen = points.KILLABLE if classes == "all" else (classes,)
         return cls(scenario, role, tuple(chosen), numbers[act], int(nth), error, both)
 
 
@@ -111,7 +111,7 @@ class Stand:
         self.ends = []  # (pid, status) of what ended in this try
         self.graced = 0  # answers that were lost on the wire in this try
         self.is_patient = True  # wait for a second try of the daemon, or leave it to itself
-        self.in_doubt = False
+        self.in_doubt, self.lost = False, False  # at the end of this try; an answer, with its spender
         self.elsewhere = self.folders[-1]
 
     def _on_a_fast_disk(self):
@@ -178,7 +178,7 @@ class Stand:
         self.world.outputs.clear()
         self.ends.clear()
         self.sheet.clear()
-        self.graced, self.in_doubt, self.ended_by_library = 0, False, False
+        self.graced, self.in_doubt, self.lost, self.ended_by_library = 0, False, False, False
 
     # ---- processes ----
 
@@ -362,15 +362,23 @@ class Stand:
         return {profile["name"]: profile for profile in answer.json["profiles"]}
 
     def until_well(self, name):
-        """The profile when it is at rest: live without alarm; or in doubt, living on."""
+        """The profile when it is at rest: live without alarm; or in doubt, living on, when it says
+        itself that nothing will be done about that before we would give up."""
         end = time.monotonic() + SETTLED_S
         while True:
             shown = self.profiles().get(name)
             if shown and shown["state"] == "live" and not shown["alarms"]:
                 return shown
+            if shown and self.lives_on(shown) and (shown["next_spend_in_ms"] or 0) > SETTLED_S * 1000:
+                return shown
             if time.monotonic() > end:
                 return shown
             time.sleep(PEACE_S)
+
+    @staticmethod
+    def lives_on(shown):
+        """In doubt, and says so."""
+        return shown["state"] == "doubt" and shown["alarms"] == ["in-doubt"]
 
     def token_works(self, name):
         result = self.cw("token", name)
@@ -383,13 +391,13 @@ class Stand:
         for name in sorted(self.profiles()):
             shown = self.until_well(name)
             self.token_works(name)
-            if shown["state"] == "doubt" and shown["alarms"] == ["in-doubt"]:
-                self.in_doubt = True  # truthfully, and it lives on
+            issued = self.lab.family(self.scenario.family(self, name))
+            if self.lives_on(shown):
+                self.in_doubt = True
+                self.lost |= shown["generation"] < issued["generation"]
                 continue
             if shown["state"] != "live" or shown["alarms"]:
                 raise Complaint(f"{name} does not recover: {shown['state']}, {shown['alarms']}")
-            family = self.scenario.family(self, name)
-            issued = self.lab.family(family)
             if shown["generation"] != issued["generation"]:
                 raise Complaint(f"{name} is at {shown['generation']}, the server at "
                                 f"{issued['generation']}: an answer is lost and nobody knows")
@@ -405,6 +413,7 @@ class Stand:
             if family["reuses"] != family["graced"] or family["graced"] > 1:
                 raise Complaint(f"presented twice without a reason: {family}")
             self.graced += family["graced"]
+        self.lost |= self.graced > 0
         if self.graced and "in-doubt" not in self.cw("events").stdout:
             raise Complaint("presented again, though nobody had been told of a doubt")
         # An answer can be lost with the spender only: the daemon is not on its way.
@@ -413,7 +422,7 @@ class Stand:
 
     def nothing_left_over(self, case):
         data, state, _, elsewhere = self.folders
-        if case is not None and case.kills:
+        if case is not None and (case.kills or self._could_not_remove(case)):
             # A backup that was cut off stays where the user wanted one, by its name what it is. That
             # folder is not ours to clean up.
             for path in elsewhere.glob(".credwarden-tmp-*"):
@@ -426,6 +435,10 @@ class Stand:
         spool = [path.name for path in (state / "spool").iterdir()]
         if spool and not self.in_doubt:
             raise Complaint(f"left over in the spool: {spool}")
+
+    def _could_not_remove(self, case):
+        return case.classes == ("name",) and \
+            (case.act == points.FAIL_ON or self.sheet.call.startswith("unlink"))
 
     def _no_crash(self, case):
         allowed = {signal.SIGKILL}

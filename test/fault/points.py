@@ -22,6 +22,9 @@ PROGRAM_OF = {"daemon": "credwardend", "spender": "credwarden-spender", "cli": "
 CLASSES = ("memory", "map", "open", "read", "write", "sync", "name", "look", "room", "lock",
            "descriptor", "connect", "accept", "send", "receive", "process", "random", "pipe")
 
+# To die at. Allocations are none: what others can see changes only by the calls between them.
+KILLABLE = tuple(name for name in CLASSES if name not in ("memory", "map"))
+
 COUNT, FAIL_ONCE, FAIL_ON, KILL_BEFORE, KILL_AFTER = range(5)
 
 SHORT_WRITE = -1  # half of it is written
