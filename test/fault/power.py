@@ -153,11 +153,11 @@ def next_sync(recording, number, without):
     return len(recording.records)
 
 
-def spans_without(recordings, without):
-    """[(story, first, last)]: while one of these syncs is lacking. From all over the stories."""
+def spans_without(recordings, labels, without):
+    """[(story, first, last)]: while one with these names is lacking. From all over the stories."""
     spans = [(story, number + 1, next_sync(recording, number, without))
              for story, recording in recordings.items()
-             for number, label in sorted(recording.labels.items()) if label in without]
+             for number, label in sorted(recording.labels.items()) if label in labels]
     step = max(1, len(spans) / SPANS_AT_ONCE)
     return [spans[int(i * step)] for i in range(min(len(spans), SPANS_AT_ONCE))]
 
@@ -172,23 +172,26 @@ def moments_of(recording, first, last):
     return [last, *stakes[:6]], [*dict.fromkeys((*written[:2], *brinks[:3], first))]
 
 
-def certain_cases(recordings, without):
+def certain_cases(recordings, labels, without):
     """Without chance: first the worst that can happen to the whole disk, then what can happen to
     that alone which lacks the sync."""
     spans = [(span[0], *moments_of(recordings[span[0]], *span[1:]))
-             for span in spans_without(recordings, without)]
+             for span in spans_without(recordings, labels, without)]
     for i in range(max(len(stakes) for _, stakes, _ in spans)):
         for story, stakes, _ in spans:
             if i < len(stakes):
                 yield Case(story, stakes[i], 0, without)
+    for story, stakes, _ in spans:
+        for number in range(1, N_EXTREMES):
+            yield Case(story, stakes[0], number, without)
     for story, stakes, brinks in spans:
         for at in (stakes[0], *brinks, *stakes[1:]):
             for number in range(1, len(CERTAIN)):
                 yield Case(story, at, number, without)
 
 
-def drawn_cases(recordings, without, rng):
-    spans = spans_without(recordings, without)
+def drawn_cases(recordings, labels, without, rng):
+    spans = spans_without(recordings, labels, without)
     while True:
         story, first, last = rng.choice(spans)
         stakes, brinks = moments_of(recordings[story], first, last)
@@ -196,20 +199,22 @@ def drawn_cases(recordings, without, rng):
         yield Case(story, at, rng.randrange(len(CERTAIN), 1 << 32), without)
 
 
-def cases_without(recordings, without, seed, tries):
+def cases_without(recordings, labels, without, seed, tries):
     """Moments and disks at which the lack of these syncs may show. The certain ones come first, so
     whether it is found does not hang on the seed; most of the rest are drawn."""
-    certain = itertools.islice(certain_cases(recordings, without), tries // 2)
-    drawn = drawn_cases(recordings, without, random.Random(seed))
+    certain = itertools.islice(certain_cases(recordings, labels, without), tries // 2)
+    drawn = drawn_cases(recordings, labels, without, random.Random(seed))
     return itertools.islice(itertools.chain(certain, drawn), tries)
 
 
 def find_loss(order):
-    """(disks tried, the case that shows that these syncs are missed, what is wrong there)."""
-    without, seed, tries = order
-    for i, case in enumerate(cases_without(worker.recordings, without, seed, tries)):
+    """(disks tried, the case that shows that these syncs are missed, what is wrong there). What is
+    just as wrong when only those that back them are left out is none of theirs."""
+    labels, backing, seed, tries = order
+    without = labels | backing
+    for i, case in enumerate(cases_without(worker.recordings, labels, without, seed, tries)):
         wrong = worker.look(case)
-        if wrong:
+        if wrong and not (backing and worker.look(case._replace(without=backing))):
             return i + 1, case, wrong
     return tries, None, None
 
@@ -286,16 +291,17 @@ class Proof:
     def remove_each(self, tries):
         """[(label, disks tried, where, what is wrong)] for every sync that is missed."""
         labels = sorted(self.labels().keys() - WITHOUT_EFFECT.keys())
-        return self._remove({label: {label, *BACKED.get(label, [])} for label in labels}, tries)
+        return self._remove({label: BACKED.get(label, []) for label in labels}, tries)
 
     def remove_excused(self, tries):
         """The same for those that are said not to be missed, alone: none should be."""
-        return self._remove({label: {label} for label in WITHOUT_EFFECT | BACKED}, tries)
+        return self._remove({label: [] for label in WITHOUT_EFFECT | BACKED}, tries)
 
-    def _remove(self, without, tries):
-        orders = [(frozenset(labels), self.seed, tries) for labels in without.values()]
+    def _remove(self, backing, tries):
+        orders = [(frozenset({label}), frozenset(backed_by), self.seed, tries)
+                  for label, backed_by in backing.items()]
         found = []
-        for label, (tried, case, wrong) in zip(without, self.pool.imap(find_loss, orders)):
+        for label, (tried, case, wrong) in zip(backing, self.pool.imap(find_loss, orders)):
             self.images += tried
             found.append((label, tried, case, wrong))
         return found
@@ -396,7 +402,7 @@ def main():
         unknown = set(options.without) - proof.labels().keys()
         assert not unknown, f"no sync has the name {unknown}: see --labels"
         if options.without:
-            order = (frozenset(options.without), options.seed, options.images)
+            order = (frozenset(options.without), frozenset(), options.seed, options.images)
             tried, _, wrong = proof.pool.apply(find_loss, (order,))
             print(f"{tried} disks: {wrong or 'nobody misses them'}")
             return not wrong

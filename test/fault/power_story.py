@@ -125,6 +125,15 @@ class Recorder:
         self.journal.kill(pid)
         wait_until(lambda: not harness.is_running(pid))
 
+    @contextlib.contextmanager
+    def death_at_sync(self, path):
+        """The daemon of now dies at its next sync of this file. What is asked for meanwhile may have
+        started another one."""
+        pid = self.world.daemon_pid()
+        self.journal.kill_at_sync(path)
+        yield
+        wait_until(lambda: not harness.is_running(pid), what="the death of the daemon")
+
     # ---- the end ----
 
     def end(self):
@@ -261,10 +270,9 @@ def a_life(recorder):
     recorder.add("late")
     recorder.stop()
     world.cw("status")
-    recorder.journal.kill_at_sync(share / "store.db-wal")
-    recorder.mark(at="begun", what="policy", name="home", value="standby")
-    world.cw("policy", "home", "standby", check=False)
-    wait_until(lambda: world.daemon_pid() is None)
+    with recorder.death_at_sync(share / "store.db-wal"):
+        recorder.mark(at="begun", what="policy", name="home", value="standby")
+        world.cw("policy", "home", "standby", check=False)
     world.cw("status")
     recorder.spend("late")
 
@@ -281,9 +289,8 @@ def a_life(recorder):
     recorder.tell("work")
 
     # The daemon dies between writing a commit into the log and syncing it.
-    recorder.journal.kill_at_sync(share / "store.db-wal")
-    ask_in_vain(recorder, "home")
-    wait_until(lambda: world.daemon_pid() is None)
+    with recorder.death_at_sync(share / "store.db-wal"):
+        ask_in_vain(recorder, "home")
     world.cw("status")
     wait_until(lambda: recorder.profile("home")["state"] in ("live", "doubt"))
     recorder.tell("home")
