@@ -128,13 +128,14 @@ static struct lineage *lineage_of(const struct warden *w, const struct capture *
 static bool is_newer(const struct capture *cap, const struct lineage *l)
 {
     const struct pair *pair = &cap->pair;
-    if (fp_is_none(pair->refresh))
+    bool same_access = fp_equal(pair->access, l->pair.access);
+    if (fp_is_none(pair->refresh) || (same_access && fp_equal(pair->refresh, l->pair.refresh)))
         return false;
     if (!l->refused && !l->access_dead && l->obtained_boot_ms >= cap->seen_boot_ms)
         return false; /* ours was granted after that one stood there */
     int64_t theirs = pair->expires_wall_ms, ours = l->pair.expires_wall_ms;
-    if (fp_equal(pair->refresh, l->pair.refresh))
-        return theirs > ours;
+    if (fp_equal(pair->refresh, l->pair.refresh)) /* what was refused is not tried again */
+        return !l->refused && theirs > ours;
     return l->refused || l->access_dead || theirs == 0 || ours == 0 || theirs >= ours;
 }
 

@@ -79,8 +79,11 @@ int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_dut
     enum duty duty = DUTY_NONE;
 
     if (at_rest(l) && l->remove_wanted) {
-        *ret_duty = DUTY_REMOVE;
-        return l->remove_from_boot_ms;
+        sooner(l->remove_from_boot_ms, DUTY_REMOVE, &at, &duty);
+        if (l->n_waiters > 0)
+            sooner(w->stopping ? 0 : waiters_deadline(w, l), DUTY_WAITERS, &at, &duty);
+        *ret_duty = duty;
+        return at;
     }
     switch (l->state) {
     case LS_UNPROVEN:

@@ -98,8 +98,8 @@ static bool is_news(const struct lineage *l, const struct loaded *row)
 static void on_news(struct step *s)
 {
     const struct lineage *l = s->l;
-    if (!is_news(l, &s->ev->loaded))
-        return;
+    if (s->ev->loaded.unproven || !is_news(l, &s->ev->loaded))
+        return; /* an unproven one is its own warden's, until it is adopted */
     bool nothing_stored = l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_PROBING ||
                           l->state == LS_SEARCHING || l->state == LS_DEAD ||
                           l->state == LS_LEASING || l->state == LS_WITHHOLDING ||

@@ -58,6 +58,12 @@ static void an_end_that_cannot_be_stored_while_the_server_is_asked_is_tried_agai
     expect(st, timer(), "ask-identity");
     expect(st, named(EV_IDENTITY, IDENTITY_NAMED, 99), "answer(1,subject-differs) retire");
     expect(st, store_failed(), "alarm-raise(store)");
+    struct event hasty = want(st, 2, -1);
+    hasty.want.deadline_boot_ms = st->now.boot_ms + 10;
+    expect(st, hasty, "");
+    later(st, 10); /* the next attempt is further off than that caller's patience */
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "answer(2,"));
     until_due(st);
     tell(st, timer());
     assert_non_null(strstr(st->said, "retire"));
