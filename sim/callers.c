@@ -477,7 +477,7 @@ static void come_between(struct world *w, struct host *h, int row)
         break;
     case 7:
         if (w->fleet)
-            op_new(w, HAP_TOLD, h, 1)->row = (int8_t)row;
+            op_new(w, HAP_TOLD, h, 1)->row = (int16_t)row;
         break;
     }
 }
@@ -487,7 +487,7 @@ void callers_between(struct world *w, struct host *h, int row)
     if (w->phase != PHASE_SAFETY || row == NOBODY || !fault(w, FAULT_BETWEEN, SITE_ACT, 10))
         return;
     struct op *op = op_new(w, HAP_ACT, h, 1 + a_while(w, SITE_ACT_GAP, 1, BETWEEN_MAX_MS));
-    op->row = (int8_t)row;
+    op->row = (int16_t)row;
 }
 
 void callers_act(struct world *w, struct op *op)

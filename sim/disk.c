@@ -238,13 +238,16 @@ static enum event_kind apply(struct world *w, struct host *h, const struct effec
     case FX_RETIRE:
         return apply_retire(w, fx);
     case FX_RESOLVE:
+        CHECK(row);
         if (row->standing == STANDING_DOUBT && row->lost_intent == doubt)
             store_set_standing(row, fx->standing, false, 0);
         return EV_COUNT;
     case FX_ALARM_RAISE:
+        CHECK(row);
         row->alarms |= 1u << fx->alarm;
         return EV_COUNT;
     case FX_ALARM_CLEAR:
+        CHECK(row);
         row->alarms &= ~(1u << fx->alarm);
         return EV_COUNT;
     case FX_QUARANTINE:
@@ -291,6 +294,7 @@ void store_write_begin(struct world *w, struct host *h, const struct effect *fx)
 /* Room for what follows an intent was reserved with it: a full disk does not refuse that. */
 bool store_fails(struct world *w, struct host *h, bool reserved)
 {
+    CHECK(w && h);
     if (w->now < h->full_until && !reserved)
         return true;
     return fault(w, FAULT_STORE_ERROR, SITE_STORE_FAULT, h->index);

@@ -276,7 +276,7 @@ static void load_row(struct world *w, struct host *h, int index, const struct lo
     bool orphan = is_nobodys(w, index);
     ev.loaded = *loaded;
     host_tell(w, h, &ev);
-    if (!h->up)
+    if (!h->up) // NOLINT: a host is set up before it starts
         return;
     if (loaded->intent_elsewhere) {
         fleet_watch_intent(w, h, index);

@@ -90,7 +90,7 @@ static bool can_continue(const struct lineage *l)
 /* Will it ever? */
 static bool is_somebody(const struct lineage *l)
 {
-    return l->state != LS_FREE && l->state != LS_QUARANTINED && l->state != LS_RETIRING &&
+    return l && l->state != LS_FREE && l->state != LS_QUARANTINED && l->state != LS_RETIRING &&
            !l->unproven && !l->remove_wanted && !fp_is_none(l->subject);
 }
 
@@ -539,6 +539,7 @@ void captures_follow(struct step *s, const struct lineage *from)
         struct lineage *before = held_back(w, cap);
         cap->slot = (uint32_t)(s->l - w->lineages);
         struct lineage *after = held_back(w, cap);
+        CHECK(before && after);
         before->n_captures--;
         after->n_captures++;
     }

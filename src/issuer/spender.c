@@ -125,8 +125,9 @@ static void question_link(struct spender *s, struct question *q)
 static void question_unlink(struct spender *s, struct question *q)
 {
     struct question **at = &s->questions;
-    while (*at != q)
+    while (*at != NULL && *at != q)
         at = &(*at)->next;
+    CHECK(*at == q);
     *at = q->next;
     q->child->n_questions--;
     s->n_questions--;
@@ -535,7 +536,8 @@ static int ask(struct spender *s, struct question *q, struct wire_question *w)
 static struct question *first_unjudged(const struct child *c)
 {
     struct question *q = c->owner->questions;
-    while (q != NULL && (q->child != c || q->due_ms == TIME_NEVER))
+    /* The analyzer loses track of the list that question_unlink() has just left in order. */
+    while (q != NULL && (q->child != c || q->due_ms == TIME_NEVER)) // NOLINT
         q = q->next;
     return q;
 }

@@ -230,7 +230,7 @@ static int read_locked(int fd, uint64_t intent, const char *boot_id, enum spool_
                        bool *ret_same_boot, struct buf *ret_sealed)
 {
     struct file_facts facts;
-    struct header h;
+    struct header h = {0};
     int err = fd_look(fd, &facts);
     if (err < 0)
         return err;
