@@ -276,9 +276,9 @@ static void load_row(struct world *w, struct host *h, int index, const struct lo
     bool orphan = is_nobodys(w, index);
     ev.loaded = *loaded;
     host_tell(w, h, &ev);
-    if (!h->up) // NOLINT: a host is set up before it starts
+    if (!h->up)
         return;
-    if (loaded->intent_elsewhere) {
+    if (loaded->intent_elsewhere) { // NOLINT: the caller filled it
         fleet_watch_intent(w, h, index);
     } else if (loaded->intent != 0) {
         struct op *op = op_new(w, HAP_RECOVER, h, 1);
