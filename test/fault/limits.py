@@ -32,7 +32,7 @@ PAGE = 4096
 CALLERS = 24
 PATIENCE = ("--timeout", "1s")
 FULL_WORDS = ("disk is full", "make room", "no space", "cannot be written", "is full")
-MEMORY_WORDS = ("memory", "does not start", "ended without", "cannot", "limit", "descriptor",
+MEMORY_WORDS = ("nothing was sent", "memory", "does not start", "ended without", "cannot", "limit", "descriptor",
                 "busy", "reached", "files", "closed", "stopping", "unreachable", "not answer",
                 "not asked", "within the time", "not be started")
 
