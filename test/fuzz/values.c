@@ -79,10 +79,14 @@ static void read_http_date(const char *text)
     CHECK(strlen(text) == 29 && ms % 1000 == 0);
     time_t seconds = (time_t)(ms / 1000);
     struct tm tm;
+    char day[16], clock[16];
     CHECK(gmtime_r(&seconds, &tm) != NULL);
-    CHECK(strftime(shown, sizeof(shown), "%a, %d %b %Y %H:%M:%S GMT", &tm) == 29);
+    CHECK(strftime(day, sizeof(day), "%a, %d %b", &tm) == 11);
+    CHECK(strftime(clock, sizeof(clock), "%H:%M:%S", &tm) == 8);
+    /* Its %Y has as many digits as the year, and a leap second may begin the year 10000. */
+    (void)snprintf(shown, sizeof(shown), "%s %04d %s GMT", day, tm.tm_year + 1900, clock);
     /* libc agrees, but for a leap second, which counts as the next one. */
-    CHECK(strcmp(shown, text) == 0 || strstr(text, ":60 GMT") != NULL || tm.tm_year < -900);
+    CHECK(strcmp(shown, text) == 0 || strstr(text, ":60 GMT") != NULL);
 }
 
 static void read_number(const char *text)
