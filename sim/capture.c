@@ -62,6 +62,8 @@ enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struc
 {
     struct row *row = &w->store.rows[row_of(fx->lineage)];
     struct capture *c = sealed_find(w, fx->capture);
+    if (c && (known_of(w, c->pair.refresh) & (KNOWN_SPENT | KNOWN_REFUSED)))
+        return EV_OVERTAKEN;
     if (!c || row->standing == STANDING_RETIRED || row->intent != 0 ||
         row->generation + 1 != fx->generation)
         return w->fleet ? EV_OVERTAKEN : EV_STORE_FAILED;
@@ -73,6 +75,7 @@ enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struc
     if (row->pair.expires_wall_ms != 0) /* by whoever obtained it */
         row->held_until_wall_ms = row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
     store_set_standing(row, STANDING_LIVE, false, 0);
+    row->given_away |= !w->places[c->place].is_bound; /* where it stands */
     c->id = 0;
     return EV_ADOPTED;
 }
@@ -115,6 +118,8 @@ enum event_kind apply_claim(struct world *w, struct host *h, const struct effect
     unsigned profile = 0;
     while (profile < PROFILES_MAX && w->store.profiles[profile] != row_of(fx->lineage))
         profile++;
+    if (c && (known_of(w, c->pair.refresh) & (KNOWN_SPENT | KNOWN_REFUSED)))
+        return EV_OVERTAKEN;
     if (!c || profile == PROFILES_MAX || is_being_added(w, profile))
         return EV_STORE_FAILED;
     struct row *row = row_from(w, h, c);

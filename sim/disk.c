@@ -53,7 +53,7 @@ static uint8_t *known_of(struct world *w, struct fp refresh)
 static bool agrees_with_standing(const struct row *row, const struct effect *fx)
 {
     if (row->standing == STANDING_DOUBT)
-        return fx->replay && !row->replayed;
+        return fx->replay && !row->replayed && row->lost_intent == fx->doubt;
     return !fx->replay && (row->standing == STANDING_LIVE || row->standing == STANDING_UNPROVEN);
 }
 
@@ -108,6 +108,7 @@ void store_replace_pair(struct world *w, struct row *row, const struct pair *pai
 {
     uint8_t *old = fp_is_none(row->pair.refresh) ? NULL : known_of(w, row->pair.refresh);
     bool same = fp_equal(row->pair.refresh, pair->refresh);
+    row->given_away &= same;
     store_know(w, &row->pair, false);
     if (old && same)
         *old &= (uint8_t) ~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE | KNOWN_FORMER);
@@ -220,8 +221,7 @@ static enum event_kind apply_retire(struct world *w, const struct effect *fx)
     return EV_RETIRED;
 }
 
-static enum event_kind apply(struct world *w, struct host *h, const struct effect *fx,
-                             uint64_t doubt)
+static enum event_kind apply(struct world *w, struct host *h, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
     struct row *row =
@@ -239,7 +239,7 @@ static enum event_kind apply(struct world *w, struct host *h, const struct effec
         return apply_retire(w, fx);
     case FX_RESOLVE:
         CHECK(row);
-        if (row->standing == STANDING_DOUBT && row->lost_intent == doubt)
+        if (row->standing == STANDING_DOUBT && row->lost_intent == fx->doubt)
             store_set_standing(row, fx->standing, false, 0);
         return EV_COUNT;
     case FX_ALARM_RAISE:
@@ -287,8 +287,6 @@ void store_write_begin(struct world *w, struct host *h, const struct effect *fx)
     struct op *op = store_op(w, h, HAP_WRITTEN);
     op->row = (int16_t)row_of(fx->lineage);
     op->fx = *fx;
-    if (fx->kind == FX_RESOLVE) /* the doubt that is meant: another may have begun meanwhile */
-        op->id = h->told[op->row].doubt;
 }
 
 /* Room for what follows an intent was reserved with it: a full disk does not refuse that. */
@@ -351,7 +349,7 @@ void store_written(struct world *w, struct op *op)
     bool reserved = fx->kind == FX_SETTLE || fx->kind == FX_CLOSE_INTENT;
     int before = !row || row->wanted == 0 ? NOBODY : w->store.profiles[profile_wanted(w, row, fx)];
     bool failed = store_fails(w, h, reserved);
-    enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx, op->id);
+    enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx);
     if (!has_answer(fx->kind))
         return;
     if (heard == EV_ADOPTED && fx->capture == 0 && fx->standing == STANDING_LIVE)
@@ -384,7 +382,7 @@ void store_crash(struct world *w, struct host *h)
         if (done)
             say(w, h, "a write under way is durable, though nobody has heard");
         if (done && first->what == HAP_WRITTEN)
-            (void)apply(w, h, &first->fx, first->id);
+            (void)apply(w, h, &first->fx);
         else if (done && first->what == HAP_SEEN && first->flag)
             (void)seal_capture(w, first);
         else if (done && first->what != HAP_SEEN)

@@ -42,6 +42,7 @@ static void ask(struct world *w, struct host *h, const struct effect *fx)
     op->row = (int16_t)row_of(fx->lineage);
     op->flag = fx->kind == FX_PROBE;
     op->id = fx->capture;
+    op->fx.generation = fx->generation;
     if (fx->capture != 0) {
         const struct capture *c = sealed_find(w, fx->capture);
         op->pair.access = c ? c->pair.access : (struct fp){{0}};
@@ -59,6 +60,7 @@ void host_asked(struct world *w, struct op *op)
     struct fp subject = {{0}};
     enum identity what = IDENTITY_UNANSWERED;
     ev.capture = op->id;
+    ev.generation = op->fx.generation;
     if (p->out_until <= w->now && p->has_identity) {
         if (p->has_date)
             ev.server_wall_ms = (WALL_ZERO + w->now) / SECOND_MS * SECOND_MS;
@@ -68,7 +70,7 @@ void host_asked(struct world *w, struct op *op)
             ev.retry_after_ms = a_while(w, SITE_ASK, part, w->span_ms / 4);
     }
     if (op->id == 0 && (what == IDENTITY_EXPIRED || what == IDENTITY_REVOKED))
-        told_refused(w, h, op->row, op->pair.access);
+        told_refused(w, h, op->row, op->fx.generation);
     if (op->flag) {
         ev.probe.what = what;
     } else {
@@ -240,7 +242,9 @@ struct loaded loaded_of(const struct world *w, const struct host *h, int index, 
         .fence = row->fence,
         .held_until_wall_ms = row->held_until_wall_ms,
         .doubt_since_wall_ms = row->doubt_since_wall_ms,
+        .doubt = row->lost_intent,
         .replayed = row->replayed,
+        .given_away = row->given_away,
         .intent = row->intent,
         .intent_is_replay = row->intent_is_replay,
         .intent_elsewhere = row->intent != 0 && row->intent_host != h->index,

@@ -66,9 +66,19 @@ static void let_go(struct world *w, struct host *h, struct place *p)
     p->is_known = false;
 }
 
+/* As the daemon stores it with the end of the binding: what it has heard of the place. */
+static bool may_hold_token(const struct world *w, const struct place *p)
+{
+    struct fp refresh = w->store.rows[p->row].pair.refresh;
+    return !fp_is_none(refresh) && p->replica &&
+           (p->told_what == SEEN_COUNT || fp_equal(p->told.refresh, refresh) ||
+            (p->by_us && fp_equal(p->pair.refresh, refresh)));
+}
+
 void place_unbind(struct world *w, struct host *h, struct place *p)
 {
     p->is_bound = false;
+    w->store.rows[p->row].given_away |= may_hold_token(w, p);
     let_go(w, h, p);
 }
 
@@ -205,11 +215,7 @@ void place_seen(struct world *w, struct op *op)
 static bool is_expected(const struct place *p, const struct effect *fx)
 {
     struct pair there = pair_there(p);
-    if (!p->replica)
-        return true;
-    if (p->what != SEEN_PAIR && p->told_what != p->what)
-        return false; /* blanked, torn and gone are not the same bytes */
-    return pair_equal(&there, &fx->expected);
+    return !p->replica || (p->what == fx->expected_what && pair_equal(&there, &fx->expected));
 }
 
 static void put(struct world *w, struct host *h, struct place *p, const struct effect *fx)

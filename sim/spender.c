@@ -266,6 +266,14 @@ static void granted(const struct world *w, const struct host *h, const struct sp
     ev->answer.subject = r->subject;
 }
 
+/* The server's clock by now; of another boot nobody can say. */
+static int64_t server_now(const struct world *w, const struct host *h, const struct spool *s)
+{
+    if (s->reply.server_wall_ms == 0 || s->boot != h->boot)
+        return 0;
+    return s->reply.server_wall_ms + host_now(w, h).boot_ms - s->reply.received_boot_ms;
+}
+
 /* As the daemon reads it (daemon/intake.c): what the spool says is what is known. */
 void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, bool recovered)
 {
@@ -275,7 +283,7 @@ void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, boo
     ev.intent = recovered ? w->store.rows[row].intent : s->intent;
     if (s && s->stage == STAGE_ANSWERED) {
         ev.answer.verdict = s->reply.verdict;
-        ev.server_wall_ms = s->reply.server_wall_ms;
+        ev.server_wall_ms = server_now(w, h, s);
         ev.retry_after_ms = s->reply.retry_after_ms;
         if (ev.answer.verdict == VERDICT_GRANTED)
             granted(w, h, s, row, &ev);

@@ -74,15 +74,13 @@ static void told_capture(struct world *w, const struct event *ev)
         c->named = ev->identity.what;
 }
 
-/* The server refuses the access token at hand. Of a lineage that is believed only the time is
- * asked, and an answer about a pair that has been replaced says nothing. */
-void told_refused(struct world *w, struct host *h, int index, struct fp access)
+/* The server refuses the access token at hand; an answer about a pair that has been replaced says
+ * nothing. */
+void told_refused(struct world *w, struct host *h, int index, uint64_t generation)
 {
     const struct row *row = &w->store.rows[index];
     struct told *t = &h->told[index];
-    if (fp_equal(row->pair.access, access) &&
-        (row->wanted != 0 ||
-         (t->standing == STANDING_DOUBT && !t->resolved && w->providers[row->provider].rotates)))
+    if (t->generation == generation && row->generation == generation)
         t->access_refused = true;
 }
 

@@ -7,7 +7,7 @@
 #include "sim/world.h"
 
 struct rules rules_of(const struct provider *p);
-void told_refused(struct world *w, struct host *h, int index, struct fp access);
+void told_refused(struct world *w, struct host *h, int index, uint64_t generation);
 void told_event(struct world *w, struct host *h, const struct event *ev);
 
 #endif

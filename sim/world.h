@@ -144,6 +144,7 @@ struct row { /* a lineage, as src/store has it */
     uint64_t generation, fence;
     int64_t held_until_wall_ms, doubt_since_wall_ms;
     bool replayed;
+    bool given_away; /* the refresh token stands in a place that is no consumer any more */
     uint32_t alarms;
     uint64_t intent;
     bool intent_is_replay;

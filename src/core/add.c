@@ -66,7 +66,7 @@ void answer_add(struct step *s, enum answer answer)
 
 void begin_ask(struct step *s)
 {
-    emit(s, FX_ASK_IDENTITY);
+    emit(s, FX_ASK_IDENTITY)->generation = s->l->generation;
     become(s, LS_ASKING);
 }
 
@@ -175,6 +175,9 @@ void on_identity(struct step *s)
 {
     struct lineage *l = s->l;
     if (l->state == LS_LIVE) {
+        enum identity what = s->ev->identity.what;
+        if (what == IDENTITY_EXPIRED || what == IDENTITY_REVOKED)
+            l->access_dead = true;
         on_time_told(s);
         return;
     }

@@ -443,7 +443,7 @@ void on_capture_named(struct step *s)
     go_on(s, cap);
 }
 
-static void continued(struct step *s)
+static void continued(struct step *s, uint64_t from)
 {
     struct lineage *l = s->l;
     struct pair pair = l->pending.pair;
@@ -455,6 +455,7 @@ static void continued(struct step *s)
     l->replayed = false;
     l->answer_lost = false;
     l->access_proved = false;
+    l->given_away |= !consumer_find(s->w, from);
     back_off_clear(l);
     alarm_clear(s, ALARM_UNREACHABLE);
     become(s, LS_LIVE);
@@ -466,13 +467,14 @@ static void continued(struct step *s)
 void on_capture_stored(struct step *s)
 {
     struct capture *cap = capture_find(s->w, s->ev->capture);
+    uint64_t from = cap ? cap->consumer : 0;
     if (s->l)
         alarm_clear(s, ALARM_STORE);
     if (cap && cap->stage == STAGE_STORING)
         forget(s->w, cap);
     if (s->ev->kind == EV_ADOPTED && s->l && s->l->state == LS_CONTINUING &&
         s->l->continuing == s->ev->capture)
-        continued(s);
+        continued(s, from);
 }
 
 void on_capture_failed(struct step *s)
@@ -501,10 +503,11 @@ void capture_overtaken(struct step *s)
         return;
     back_to(s, cap);
     back_off_capture(s, cap, 0);
-    /* Refused, though the lineage is as we knew it: another warden has dealt with the capture. */
+    /* Refused, though the lineage is as we knew it: the ledger knows its token, or another warden
+     * has dealt with the capture. */
     if (row->intent == 0 && row->generation == s->l->generation &&
         row->standing != STANDING_RETIRED)
-        forget(s->w, cap);
+        drop(s, cap);
 }
 
 void captures_leave(struct step *s)

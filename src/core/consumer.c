@@ -164,6 +164,7 @@ static void publish(struct step *s, struct consumer *c, struct pair pair, enum d
     fx->pair = pair;
     fx->generation = s->l->generation;
     fx->expected = c->there;
+    fx->expected_what = c->what;
     c->written = pair;
     c->doing = doing;
 }
@@ -305,7 +306,9 @@ void on_published(struct step *s)
     struct consumer *c = consumer_find(s->w, s->ev->consumer);
     if (s->ev->consumer != 0 && !c)
         return; /* unbound meanwhile */
-    if (!c || fp_equal(s->ev->published.access, s->l->pair.access))
+    /* Who is left with less than he had was counted when he got it. */
+    bool less = c && c->doing == DOING_WITHHOLD;
+    if (!less && (!c || fp_equal(s->ev->published.access, s->l->pair.access)))
         count_as_held(s);
     if (!c)
         return;

@@ -77,7 +77,7 @@ int64_t replay_due_boot_ms(const struct warden *w, const struct lineage *l)
 
 void begin_probe(struct step *s)
 {
-    emit(s, FX_PROBE);
+    emit(s, FX_PROBE)->generation = s->l->generation;
     become(s, LS_PROBING);
 }
 
@@ -92,7 +92,7 @@ static void groundless(struct step *s)
     l->standing = l->unproven ? STANDING_UNPROVEN : STANDING_LIVE;
     struct effect *fx = emit(s, FX_RESOLVE);
     fx->standing = l->standing;
-    fx->fence = l->fence;
+    fx->doubt = l->doubt;
     become(s, l->unproven ? LS_UNPROVEN : LS_LIVE);
     alarm_look(s);
 }

@@ -121,6 +121,6 @@ void on_overtaken(struct step *s)
     capture_overtaken(s);
     if (refused)
         on_refused_write(s);
-    else if (s->ev->intent == 0 && s->ev->capture == 0)
+    else /* also the answer to a write that was given up: it tells what is there */
         on_news(s);
 }

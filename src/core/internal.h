@@ -104,6 +104,7 @@ struct lineage {
     int64_t doubt_since_boot_ms;
     bool access_proved; /* in doubt: the old access token was seen to work */
     bool replayed;      /* the one more presentation has been used */
+    uint64_t doubt;     /* the intent that was closed in doubt; 0: not known */
     bool answer_lost;   /* why we doubt: a lost answer; else: a restored store */
 
     uint64_t add_waiter;          /* 0: nobody waits (any more) */

@@ -115,8 +115,7 @@ void hear_date(struct step *s)
     int64_t server_wall_ms = s->ev->server_wall_ms;
     if (server_wall_ms == 0 || !l->expiry_from_wall)
         return;
-    if (s->ev->kind == EV_ANSWER && s->ev->answer.recovered)
-        return; /* it was heard a while ago */
+
     /* A Date has whole seconds: the server's clock is anywhere in that one. Ours is believed when
      * it is there too; else the end of that second, which errs on the safe side. */
     int64_t into_ms = s->now.wall_ms - server_wall_ms;

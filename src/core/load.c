@@ -33,7 +33,7 @@ static bool may_be_outdated(const struct loaded *from)
 /* The alarm is stored, so it remembers this across restarts. */
 bool is_old_copy(const struct lineage *l)
 {
-    return l->alarms & (1u << ALARM_RESTORED);
+    return l->rules.rotates && (l->alarms & (1u << ALARM_RESTORED));
 }
 
 static int64_t boot_ms_of(struct now now, int64_t wall_ms)
@@ -127,7 +127,7 @@ void ask_the_time(struct step *s)
     if (s->l->state != LS_LIVE || !s->l->expiry_from_wall || !s->l->rules.has_identity)
         return;
     s->l->time_asked_until_boot_ms = s->now.boot_ms + DATE_PATIENCE_MS;
-    emit(s, FX_ASK_IDENTITY);
+    emit(s, FX_ASK_IDENTITY)->generation = s->l->generation;
 }
 
 void on_time_told(struct step *s)
@@ -149,8 +149,10 @@ void take_row(struct step *s, const struct loaded *from)
     l->generation = from->generation;
     l->fence = from->fence;
     l->replayed = from->replayed;
+    l->doubt = from->doubt;
     l->refused = from->standing == STANDING_DEAD;
     take_pair(s, &from->pair, from->expires_boot_ms);
+    l->given_away |= from->given_away;
     l->obtained_boot_ms = INT64_MIN / 2; /* long ago: no renewal is answered with it */
     l->held_until_boot_ms = held_until(s, from);
 }
@@ -166,7 +168,8 @@ void load_row(struct step *s)
         l->replay = from->intent_is_replay;
         l->sent_boot_ms = s->now.boot_ms; /* at the latest … */
         l->presented_boot_ms = boot_ms_of(s->now, from->intent_begun_wall_ms); /* … the earliest */
-        l->presented_known = !from->intent_is_replay;
+        /* No use is made of a grace that another machine's clock would have to tell. */
+        l->presented_known = !from->intent_is_replay && !from->intent_elsewhere;
         become(s, LS_SPENDING);
     } else {
         load_at_rest(s, from);

@@ -91,6 +91,7 @@ void order_intent(struct step *s)
     fx->fence = l->fence;
     fx->generation = l->generation;
     fx->replay = l->replay;
+    fx->doubt = l->replay ? l->doubt : 0;
     fx->presented = l->pair.refresh;
     become(s, LS_INTENDING);
 }
@@ -184,6 +185,10 @@ static void on_granted(struct step *s)
 /* Where a spend without a pair leaves the lineage. */
 static enum standing standing_after(const struct lineage *l, enum verdict verdict)
 {
+    bool changed_nothing =
+        verdict == VERDICT_THROTTLED || verdict == VERDICT_UNSENT || verdict == VERDICT_UNCOMMITTED;
+    if (changed_nothing && is_old_copy(l)) /* what others did since it was made is as doubtful */
+        return STANDING_DOUBT;
     switch (verdict) {
     case VERDICT_REFUSED:
         return STANDING_DEAD;
@@ -246,6 +251,7 @@ void on_closed(struct step *s)
 {
     struct lineage *l = s->l;
     enum state rest = rest_state(l);
+    uint64_t intent = l->intent;
     alarm_clear(s, ALARM_STORE);
     l->standing = l->pending.standing;
     end_spend(s);
@@ -261,6 +267,7 @@ void on_closed(struct step *s)
         back_off_clear(l);
         l->answer_lost = !is_old_copy(l);
         l->access_proved = false;
+        l->doubt = intent;
         l->doubt_since_boot_ms = s->now.boot_ms;
         begin_search(s);
         become(s, LS_DOUBT);

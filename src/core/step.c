@@ -240,8 +240,8 @@ const char *effect_name(enum effect_kind kind)
     return kind < FX_COUNT ? names[kind] : "?";
 }
 
-/* An answer about an intent must be about the one that is open: a late one from before a crash, or
- * a repeated one, says nothing about this spend. */
+/* An answer about an intent must be about the one that is open, one about a pair about the current
+ * one: a late one, of something that was given up or overtaken, says nothing about this. */
 static bool is_about_us(const struct step *s)
 {
     switch (s->ev->kind) {
@@ -249,16 +249,17 @@ static bool is_about_us(const struct step *s)
     case EV_ANSWER:
     case EV_SETTLED:
     case EV_CLOSED:
+    case EV_STORE_FAILED: /* one that writes without an intent has none */
         return s->ev->intent == s->l->intent;
+    case EV_IDENTITY:
+    case EV_PROBED:
+        return s->ev->generation == s->l->generation;
     case EV_TIMER:
     case EV_LOADED:
     case EV_ADDED:
     case EV_CLAIMED:
-    case EV_IDENTITY:
     case EV_ADOPTED:
     case EV_LEASED:
-    case EV_STORE_FAILED:
-    case EV_PROBED:
     case EV_WANT:
     case EV_UNWANT:
     case EV_POLICY:

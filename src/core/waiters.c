@@ -151,7 +151,8 @@ static bool judge(const struct warden *w, const struct lineage *l, const struct 
     case LS_CONTINUING:
         break;
     }
-    if (!l->unproven && is_served(l, wt, w->now)) {
+    bool revived = l->state == LS_CONTINUING && (l->rest == LS_DEAD || l->rest == LS_SEARCHING);
+    if (!l->unproven && !revived && is_served(l, wt, w->now)) {
         *ret = tell(ANSWER_TOKEN);
         return true;
     }

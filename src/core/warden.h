@@ -67,7 +67,9 @@ struct loaded {
     uint64_t fence;
     int64_t held_until_wall_ms;  /* last pair published to a consumer lasts until then; 0: none */
     int64_t doubt_since_wall_ms; /* standing DOUBT */
+    uint64_t doubt;              /* standing DOUBT: the intent that was closed so; 0: not known */
     bool replayed;               /* the one more presentation has been used */
+    bool given_away;             /* EV_UNBOUND's case, and the refresh token is still the same */
     uint64_t intent;             /* open intent: its answer is being recovered; 0: none */
     bool intent_is_replay;
     bool intent_elsewhere; /* another warden of the fleet opened it: its answer is not ours to hear.
@@ -102,11 +104,11 @@ enum event_kind {
     EV_REMOVE,         /* the user ends the lineage */
     EV_RETIRED,        /* answer to FX_RETIRE: durable */
     EV_OVERTAKEN,      /* the store holds something newer than we act on: what was found. Unasked,
-                          or the answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, or to FX_ADOPT
-                          of a capture. Only where several wardens share a store */
+                          or the answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, FX_CLAIM, or to
+                          FX_ADOPT of a capture */
     EV_BOUND,          /* at start, or the user's wish, durable: a consumer of this lineage */
     EV_UNBOUND,   /* no longer. Should the refresh token stand there, no other place is given it
-                     before the next generation (or restart) */
+                     before it has been replaced (stored: `given_away`) */
     EV_OBSERVED,  /* a replica was read: answer to FX_READ; to FX_PUBLISH when something else
                      than expected is there; unasked when its watch saw a change; at start for
                      a capture that the store has (`from_store`) */
@@ -137,9 +139,11 @@ struct event {
                           were already); 0: they are a pair of a lineage, now or once. Echo
                           of the effect's: IDENTITY, ADOPTED, QUARANTINED, ADDED, OVERTAKEN,
                           STORE_FAILED; 0 there: not about one */
-    uint64_t intent;   /* INTENT_DURABLE, ANSWER, SETTLED, CLOSED: echo of the effect's; OVERTAKEN:
-                          echo of the refused effect's; 0: unasked */
-    int64_t server_wall_ms; /* the server's Date; 0: not heard. ANSWER, IDENTITY, PROBED */
+    uint64_t intent; /* INTENT_DURABLE, ANSWER, SETTLED, CLOSED, STORE_FAILED: echo of the effect's;
+                        OVERTAKEN: echo of the refused effect's; 0: unasked */
+    uint64_t generation;    /* IDENTITY, PROBED: echo of the effect's: which pair was asked about */
+    int64_t server_wall_ms; /* the server's clock by now, from its Date; 0: not known. ANSWER,
+                               IDENTITY, PROBED */
     int64_t retry_after_ms; /* ANSWER, IDENTITY, PROBED: Retry-After; 0: none */
     uint64_t waiter;        /* WANT, UNWANT, ADDED, CLAIMED, REMOVE; 0: nobody waits */
     union {
@@ -200,7 +204,7 @@ enum effect_kind {
     FX_UNLEASE,      /* give the lease back. No answer */
     FX_STORE_INTENT, /* → EV_INTENT_DURABLE | EV_OVERTAKEN | EV_STORE_FAILED. Refused where the row
                         has a later fence or generation, an open intent, or another standing than
-                        DOUBT for a replay and LIVE or UNPROVEN for any other */
+                        DOUBT (this very one) for a replay and LIVE or UNPROVEN for any other */
     FX_SPEND,        /* → EV_ANSWER. Exactly the token fingerprinted; fence goes along */
     FX_SETTLE,       /* → EV_SETTLED | EV_STORE_FAILED. One transaction: pair, intent, ledger */
     FX_CLOSE_INTENT, /* → EV_CLOSED | EV_STORE_FAILED. Outcome without a pair; new standing */
@@ -213,8 +217,9 @@ enum effect_kind {
                       EV_OVERTAKEN | EV_STORE_FAILED */
     FX_QUARANTINE, /* → EV_QUARANTINED | EV_STORE_FAILED. The capture becomes a lineage of its own,
                       sealed and unused, with this subject (none: not known) */
-    FX_CLAIM,      /* → EV_ADDED | EV_STORE_FAILED. The capture becomes an unproven lineage that
-                      continues this one */
+    FX_CLAIM,      /* → EV_ADDED | EV_OVERTAKEN | EV_STORE_FAILED. The capture becomes an unproven
+                      lineage that continues this one. This, and ADOPT of a capture, is refused
+                      where the ledger knows its refresh token as spent or refused */
     FX_DROP,       /* the capture is not needed: wiped when convenient. Or (intent): the answer of
                       that overtaken intent. No answer */
     FX_READ,       /* → EV_OBSERVED | EV_CONSUMER_FAILED. Under the client's locks */
@@ -223,8 +228,8 @@ enum effect_kind {
                       refresh token none may be left there */
     FX_RETIRE,     /* → EV_RETIRED | EV_STORE_FAILED. Bytes wiped, ledger kept */
     FX_RESOLVE,    /* a doubt was groundless: `standing` from now on. Durable when convenient;
-                      lost, the next start doubts again. Of no effect when a later fence than
-                      this one has opened an intent. No answer */
+                      lost, the next start doubts again. Of no effect when the row is not in that
+                      doubt any more. No answer */
     FX_ANSWER,     /* tell a waiter. No answer */
     FX_ALARM_RAISE, /* durable when convenient. No answer */
     FX_ALARM_CLEAR, /* same */
@@ -236,8 +241,8 @@ struct effect {
     uint64_t lineage;
     uint64_t intent;         /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
     uint64_t fence;          /* STORE_INTENT, SPEND, SETTLE, CLOSE_INTENT */
-    uint64_t generation;     /* SETTLE, ADOPT of a capture: of the new pair; SPEND, PUBLISH: of the
-                                one at hand */
+    uint64_t generation;     /* SETTLE, ADOPT of a capture: of the new pair; STORE_INTENT, SPEND,
+                                PUBLISH, ASK_IDENTITY, PROBE: of the one at hand */
     uint64_t waiter;         /* ANSWER */
     enum answer answer;      /* ANSWER */
     int64_t retry_after_ms;  /* ANSWER: when asking again may help; 0: not known */
@@ -250,6 +255,8 @@ struct effect {
     bool replayed;           /* CLOSE_INTENT: it has been used */
     bool late;               /* SETTLE: the intent was closed in doubt by another warden of the
                                 fleet; stands if no intent is open and no later pair is there */
+    uint64_t doubt;          /* STORE_INTENT of a replay, RESOLVE: the intent that was closed in
+                                doubt: no other doubt is meant. 0: not known */
     uint64_t continues;      /* ADOPT, not of a capture: the lineage whose profile it takes over; 0:
                                 none */
     uint64_t consumer;       /* READ, PUBLISH */
@@ -257,7 +264,8 @@ struct effect {
     struct fp presented;     /* STORE_INTENT, SPEND: fingerprint of the refresh token */
     struct fp subject;       /* ADOPT, QUARANTINE */
     struct pair pair;        /* SETTLE, PUBLISH, ADOPT of a capture */
-    struct pair expected;    /* PUBLISH; all none: no pair there */
+    enum seen expected_what; /* PUBLISH: what must be there, else it is not written … */
+    struct pair expected;    /* … and which pair, where it is one */
     int64_t expires_boot_ms; /* SETTLE: of the new pair, this boot's clock; TIME_NEVER */
 };
 

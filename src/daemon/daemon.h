@@ -34,6 +34,7 @@
 #include "sys/clock.h"
 #include "vault/vault.h"
 
+#define ASKINGS_MAX         (2 * SPENDER_QUESTIONS_MAX) /* of a spender, and of the one it replaced */
 #define EVENTS_QUEUE_MAX    4096
 #define WAITERS_MAX         1024
 #define LEASE_MS            (10 * MINUTE_MS)
@@ -91,6 +92,12 @@ struct waiting {
     int64_t ttl_min_ms, deadline_boot_ms; /* TOKEN, RENEW: as in EV_WANT */
 };
 
+/* A question about a lineage that a spender has in hand. */
+struct asking {
+    uint64_t question; /* 0: the slot is free */
+    uint64_t lineage, generation;
+};
+
 struct daemon {
     uv_loop_t loop;
     struct paths paths;
@@ -124,6 +131,7 @@ struct daemon {
     struct waiting waitings[WAITERS_MAX];
     uint64_t next_waiter;
     uint64_t next_question;
+    struct asking askings[ASKINGS_MAX];
     uv_timer_t recover_timer;
     uv_timer_t stop_timer;
     uv_signal_t signals[3];
@@ -148,8 +156,8 @@ void perform(struct daemon *d, const struct effect *fx);
 /* intake.c: the callbacks are passed where the questions are asked (perform.c) */
 void intake_spent(void *ctx, uint64_t intent);
 bool intake_take_back(void *ctx, uint64_t intent);
-void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply);
-void intake_probed(void *ctx, uint64_t lineage, const struct reply *reply);
+void intake_identity(void *ctx, uint64_t question, const struct reply *reply);
+void intake_probed(void *ctx, uint64_t question, const struct reply *reply);
 void intake_outcome(struct daemon *d, struct holding *h);
 
 struct fp intake_subject_fp(const struct daemon *d, const struct provider *p, const char *subject);

@@ -23,15 +23,32 @@ struct fp intake_subject_fp(const struct daemon *d, const struct provider *p, co
     return vault_subject_fp(d->vault, p->issuer[0] ? p->issuer : origin, subject);
 }
 
-void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply)
+/* Whose question this answers, and which pair it was about. */
+static bool answer_begin(struct daemon *d, enum event_kind kind, uint64_t question,
+                         const struct reply *reply, struct event *ret)
+{
+    for (unsigned i = 0; i < ASKINGS_MAX; i++) {
+        struct asking *a = &d->askings[i];
+        if (a->question != question)
+            continue;
+        *ret = event_of(kind, a->lineage);
+        ret->generation = a->generation;
+        ret->server_wall_ms = reply_server_now(reply, true, clock_now().boot_ms);
+        ret->retry_after_ms = reply->retry_after_ms;
+        a->question = 0;
+        return true;
+    }
+    return false;
+}
+
+void intake_identity(void *ctx, uint64_t question, const struct reply *reply)
 {
     struct daemon *d = ctx;
-    struct holding *h = holding_find(d, lineage);
+    struct event ev;
+    struct holding *h =
+        answer_begin(d, EV_IDENTITY, question, reply, &ev) ? holding_find(d, ev.lineage) : NULL;
     if (!h)
         return;
-    struct event ev = event_of(EV_IDENTITY, lineage);
-    ev.server_wall_ms = reply->server_wall_ms;
-    ev.retry_after_ms = reply->retry_after_ms;
     ev.identity.what = reply->identity;
     (void)str_copy(h->spend_detail, sizeof(h->spend_detail), reply->detail);
     if (reply->identity == IDENTITY_NAMED) {
@@ -42,12 +59,12 @@ void intake_identity(void *ctx, uint64_t lineage, const struct reply *reply)
     drive(d, &ev);
 }
 
-void intake_probed(void *ctx, uint64_t lineage, const struct reply *reply)
+void intake_probed(void *ctx, uint64_t question, const struct reply *reply)
 {
     struct daemon *d = ctx;
-    struct event ev = event_of(EV_PROBED, lineage);
-    ev.server_wall_ms = reply->server_wall_ms;
-    ev.retry_after_ms = reply->retry_after_ms;
+    struct event ev;
+    if (!answer_begin(d, EV_PROBED, question, reply, &ev))
+        return;
     ev.probe.what = reply->identity;
     drive(d, &ev);
 }
@@ -59,8 +76,7 @@ static void granted(struct daemon *d, struct holding *h, struct event *ev)
 {
     const struct reply *r = &h->answer;
     struct pair *pair = &ev->answer.pair;
-    int64_t answered_wall_ms = r->server_wall_ms ? r->server_wall_ms : r->received_wall_ms;
-    int64_t sent_wall_ms = answered_wall_ms - (r->received_boot_ms - r->sent_boot_ms);
+    int64_t sent_wall_ms = reply_sent_wall(r);
     pair->access = vault_fingerprint(d->vault, &r->tokens.access);
     pair->refresh = vault_fingerprint(d->vault, &r->tokens.refresh);
     if (r->tokens.refresh.len == 0) { /* RFC 6749 §6: none in the answer keeps the old one */
@@ -205,7 +221,7 @@ void intake_outcome(struct daemon *d, struct holding *h)
     if (err == 0 && stage == SPOOL_ANSWERED) {
         const struct reply *r = &h->answer;
         ev.answer.verdict = r->verdict;
-        ev.server_wall_ms = r->server_wall_ms;
+        ev.server_wall_ms = reply_server_now(r, same_boot, clock_now().boot_ms);
         ev.retry_after_ms = r->retry_after_ms;
         (void)str_copy(h->spend_detail, sizeof(h->spend_detail), r->detail);
         if (r->verdict == VERDICT_GRANTED)

@@ -72,7 +72,8 @@ static void task_free(struct task *t)
     holding_job_done(d, h);
 }
 
-static void store_failed(struct daemon *d, uint64_t lineage, const char *what, int err)
+static void store_failed(struct daemon *d, uint64_t lineage, uint64_t intent, const char *what,
+                         int err)
 {
     struct holding *h = holding_find(d, lineage);
     log_line(d, LOG_ERROR, "%s: the store failed: %s", what, err_name(err));
@@ -80,19 +81,20 @@ static void store_failed(struct daemon *d, uint64_t lineage, const char *what, i
         (void)snprintf(h->write_detail, sizeof(h->write_detail), "%s: %s", what,
                        err == ERR_FULL ? "the disk is full" : err_name(err));
     struct event ev = event_of(EV_STORE_FAILED, lineage);
+    ev.intent = intent;
     ev.err = err;
     drive(d, &ev);
 }
 
 /* false: nothing is under way; the core has been told that the write failed. */
-static bool submit(struct daemon *d, struct holding *h, struct task *t, const char *what)
+static bool submit(struct daemon *d, const struct effect *fx, struct task *t, const char *what)
 {
     int err = t ? store_queue_submit(d->store, &t->job) : ERR_NOMEM;
     if (err == 0)
         return true;
     if (t)
         task_free(t);
-    store_failed(d, h->lineage, what, err);
+    store_failed(d, fx->lineage, fx->intent, what, err);
     return false;
 }
 
@@ -117,7 +119,7 @@ static void intent_done(struct store_job *job, int err)
     struct daemon *d = t->d;
     struct holding *h = t->h;
     if (err < 0) {
-        store_failed(d, h->lineage, "intent", err);
+        store_failed(d, h->lineage, t->intent.id, "intent", err);
     } else {
         h->intent = t->intent.id;
         h->answer_is_shut = false;
@@ -159,7 +161,7 @@ static void perform_store_intent(struct daemon *d, struct holding *h, const stru
             .cause = cause_of(d, h, fx),
         };
     }
-    (void)submit(d, h, t, "intent");
+    (void)submit(d, fx, t, "intent");
 }
 
 static void unsent(struct daemon *d, struct holding *h, const char *why)
@@ -250,7 +252,7 @@ static void settle_done(struct store_job *job, int err)
     if (err == 0)
         err = holding_take(h, t->generation, &t->tokens, &t->sealed);
     if (err < 0) {
-        store_failed(d, h->lineage, "settlement", err);
+        store_failed(d, h->lineage, t->settlement.intent, "settlement", err);
     } else {
         h->intent = 0;
         reply_clear(&h->answer);
@@ -277,7 +279,7 @@ static void perform_settle(struct daemon *d, struct holding *h, const struct eff
     if (err < 0) {
         if (t)
             task_free(t);
-        store_failed(d, h->lineage, "settlement", err);
+        store_failed(d, h->lineage, fx->intent, "settlement", err);
         return;
     }
     t->generation = fx->generation;
@@ -297,7 +299,7 @@ static void perform_settle(struct daemon *d, struct holding *h, const struct eff
         .detail = t->detail,
         .now_wall_ms = t->now_wall_ms,
     };
-    (void)submit(d, h, t, "settlement");
+    (void)submit(d, fx, t, "settlement");
 }
 
 /* An answer that does not open is out of the way before its intent is closed: found beside a closed
@@ -319,7 +321,7 @@ static void closing_done(struct store_job *job, int err)
     struct daemon *d = t->d;
     struct holding *h = t->h;
     if (err < 0) {
-        store_failed(d, h->lineage, "outcome of a spend", err);
+        store_failed(d, h->lineage, t->closing.intent, "outcome of a spend", err);
     } else {
         h->intent = 0;
         reply_clear(&h->answer);
@@ -348,7 +350,7 @@ static void perform_close(struct daemon *d, struct holding *h, const struct effe
             .now_wall_ms = t->now_wall_ms,
         };
     }
-    (void)submit(d, h, t, "outcome of a spend");
+    (void)submit(d, fx, t, "outcome of a spend");
 }
 
 static int adopt_run(struct store *s, struct store_job *job)
@@ -379,7 +381,7 @@ static void adopt_done(struct store_job *job, int err)
     struct daemon *d = t->d;
     struct holding *h = t->h;
     if (err < 0) {
-        store_failed(d, h->lineage, "adoption", err);
+        store_failed(d, h->lineage, 0, "adoption", err);
         task_free(t);
         return;
     }
@@ -411,7 +413,7 @@ static void perform_adopt(struct daemon *d, struct holding *h, const struct effe
         t->adoption.subject = fx->subject;
         t->adoption.policy = h->wanted_policy;
     }
-    (void)submit(d, h, t, "adoption");
+    (void)submit(d, fx, t, "adoption");
 }
 
 static int retire_run(struct store *s, struct store_job *job)
@@ -431,7 +433,7 @@ static void retire_done(struct store_job *job, int err)
         log_line(d, LOG_ERROR, "retirement: the store failed: %s", err_name(err));
         holding_drop(d, h);
     } else if (err < 0) {
-        store_failed(d, h->lineage, "retirement", err);
+        store_failed(d, h->lineage, 0, "retirement", err);
     } else {
         if (h->profile[0])
             journal(d, h, "removed", "the pair is wiped, its history kept");
@@ -442,7 +444,7 @@ static void retire_done(struct store_job *job, int err)
     task_free(t);
 }
 
-static void perform_retire(struct daemon *d, struct holding *h)
+static void perform_retire(struct daemon *d, struct holding *h, const struct effect *fx)
 {
     struct task *t = task_new(d, h, retire_run, retire_done);
     if (t)
@@ -451,7 +453,7 @@ static void perform_retire(struct daemon *d, struct holding *h)
                        : h->was_adopted ? "replaced by a new login"
                                         : "never adopted");
     h->wanted_profile[0] = '\0'; /* who was refused may try again at once */
-    (void)submit(d, h, t, "retirement");
+    (void)submit(d, fx, t, "retirement");
 }
 
 static int alarm_run(struct store *s, struct store_job *job)
@@ -534,9 +536,11 @@ static void perform_alarm(struct daemon *d, struct holding *h, const struct effe
 }
 
 /* Nobody could be asked: no process or no socket for it is to be had. */
-static void unanswered(struct daemon *d, struct holding *h, bool probe, int err)
+static void unanswered(struct daemon *d, struct holding *h, const struct effect *fx, int err)
 {
+    bool probe = fx->kind == FX_PROBE;
     struct event ev = event_of(probe ? EV_PROBED : EV_IDENTITY, h->lineage);
+    ev.generation = fx->generation;
     (void)snprintf(h->spend_detail, sizeof(h->spend_detail), "not asked: the spender: %s",
                    err_name(err));
     if (probe)
@@ -546,13 +550,31 @@ static void unanswered(struct daemon *d, struct holding *h, bool probe, int err)
     drive(d, &ev);
 }
 
-/* Both questions go to the identity endpoint; `id` is the lineage. */
-static void perform_ask(struct daemon *d, struct holding *h, bool probe)
+static struct asking *asking_new(struct daemon *d, const struct effect *fx)
 {
-    ask_done done = probe ? intake_probed : intake_identity;
-    int err = spender_ask(d->spender, ASK_IDENTITY, h->lineage, &h->provider, &h->access, done, d);
-    if (err < 0)
-        unanswered(d, h, probe, err);
+    for (unsigned i = 0; i < ASKINGS_MAX; i++) {
+        struct asking *a = &d->askings[i];
+        if (a->question != 0)
+            continue;
+        *a = (struct asking){++d->next_question, fx->lineage, fx->generation};
+        return a;
+    }
+    return NULL;
+}
+
+/* Both questions go to the identity endpoint. */
+static void perform_ask(struct daemon *d, struct holding *h, const struct effect *fx)
+{
+    ask_done done = fx->kind == FX_PROBE ? intake_probed : intake_identity;
+    struct asking *a = asking_new(d, fx);
+    int err =
+        a ? spender_ask(d->spender, ASK_IDENTITY, a->question, &h->provider, &h->access, done, d)
+          : ERR_BUSY;
+    if (err == 0)
+        return;
+    if (a)
+        a->question = 0;
+    unanswered(d, h, fx, err);
 }
 
 static void perform_lease(struct daemon *d, struct holding *h)
@@ -591,16 +613,14 @@ void perform(struct daemon *d, const struct effect *fx)
         perform_close(d, h, fx);
         break;
     case FX_ASK_IDENTITY:
-        perform_ask(d, h, false);
-        break;
     case FX_PROBE:
-        perform_ask(d, h, true);
+        perform_ask(d, h, fx);
         break;
     case FX_ADOPT:
         perform_adopt(d, h, fx);
         break;
     case FX_RETIRE:
-        perform_retire(d, h);
+        perform_retire(d, h, fx);
         break;
     case FX_RESOLVE:
         perform_resolve(d, h, fx);

@@ -88,6 +88,12 @@ void reply_of_identity(const struct provider *p, const struct http_outcome *o,
 void reply_of_usage(const struct provider *p, const struct http_outcome *o, struct reply *ret);
 void reply_of_metadata(const struct http_outcome *o, struct reply *ret);
 
+/* When the request left, by the server's clock; by ours where no Date came. */
+int64_t reply_sent_wall(const struct reply *r);
+/* The server's clock at `now_boot_ms`, which must be of the boot in which the answer came; 0: not
+ * known. */
+int64_t reply_server_now(const struct reply *r, bool same_boot, int64_t now_boot_ms);
+
 /* Encode what a reply_of_ function left. Decode overwrites *ret (nothing in it is released) and
  * refuses what could not have been encoded: ERR_INVALID, ERR_TOO_LARGE. */
 int reply_encode(const struct reply *r, struct buf *out); /* secret buf */

@@ -486,25 +486,6 @@ static void what_we_end_ourselves_is_tried_again_until_it_is_durable(void **stat
     story_free(st);
 }
 
-static void the_date_of_a_recovered_answer_is_old(void **state)
-{
-    (void)state;
-    struct story *st = story_new();
-    struct event ev = loaded_after_boot(st, POLICY_ALWAYS, HOUR_MS);
-    ev.loaded.intent = 5;
-    ev.loaded.intent_begun_wall_ms = st->now.wall_ms - 10 * MINUTE_MS;
-    tell(st, ev);
-    st->intent = 5;
-    struct event late = answered(st, VERDICT_THROTTLED);
-    late.answer.recovered = true;
-    late.server_wall_ms = st->now.wall_ms - 10 * MINUTE_MS; /* heard before the crash */
-    tell(st, late);
-    struct view v;
-    assert_true(warden_view(st->w, (uint64_t)A, st->now, &v));
-    assert_true(v.left_ms <= HOUR_MS);
-    story_free(st);
-}
-
 static void an_expiry_read_off_the_wall_clock_is_not_taken_for_exact(void **state)
 {
     (void)state;
@@ -584,7 +565,6 @@ int main(void)
         cmocka_unit_test(removal_waits_for_the_spend_in_flight),
         cmocka_unit_test(removal_does_not_wait_for_a_back_off),
         cmocka_unit_test(what_we_end_ourselves_is_tried_again_until_it_is_durable),
-        cmocka_unit_test(the_date_of_a_recovered_answer_is_old),
         cmocka_unit_test(a_server_whose_pairs_are_over_when_they_come_is_given_pauses),
         cmocka_unit_test(an_expiry_read_off_the_wall_clock_is_not_taken_for_exact),
     };

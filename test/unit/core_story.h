@@ -29,6 +29,8 @@ struct story {
     struct effects out;
     char said[4096];
     uint64_t intent, fence;
+    uint64_t writing;      /* intent of the last order to the store; 0: it has none */
+    uint64_t asked;        /* generation that the server was asked about last */
     struct pair settled;   /* of the last FX_SETTLE */
     struct pair published; /* of the last FX_PUBLISH */
     struct rules rules;
@@ -60,8 +62,19 @@ __attribute__((format(printf, 2, 3))) static inline void say(struct story *st, c
     va_end(args);
 }
 
+/* What the answer to an order must name. */
+static inline void note_echo(struct story *st, const struct effect *fx)
+{
+    if (fx->kind == FX_ASK_IDENTITY || fx->kind == FX_PROBE)
+        st->asked = fx->generation;
+    else if (fx->kind == FX_STORE_INTENT || fx->kind == FX_SETTLE || fx->kind == FX_CLOSE_INTENT ||
+             fx->kind == FX_ADOPT || fx->kind == FX_RETIRE)
+        st->writing = fx->intent;
+}
+
 static inline void say_effect(struct story *st, const struct effect *fx)
 {
+    note_echo(st, fx);
     say(st, "%s%s", st->said[0] ? " " : "", effect_name(fx->kind));
     switch (fx->kind) {
     case FX_STORE_INTENT:
@@ -128,6 +141,10 @@ static inline void tell(struct story *st, struct event ev)
                    (ev.consumer != 0 && ev.kind != EV_BOUND);
     if (ev.lineage == 0 && !of_none)
         ev.lineage = (uint64_t)A;
+    if (ev.kind == EV_STORE_FAILED && ev.intent == 0)
+        ev.intent = st->writing;
+    if ((ev.kind == EV_IDENTITY || ev.kind == EV_PROBED) && ev.generation == 0)
+        ev.generation = st->asked;
     ev.now = st->now;
     st->said[0] = '\0';
     warden_step(st->w, &ev, &st->out);
