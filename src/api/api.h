@@ -10,8 +10,10 @@
  * same JSON (api/text.c); the shape of every JSON answer is in api/text.h and openapi.json.
  *
  * A connection carries one request at a time: what is pipelined waits, unread beyond API_HEAD_MAX,
- * until the answer before it is written. A peer that ends its side of the connection has left, also
- * when it would still have read: to wait for an answer is to keep the connection open.
+ * until the answer before it is written. Short of descriptors or memory, callers wait until there
+ * are some again; an idle connection makes room at once. A peer that ends its side of the
+ * connection has left, also when it would still have read: to wait for an answer is to keep the
+ * connection open.
  */
 #ifndef API_API_H
 #define API_API_H

@@ -29,6 +29,7 @@
 #include "api/routes.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/paths.h"
 #include "base/str.h"
 #include "http/http.h"
 
@@ -94,16 +95,18 @@ struct conn {
 
 struct api {
     uv_loop_t *loop;
-    uv_pipe_t server;
+    char path[PATHS_SOCKET_LEN + 1]; /* where it is, while callers_fd is open */
+    int callers_fd;                  /* the listening socket; -1 */
+    uv_poll_t callers;
+    int held_fd;      /* a caller for whom there was no memory; comes first. -1 */
+    uv_timer_t again; /* for callers that have to wait */
     uv_timer_t sweep;
     int64_t sweep_at_ms; /* INT64_MAX: not armed */
-    uv_timer_t again;    /* for a connection that has to wait */
     struct api_handlers handlers;
     struct api_tuning tuning;
     char version[32];
     struct conn *conns;
     size_t n_conns; /* not CLOSED */
-    size_t burst;   /* taken since the loop was last let go on */
     size_t n_streams;
     size_t body_bytes; /* of all calls together */
     size_t n_handles;  /* of the loop; the memory goes with the last of them */
@@ -120,7 +123,7 @@ void api_release_handle(struct api *a);
 void api_arm_sweep(struct api *a, int64_t deadline_ms);
 
 /* conn.c */
-struct conn *conn_new(struct api *a); /* uv_accept() is the caller's; NULL: no memory */
+struct conn *conn_new(struct api *a); /* uv_pipe_open() is the caller's; NULL: no memory */
 void conn_start(struct conn *c);
 void conn_drop(struct conn *c); /* `gone`, if owed, comes from the loop */
 void conn_time_out(struct conn *c);

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/paths.h"
 #include "sys/io.h"
+#include "sys/local.h"
 #include "sys/process.h"
 
 #define BACKLOG         128
@@ -120,15 +121,16 @@ static int patience_with(const struct conn *c)
     return STAYS;
 }
 
-/* Of those that go, the one whose state has lasted longest makes room for `newcomer`. */
-static bool make_room(struct api *a, const struct conn *newcomer)
+/* Of those that go before `limit`, the one whose state has lasted longest makes room for `newcomer`
+ * (NULL: for one who is not in yet). */
+static bool make_room(struct api *a, const struct conn *newcomer, int limit)
 {
     struct conn *goes = NULL;
-    int patience = STAYS;
+    int patience = limit;
     for (struct conn *c = a->conns; c != NULL; c = c->next) {
         int his = c == newcomer ? STAYS : patience_with(c);
         bool longer = goes != NULL && his == patience && c->since_ms <= goes->since_ms;
-        if (his < patience || (his < STAYS && longer)) {
+        if (his < patience || (his < limit && longer)) {
             goes = c;
             patience = his;
         }
@@ -139,48 +141,73 @@ static bool make_room(struct api *a, const struct conn *newcomer)
     return goes != NULL;
 }
 
-static void on_connection(uv_stream_t *server, int status);
+static void on_callers(uv_poll_t *poll, int status, int events);
 
 static void on_again(uv_timer_t *timer)
 {
     struct api *a = timer->data;
     if (a->accepting) {
-        on_connection((uv_stream_t *)&a->server, 0);
+        CHECK(uv_poll_start(&a->callers, UV_READABLE, on_callers) == 0);
     }
 }
 
-static void on_connection(uv_stream_t *server, int status)
+/* Nobody is taken for a while: who waits goes on waiting, and the loop goes on. */
+static void rest(struct api *a, uint64_t ms)
 {
-    struct api *a = server->data;
-    if (status < 0) {
-        return;
-    }
-    /* libuv takes connections as long as any come. A crowd would fill all places over and over
-     * before a single request is read: so the next one waits for the next turn of the loop. */
-    if (a->burst == BURST_MAX) {
-        a->burst = 0;
-        CHECK(uv_timer_start(&a->again, on_again, 0, 0) == 0);
-        return;
-    }
-    a->burst++;
+    CHECK(uv_poll_stop(&a->callers) == 0);
+    CHECK(uv_timer_start(&a->again, on_again, ms, 0) == 0);
+}
+
+/* `fd` goes over to the connection. */
+static int let_in(struct api *a, int *fd)
+{
     struct conn *c = conn_new(a);
     if (c == NULL) {
-        /* libuv holds the connection, and does not ask again by itself. */
-        CHECK(uv_timer_start(&a->again, on_again, ACCEPT_AGAIN_MS, 0) == 0);
-        return;
+        return ERR_NOMEM;
     }
-    if (uv_accept(server, (uv_stream_t *)&c->pipe) < 0) {
+    if (uv_pipe_open(&c->pipe, *fd) < 0) {
         conn_drop(c);
-    } else if (!peer_is_ours(c)) {
+        fd_close(fd);
+        return 0; /* there is nothing to be had of this one */
+    }
+    *fd = -1;
+    if (!peer_is_ours(c)) {
         turn_away(c, &(struct problem){.code = "peer-refused",
                                        .status = 403,
                                        .detail = "This socket serves another user."});
-    } else if (a->n_conns > a->tuning.connections_max && !make_room(a, c)) {
+    } else if (a->n_conns > a->tuning.connections_max && !make_room(a, c, STAYS)) {
         turn_away(c, &(struct problem){.code = "busy",
                                        .retry_after_ms = 1000,
                                        .detail = "Too many connections are open."});
     } else {
         conn_start(c);
+    }
+    return 0;
+}
+
+/* The next caller. ERR_AGAIN: nobody is there any more; otherwise: nobody can be taken now. */
+static int take_caller(struct api *a)
+{
+    int err = 0;
+    while (a->held_fd < 0 && (err = local_accept(a->callers_fd, &a->held_fd)) == ERR_CLOSED) {
+    }
+    return err < 0 ? err : let_in(a, &a->held_fd);
+}
+
+/* A crowd would fill all places over and over before a single request is read: so no more than
+ * BURST_MAX are taken before the loop goes on. Short of descriptors, whoever has no business makes
+ * room at once; with nobody like that, those who wait are in nobody's way. */
+static void on_callers(uv_poll_t *poll, int status, int events)
+{
+    struct api *a = poll->data;
+    int err = status < 0 ? ERR_IO : 0;
+    (void)events;
+    for (int i = 0; i < BURST_MAX && err == 0 && a->accepting; i++) {
+        err = take_caller(a);
+    }
+    if (err < 0 && err != ERR_AGAIN) {
+        bool has_room = err == ERR_BUSY && make_room(a, NULL, GOES_LAST);
+        rest(a, has_room ? 0 : ACCEPT_AGAIN_MS);
     }
 }
 
@@ -205,7 +232,7 @@ static int remove_leftover(const char *path, struct err_text *text)
 
 static int open_socket(struct api *a, const char *path, struct err_text *text)
 {
-    if (strlen(path) > PATHS_SOCKET_LEN) { /* libuv would cut it */
+    if (strlen(path) > PATHS_SOCKET_LEN) {
         return err_say(text, ERR_TOO_LARGE,
                        "%s: a socket's path has at most %d bytes, this one has %zu; set "
                        "XDG_RUNTIME_DIR to a shorter one",
@@ -215,19 +242,18 @@ static int open_socket(struct api *a, const char *path, struct err_text *text)
     if (err < 0) {
         return err;
     }
-    mode_t before = process_umask(077); /* never open to others, not even between bind and chmod */
-    int uv_err = uv_pipe_bind(&a->server, path);
-    (void)process_umask(before);
-    if (uv_err == 0 && path_make_private(path) < 0) {
-        uv_err = uv_translate_sys_error(errno);
+    err = local_listen(path, BACKLOG, &a->callers_fd);
+    if (err < 0) {
+        return err_say(text, err, "%s: cannot listen: %s", path, strerror(errno));
     }
-    if (uv_err == 0) {
-        uv_err = uv_listen((uv_stream_t *)&a->server, BACKLOG, on_connection);
+    if (uv_poll_init(a->loop, &a->callers, a->callers_fd) < 0) {
+        fd_close(&a->callers_fd);
+        (void)path_remove(PATH_CWD, path);
+        return err_say(text, ERR_NOMEM, "%s: cannot listen: memory or descriptors are short", path);
     }
-    if (uv_err < 0) {
-        return err_say(text, err_from_errno(-uv_err), "%s: cannot listen: %s", path,
-                       uv_strerror(uv_err));
-    }
+    a->n_handles++;
+    CHECK(str_copy(a->path, sizeof(a->path), path) == 0);
+    CHECK(uv_poll_start(&a->callers, UV_READABLE, on_callers) == 0);
     return 0;
 }
 
@@ -250,9 +276,9 @@ int api_listen_tuned(uv_loop_t *loop, const char *path, const char *server_versi
     CHECK(str_copy(a->version, sizeof(a->version), server_version) == 0);
     CHECK(uv_timer_init(loop, &a->sweep) == 0);
     CHECK(uv_timer_init(loop, &a->again) == 0);
-    CHECK(uv_pipe_init(loop, &a->server, 0) == 0);
-    a->sweep.data = a->again.data = a->server.data = a;
-    a->n_handles = 3;
+    a->sweep.data = a->again.data = a->callers.data = a;
+    a->n_handles = 2;
+    a->callers_fd = a->held_fd = -1;
     a->accepting = true;
     int err = open_socket(a, path, text);
     if (err < 0) {
@@ -277,7 +303,12 @@ void api_stop_accepting(struct api *a)
         return;
     }
     a->accepting = false;
-    uv_close((uv_handle_t *)&a->server, on_handle_closed); /* removes the socket file, too */
+    if (a->callers_fd >= 0) {
+        uv_close((uv_handle_t *)&a->callers, on_handle_closed);
+        (void)path_remove(PATH_CWD, a->path);
+    }
+    fd_close(&a->callers_fd);
+    fd_close(&a->held_fd);
     for (struct conn *c = a->conns; c != NULL; c = c->next) {
         if (c->state == CONN_HEAD && c->in.len == 0) {
             conn_drop(c);

@@ -4,6 +4,9 @@
  */
 #include "api_world.h"
 
+#include <sys/resource.h>
+#include <time.h>
+
 static void a_half_sent_request_runs_out_of_time(void **state)
 {
     (void)state;
@@ -483,6 +486,70 @@ static void streams_have_a_limit(void **state)
     world_free(w);
 }
 
+/* As long as it lasts, no descriptor beyond those that are open now. */
+static struct rlimit take_descriptors(void)
+{
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = dup(0);
+    assert_true(next >= 0);
+    close(next);
+    none = (struct rlimit){.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    return before;
+}
+
+static void without_descriptors_the_idle_make_room(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct peer busy = peer_new(w), idle = peer_new(w);
+    peer_send(w, &busy, POST("/v1/profiles/a/renew"));
+    WAIT_UNTIL(w, w->n_open == 1);
+    assert_begins(ask(w, &idle, GET("/v1/version")), "HTTP/1.1 200");
+    struct peer next = peer_new(w);
+    struct rlimit before = take_descriptors();
+    int64_t begin_ms = clock_ms();
+    assert_begins(ask(w, &next, GET("/v1/version")), "HTTP/1.1 200");
+    assert_true(clock_ms() - begin_ms < 1000);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    peer_wait_end(w, &idle);
+    assert_int_equal(w->n_open, 1);
+    peer_free(&busy);
+    peer_free(&idle);
+    peer_free(&next);
+    WAIT_UNTIL(w, w->n_gone == 1);
+    world_free(w);
+}
+
+static void without_descriptors_callers_wait_and_the_loop_rests(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    struct peer busy = peer_new(w), next[40];
+    peer_send(w, &busy, POST("/v1/profiles/a/renew"));
+    WAIT_UNTIL(w, w->n_open == 1);
+    for (size_t i = 0; i < ARRAY_LEN(next); i++) {
+        next[i] = peer_new(w);
+    }
+    struct rlimit before = take_descriptors();
+    clock_t spent = clock();
+    for (int64_t end = clock_ms() + 400; clock_ms() < end;) {
+        uv_run(&w->loop, UV_RUN_ONCE);
+    }
+    spent = clock() - spent;
+    assert_int_equal(api_connections(w->api), 1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(spent < CLOCKS_PER_SEC / 10);
+    for (size_t i = 0; i < ARRAY_LEN(next); i++) { /* nobody was turned away */
+        assert_begins(ask(w, &next[i], GET("/v1/version")), "HTTP/1.1 200");
+        peer_free(&next[i]);
+    }
+    peer_free(&busy);
+    WAIT_UNTIL(w, w->n_gone == 1);
+    world_free(w);
+}
+
 static void the_socket_is_ours_alone(void **state)
 {
     (void)state;
@@ -587,6 +654,8 @@ int main(void)
         cmocka_unit_test(the_past_comes_in_one_batch),
         cmocka_unit_test(a_reader_that_stopped_is_dropped_in_time),
         cmocka_unit_test(streams_have_a_limit),
+        cmocka_unit_test(without_descriptors_the_idle_make_room),
+        cmocka_unit_test(without_descriptors_callers_wait_and_the_loop_rests),
         cmocka_unit_test(the_socket_is_ours_alone),
         cmocka_unit_test(a_leftover_socket_is_replaced),
         cmocka_unit_test(what_is_no_socket_stays),
