@@ -178,7 +178,8 @@ static bool may_repeat(const struct request *r)
 
 static void say_if_uncertain(const struct request *r, int err, struct err_text *text)
 {
-    if (err == ERR_CLOSED && !may_repeat(r) && !r->is_stream) {
+    bool is_open = err == ERR_CLOSED || err == ERR_TIMEOUT;
+    if (is_open && !may_repeat(r) && !r->is_stream) {
         char why[ERR_TEXT_MAX];
         (void)str_copy(why, sizeof(why), text->text);
         (void)err_say(text, err, "%s: see `credwarden status` for whether it was done", why);

@@ -5,8 +5,10 @@
 #include "cli/client.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -61,7 +63,10 @@ static void limit_sending(int fd)
 static int connect_failed(const char *path, int errnum, struct err_text *text)
 {
     if (errnum == EAGAIN) {
-        return err_say(text, ERR_TIMEOUT, "credwardend takes no connections at %s", path);
+        return err_say(text, ERR_BUSY,
+                       "credwardend takes no requests at %s: it stands still, or its memory or "
+                       "open files are at their limit; nothing was asked",
+                       path);
     }
     return err_say(text, err_from_errno(errnum), "cannot connect to credwardend at %s: %s", path,
                    strerror(errnum));
@@ -108,7 +113,8 @@ static int send_all(int fd, const void *bytes, size_t len, struct err_text *text
             continue;
         }
         if (n < 0 && errno == EAGAIN) {
-            return err_say(text, ERR_TIMEOUT, "credwardend does not read the request");
+            return err_say(text, ERR_BUSY,
+                           "credwardend does not read the request; nothing was done");
         }
         if (n < 0) {
             return err_say(text, err_from_errno(errno), "cannot send to credwardend: %s",
@@ -134,6 +140,7 @@ struct intake {
     int fd;
     int signal_fd; /* -1: signals have their usual effect */
     int64_t deadline_ms;
+    int64_t taken_deadline_ms; /* TIME_NEVER: the request has been taken */
     const struct stream *stream;
     struct response *response;
     struct buf *body;
@@ -161,6 +168,43 @@ static bool take_signal(int signal_fd)
     return read(signal_fd, &info, sizeof(info)) == sizeof(info);
 }
 
+/* The kernel lets us in and takes our bytes for a daemon that never looks. Those that nobody has
+ * read are still counted as ours. */
+static bool is_taken(int fd)
+{
+    int unread = 0;
+    return ioctl(fd, SIOCOUTQ, &unread) != 0 || unread == 0;
+}
+
+static int64_t time_left(int64_t deadline_ms)
+{
+    return deadline_ms == TIME_NEVER ? TIME_NEVER : deadline_ms - steady_ms();
+}
+
+/* How long to wait at most; -1: for ever. A time that is over is an error. */
+static int patience_left(struct intake *in, int *ret_ms)
+{
+    int64_t left_ms = time_left(in->deadline_ms);
+    int64_t taken_left_ms = time_left(in->taken_deadline_ms);
+    int pid = 0;
+    if (left_ms <= 0) {
+        return err_say(in->text, ERR_TIMEOUT, "credwardend did not answer in time");
+    }
+    if (taken_left_ms <= 0 && !is_taken(in->fd)) {
+        (void)client_peer_pid(in->fd, &pid);
+        return err_say(in->text, ERR_TIMEOUT,
+                       "credwardend (process %d) takes no requests: it stands still, or its memory "
+                       "or open files are at their limit",
+                       pid);
+    }
+    if (taken_left_ms <= 0) {
+        taken_left_ms = in->taken_deadline_ms = TIME_NEVER;
+    }
+    left_ms = taken_left_ms < left_ms ? taken_left_ms : left_ms;
+    *ret_ms = left_ms == TIME_NEVER ? -1 : (int)left_ms;
+    return 0;
+}
+
 /* 0: bytes are there, or `ended`. */
 static int await(struct intake *in)
 {
@@ -169,11 +213,12 @@ static int await(struct intake *in)
         {.fd = in->signal_fd, .events = POLLIN}, /* poll() skips -1 */
     };
     for (;;) {
-        int64_t left = in->deadline_ms == TIME_NEVER ? -1 : in->deadline_ms - steady_ms();
-        if (in->deadline_ms != TIME_NEVER && left <= 0) {
-            return err_say(in->text, ERR_TIMEOUT, "credwardend did not answer in time");
+        int left_ms = -1;
+        int err = patience_left(in, &left_ms);
+        if (err != 0) {
+            return err;
         }
-        int n = poll(fds, ARRAY_LEN(fds), (int)left);
+        int n = poll(fds, ARRAY_LEN(fds), left_ms);
         if (n < 0 && errno != EINTR) {
             return err_say(in->text, ERR_IO, "cannot wait for credwardend: %s", strerror(errno));
         }
@@ -229,6 +274,7 @@ int client_receive(int fd, const struct request *r, const struct stream *stream,
         .fd = fd,
         .signal_fd = -1,
         .deadline_ms = r->is_stream ? TIME_NEVER : steady_ms() + patience,
+        .taken_deadline_ms = steady_ms() + TAKEN_TIME_MS,
         .stream = stream,
         .response = ret,
         .body = body,

@@ -13,17 +13,19 @@
 #include "cli/request.h"
 #include "cli/response.h"
 
-#define CONNECT_TIME_MS 5000 /* also for each piece of a request to be taken */
+#define CONNECT_TIME_MS 5000  /* also for each piece of a request to find room */
+#define TAKEN_TIME_MS   10000 /* for a request to be read, whatever its answer takes */
 #define ANSWER_MAX      (16 * 1024 * 1024)
 #define STREAM_LINE_MAX (1024 * 1024)
 
 /* ERR_NOT_FOUND, ERR_CLOSED: nobody listens (no socket, or one left behind). ERR_INSECURE: another
- * user listens there; nothing was sent. ERR_DENIED, ERR_TIMEOUT, ERR_IO. */
+ * user listens there; nothing was sent. ERR_BUSY: one is there and lets nobody in. ERR_DENIED,
+ * ERR_IO. */
 int client_connect(const char *socket_path, int *ret_fd, struct err_text *text);
 void client_close(int fd); /* -1 tolerated */
 
 /* `head` is what request_write() made of `r`. ERR_CLOSED is not the end: the peer may have answered
- * before it stopped reading. ERR_TIMEOUT, ERR_IO. */
+ * before it stopped reading. ERR_BUSY: it never got the whole of it. ERR_IO. */
 int client_send(int fd, const struct buf *head, const struct request *r, struct err_text *text);
 
 /* Takes the whole lines at the front of a stream's body; how many bytes that was. */
@@ -34,7 +36,8 @@ struct stream {
 
 /* Reads the answer to its end. `body` is the caller's, its maximum the limit. `stream`, when not
  * NULL, is given each line of a successful answer as it comes, and SIGINT or SIGTERM then ends it
- * as if the daemon had. ERR_CLOSED: the daemon went away, see response_init(); ERR_TIMEOUT. */
+ * as if the daemon had. ERR_CLOSED: the daemon went away, see response_init(). ERR_TIMEOUT:
+ * no answer, or it did not even read the request; it may still do what it was asked. */
 int client_receive(int fd, const struct request *r, const struct stream *stream,
                    struct response *ret, struct buf *body, struct err_text *text);
 

@@ -243,6 +243,32 @@ def test_the_daemon_notices_that_it_was_replaced():
         assert not world.cw("status", "--json").json["daemon"]["binary_replaced"]
 
 
+def test_a_daemon_that_takes_nothing_is_told_from_one_that_is_slow():
+    with World() as world:
+        lab = new_world(world)
+        world.add("work", "lab", lab.login("alice"))
+        pid = world.daemon_pid()
+        os.kill(pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        for words in (["list"], ["remove", "work", "--yes"]):
+            refused = world.cw(*words, check=False)
+            assert refused.code == DAEMON, refused
+            assert f"credwardend (process {pid}) takes no requests: " in refused.stderr, refused
+        assert "see `credwarden status` for whether it was done" in refused.stderr, refused
+        assert time.monotonic() - begun < 40, "it waited as if an answer could come"
+        with contextlib.ExitStack() as crowd:
+            for _ in range(1000):
+                peer = crowd.enter_context(socket.socket(socket.AF_UNIX))
+                peer.setblocking(False)
+                if peer.connect_ex(str(world.socket)) != 0:
+                    break
+            refused = world.cw("list", check=False)
+        assert refused.code == DAEMON and "takes no requests" in refused.stderr, refused
+        assert "nothing was asked" in refused.stderr, refused
+        os.kill(pid, signal.SIGCONT)
+        assert world.cw("list").code == OK and world.daemon_pid() == pid
+
+
 class OldDaemon(threading.Thread):
     """Speaks for a daemon of an older version."""
 
