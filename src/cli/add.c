@@ -5,7 +5,8 @@
 #include "cli/files.h"
 
 /* The daemon asks the provider who this is before it answers. */
-#define ADD_PATIENCE_MS (180 * SECOND_MS)
+/* Beyond two questions (discovery, identity) of the longest ask_deadline. */
+#define ADD_PATIENCE_MS (11 * MINUTE_MS)
 
 static enum exit_code check_options(const struct invocation *in)
 {

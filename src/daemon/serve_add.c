@@ -121,6 +121,13 @@ static int64_t held_until(const struct add *a)
                                         : a->pair.expires_wall_ms + a->provider.skew_ms;
 }
 
+/* Whoever waits is answered when one question has had all its time, at the earliest. */
+static int64_t add_deadline(const struct daemon *d)
+{
+    int64_t one_ms = d->config.ask_deadline_ms + SPENDER_MARGIN_MS;
+    return clock_now().boot_ms + (one_ms > ADD_TIMEOUT_MS ? one_ms : ADD_TIMEOUT_MS);
+}
+
 static void captured(struct add *a)
 {
     struct daemon *d = a->d;
@@ -131,7 +138,7 @@ static void captured(struct add *a)
     ev.added.pair = a->pair;
     ev.added.continues = a->continues;
     ev.added.held_elsewhere = is_held_elsewhere(a);
-    ev.added.deadline_boot_ms = clock_now().boot_ms + ADD_TIMEOUT_MS;
+    ev.added.deadline_boot_ms = add_deadline(d);
     drive(d, &ev);
     add_free(a);
 }
@@ -151,7 +158,7 @@ static void claimed(struct add *a)
     ev.waiter = wt ? wt->id : 0;
     ev.added.policy = h->wanted_policy;
     ev.added.continues = a->continues;
-    ev.added.deadline_boot_ms = clock_now().boot_ms + ADD_TIMEOUT_MS;
+    ev.added.deadline_boot_ms = add_deadline(d);
     holding_drop(d, a->h);
     add_free(a);
     drive(d, &ev);

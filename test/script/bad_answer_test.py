@@ -164,6 +164,17 @@ def test_no_answer_within_the_deadline_is_doubt_and_holds_nobody_up():
         assert profiles(world)["slow"]["standing"] == "in-doubt"
 
 
+def test_an_add_waits_as_long_as_one_question_may_take():
+    """Longer than it waits without being told so."""
+    with World() as world:
+        world.write_config(ask_deadline="30s")
+        lab = furnish(world)
+        lab.script("identity", subject="slow", delay_before_ms=15500)
+        assert "slow" in world.add("slow", "lab", lab.login("slow")).stdout
+        assert profiles(world)["slow"]["standing"] == "live"
+        assert_token_works(world, lab, "slow")
+
+
 class Relay:
     """A way to the lab that can be closed and opened: closed, connections are refused."""
 
