@@ -25,6 +25,35 @@ const char *err_name(int err)
     return names[-err];
 }
 
+const char *err_reason(int err)
+{
+    static const char *const reasons[] = {
+        "nothing went wrong",
+        "there is not enough memory",
+        "it is too large",
+        "it is not as it should be",
+        "it is not there",
+        "it is there already",
+        "open files, processes or a queue are at their limit",
+        "it is not allowed",
+        "a disk or a descriptor failed",
+        "the disk is full",
+        "it is damaged",
+        "a newer version wrote it",
+        "somebody else has it locked",
+        "it took too long",
+        "the other end is gone",
+        "this system cannot do that",
+        "something else was found there",
+        "others could read or change it",
+        "it is not ready",
+    };
+    if (err > 0 || err <= -(int)ARRAY_LEN(reasons)) {
+        return "nobody knows why";
+    }
+    return reasons[-err];
+}
+
 int err_from_errno(int errnum)
 {
     switch (errnum) {

@@ -37,6 +37,9 @@ enum err {
 /* Short stable name: "too-large". Never NULL. */
 const char *err_name(int err);
 
+/* Why, for a person, to stand behind a colon: "there is not enough memory". Never NULL. */
+const char *err_reason(int err);
+
 /* errno → enum err; unknown values become ERR_IO. */
 int err_from_errno(int errnum);
 

@@ -200,7 +200,7 @@ static int spawn(const char *path, char *const *env, int *ret_read_fd, struct er
     int fds[2] = {-1, -1};
     int err = new_pipe(fds);
     if (err != 0) {
-        return err_say(text, err, "cannot start " DAEMON_NAME ": %s", err_name(err));
+        return err_say(text, err, "cannot start " DAEMON_NAME ": %s", err_reason(err));
     }
     pid_t pid = fork();
     if (pid == 0) {

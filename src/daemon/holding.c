@@ -102,7 +102,8 @@ int holding_unseal(struct daemon *d, const struct holding *h, struct tokens *ret
         vault_unseal(d->vault, h->lineage, h->generation, h->sealed.bytes, h->sealed.len, ret);
     if (err < 0)
         log_line(d, LOG_ERROR, "the pair of lineage %016llx generation %llu does not open: %s",
-                 (unsigned long long)h->lineage, (unsigned long long)h->generation, err_name(err));
+                 (unsigned long long)h->lineage, (unsigned long long)h->generation,
+                 err_reason(err));
     return err;
 }
 

@@ -131,7 +131,7 @@ static void entry_done(struct store_job *job, int err)
     struct entry *e = (struct entry *)job;
     struct daemon *d = e->d;
     if (err < 0) {
-        log_line(d, LOG_WARNING, "an event could not be stored: %s", err_name(err));
+        log_line(d, LOG_WARNING, "an event could not be stored: %s", err_reason(err));
     } else {
         d->last_event_id = e->row.id;
         to_streams(d, &e->row);

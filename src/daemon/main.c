@@ -157,7 +157,7 @@ static int open_vault(struct daemon *d, struct store *s, struct err_text *text)
         if (err == 0)
             err = store_meta_set(s, FP_KEY_META, made, sizeof(made));
         if (err < 0)
-            (void)err_say(text, err, "the fingerprint key cannot be stored: %s", err_name(err));
+            (void)err_say(text, err, "the fingerprint key cannot be stored: %s", err_reason(err));
     }
     buf_release(&sealed);
     return err;
@@ -182,7 +182,7 @@ static int open_state(struct daemon *d, struct store **ret, struct err_text *tex
         store_close(s);
         return text->text[0] != '\0' ? err
                                      : err_say(text, err, "%s cannot be read: %s%s", path,
-                                               err_name(err), err == ERR_CORRUPT ? WAY_OUT : "");
+                                               err_reason(err), err == ERR_CORRUPT ? WAY_OUT : "");
     }
     *ret = s;
     return 0;
@@ -205,7 +205,7 @@ static int start_parts(struct daemon *d, struct store *s, struct err_text *text)
     int err = store_queue_start(&d->loop, s, &d->store);
     if (err < 0) {
         store_close(s);
-        return err_say(text, err, "the store's thread could not be started: %s", err_name(err));
+        return err_say(text, err, "the store's thread could not be started: %s", err_reason(err));
     }
     err = drive_init(d);
     if (err == 0)
@@ -219,7 +219,7 @@ static int start_parts(struct daemon *d, struct store *s, struct err_text *text)
     spender.ctx = d;
     err = spender_init(&d->loop, &spender, &d->spender);
     if (err < 0)
-        return err_say(text, err, "the spender could not be prepared: %s", err_name(err));
+        return err_say(text, err, "the spender could not be prepared: %s", err_reason(err));
     serve_table(d, &handlers);
     return api_listen(&d->loop, d->paths.socket, CREDWARDEN_VERSION, &handlers, &d->api, text);
 }
@@ -381,7 +381,7 @@ static int start_repair(struct daemon *d, bool json)
     if (err == 0)
         err = repair(d, json, &code, &text);
     if (err < 0)
-        (void)fprintf(stderr, "credwardend: %s\n", text.text[0] ? text.text : err_name(err));
+        (void)fprintf(stderr, "credwardend: %s\n", text.text[0] ? text.text : err_reason(err));
     return (int)code;
 }
 
@@ -425,12 +425,12 @@ int main(int argc, char **argv)
         report(d, "ready");
         (void)uv_run(&d->loop, UV_RUN_DEFAULT);
     } else {
-        log_line(d, LOG_ERROR, "%s", text.text[0] ? text.text : err_name(err));
+        log_line(d, LOG_ERROR, "%s", text.text[0] ? text.text : err_reason(err));
         report(d, err == ERR_LOCKED && d->lock_fd < 0 ? "already"
                   : text.text[0]                      ? text.text
-                                                      : err_name(err));
+                                                      : err_reason(err));
         if (!d->foreground)
-            (void)fprintf(stderr, "credwardend: %s\n", text.text[0] ? text.text : err_name(err));
+            (void)fprintf(stderr, "credwardend: %s\n", text.text[0] ? text.text : err_reason(err));
         code = err == ERR_LOCKED ? EXIT_LATER : EXIT_FAILED;
     }
     close_all(d);

@@ -76,10 +76,9 @@ static void store_failed(struct daemon *d, uint64_t lineage, uint64_t intent, co
                          int err)
 {
     struct holding *h = holding_find(d, lineage);
-    log_line(d, LOG_ERROR, "%s: the store failed: %s", what, err_name(err));
+    log_line(d, LOG_ERROR, "%s: the store failed: %s", what, err_reason(err));
     if (h)
-        (void)snprintf(h->write_detail, sizeof(h->write_detail), "%s: %s", what,
-                       err == ERR_FULL ? "the disk is full" : err_name(err));
+        (void)snprintf(h->write_detail, sizeof(h->write_detail), "%s: %s", what, err_reason(err));
     struct event ev = event_of(EV_STORE_FAILED, lineage);
     ev.intent = intent;
     ev.err = err;
@@ -178,6 +177,7 @@ static void perform_spend(struct daemon *d, struct holding *h, const struct effe
     struct tokens pair = {0};
     uint8_t secret[VAULT_INTENT_SECRET_LEN];
     const char *why = NULL;
+    char text[REPLY_DETAIL_MAX];
     if (fx->generation != h->generation || holding_unseal(d, h, &pair) < 0) {
         why = "the pair in the store does not open";
         goto out;
@@ -197,8 +197,11 @@ static void perform_spend(struct daemon *d, struct holding *h, const struct effe
         .spool_fd = h->spool_fd,
     };
     h->spool_fd = -1;
-    if (spender_spend(d->spender, &order, intake_spent, d) < 0)
-        why = "the spender could not be started";
+    int err = spender_spend(d->spender, &order, intake_spent, d);
+    if (err < 0) {
+        (void)snprintf(text, sizeof(text), "the spender cannot be asked: %s", err_reason(err));
+        why = text;
+    }
     secret_wipe(secret, sizeof(secret));
 out:
     tokens_clear(&pair);
@@ -430,7 +433,7 @@ static void retire_done(struct store_job *job, int err)
     struct view v;
     if (err < 0 && !warden_view(d->warden, h->lineage, clock_now(), &v)) {
         /* The core had no room for it and never knew it. The next start retires it. */
-        log_line(d, LOG_ERROR, "retirement: the store failed: %s", err_name(err));
+        log_line(d, LOG_ERROR, "retirement: the store failed: %s", err_reason(err));
         holding_drop(d, h);
     } else if (err < 0) {
         store_failed(d, h->lineage, 0, "retirement", err);
@@ -468,7 +471,7 @@ static void alarm_done(struct store_job *job, int err)
 {
     struct task *t = (struct task *)job;
     if (err < 0)
-        log_line(t->d, LOG_WARNING, "an alarm could not be stored: %s", err_name(err));
+        log_line(t->d, LOG_WARNING, "an alarm could not be stored: %s", err_reason(err));
     task_free(t);
 }
 
@@ -502,7 +505,7 @@ static void resolve_done(struct store_job *job, int err)
 {
     struct task *t = (struct task *)job;
     if (err < 0)
-        log_line(t->d, LOG_WARNING, "the end of a doubt could not be stored: %s", err_name(err));
+        log_line(t->d, LOG_WARNING, "the end of a doubt could not be stored: %s", err_reason(err));
     task_free(t);
 }
 
@@ -541,8 +544,8 @@ static void unanswered(struct daemon *d, struct holding *h, const struct effect 
     bool probe = fx->kind == FX_PROBE;
     struct event ev = event_of(probe ? EV_PROBED : EV_IDENTITY, h->lineage);
     ev.generation = fx->generation;
-    (void)snprintf(h->spend_detail, sizeof(h->spend_detail), "not asked: the spender: %s",
-                   err_name(err));
+    (void)snprintf(h->spend_detail, sizeof(h->spend_detail),
+                   "not asked: the spender cannot answer: %s", err_reason(err));
     if (probe)
         ev.probe.what = IDENTITY_UNANSWERED;
     else

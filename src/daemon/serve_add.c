@@ -285,6 +285,7 @@ static void begin_discovery(struct add *a, const void *bytes, size_t len, int64_
     struct daemon *d = a->d;
     struct discovery *y = calloc(1, sizeof(*y));
     struct provider asked = {0};
+    struct err_text text;
     if (!y) {
         add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, "out of memory");
         return;
@@ -301,7 +302,8 @@ static void begin_discovery(struct add *a, const void *bytes, size_t len, int64_
     if (err < 0) {
         buf_release(&y->body);
         free(y);
-        add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, "too much is asked; try again");
+        err_fill(&text, "the issuer cannot be asked: %s; try again", err_reason(err));
+        add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, text.text);
     }
 }
 

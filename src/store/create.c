@@ -24,7 +24,7 @@ int store_run_steps(struct store *s, const struct store_schema *schema, int from
         int err = sql_script(s, schema->steps[i], &message);
         if (err < 0) {
             (void)err_say(text, err, "%s cannot be taken to version %d: %s", s->path, i + 1,
-                          message != NULL ? message : err_name(err));
+                          message != NULL ? message : err_reason(err));
             sqlite3_free(message);
             return err;
         }
@@ -111,7 +111,7 @@ static int copy_with_sums(struct store *s, char *temp, const struct store_schema
     }
     err = sums_stamp_file(temp);
     if (err < 0) {
-        return err_say(text, err, "cannot write %s: %s", temp, err_name(err));
+        return err_say(text, err, "cannot write %s: %s", temp, err_reason(err));
     }
     err = connect_unsynced(&made, text);
     if (err == 0) {

@@ -142,7 +142,7 @@ int mark_load(const char *path, struct mark *m, enum mark_state *ret, struct err
         if (err < 0) {
             fd_close(&fd);
             return err_say(text, err, "cannot read the high-water mark %s: %s", path,
-                           err_name(err));
+                           err_reason(err));
         }
     }
     if (err == 0) {

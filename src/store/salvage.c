@@ -424,7 +424,7 @@ static int rename_if_there(const char *from, const char *to, struct err_text *te
     int err = path_rename(PATH_CWD, from, PATH_CWD, to);
     return err == 0 || err == ERR_NOT_FOUND
                ? 0
-               : err_say(text, err, "cannot rename %s to %s: %s", from, to, err_name(err));
+               : err_say(text, err, "cannot rename %s to %s: %s", from, to, err_reason(err));
 }
 
 int store_salvage_go_on(const char *path, int64_t now_wall_ms, char ret_aside[STORE_PATH_SIZE],

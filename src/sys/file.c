@@ -127,7 +127,7 @@ static int read_open(int fd, const char *path, size_t max, struct buf *out, stru
         return err_say(text, err, "%s is larger than the %zu bytes that are read of such a file",
                        path, smaller(max, out->max - before));
     }
-    return err_say(text, err, "cannot read %s: %s", path, err_name(err));
+    return err_say(text, err, "cannot read %s: %s", path, err_reason(err));
 }
 
 int file_read(const char *path, bool follow, size_t max, struct buf *out, struct err_text *text)
@@ -220,7 +220,7 @@ static int dir_sync_path(const char *path, struct err_text *text)
     }
     int err = dir_sync(fd);
     fd_close(&fd);
-    return err < 0 ? err_say(text, err, "cannot sync %s: %s", path, err_name(err)) : 0;
+    return err < 0 ? err_say(text, err, "cannot sync %s: %s", path, err_reason(err)) : 0;
 }
 
 /* Why `path` could not be opened as a folder. */
@@ -423,7 +423,7 @@ static int target_sync(const struct target *t, struct err_text *text)
 {
     int err = dir_sync(t->dir_fd);
     return err < 0 ? err_say(text, err, "%s is written, but its folder cannot be synced: %s",
-                             t->path, err_name(err))
+                             t->path, err_reason(err))
                    : 0;
 }
 

@@ -35,6 +35,21 @@ static void every_error_has_a_name_of_its_own(void **state)
     assert_string_equal(err_name(-2147483647 - 1), "unknown");
 }
 
+static void every_error_has_a_reason_of_its_own(void **state)
+{
+    (void)state;
+    for (int a = 0; a >= ERR_AGAIN; a--) {
+        assert_string_not_equal(err_reason(a), err_reason(1));
+        for (int b = 0; b > a; b--) {
+            assert_string_not_equal(err_reason(a), err_reason(b));
+        }
+    }
+    assert_string_equal(err_reason(ERR_FULL), "the disk is full");
+    assert_string_equal(err_reason(ERR_AGAIN), "it is not ready");
+    assert_string_equal(err_reason(ERR_AGAIN - 1), err_reason(1));
+    assert_string_equal(err_reason(-2147483647 - 1), err_reason(1));
+}
+
 static void errno_becomes_ours(void **state)
 {
     (void)state;
@@ -113,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_error_has_a_name_of_its_own),
+        cmocka_unit_test(every_error_has_a_reason_of_its_own),
         cmocka_unit_test(errno_becomes_ours),
         cmocka_unit_test(a_sentence_keeps_the_error_and_tolerates_no_place_to_go),
         cmocka_unit_test(control_bytes_cannot_reach_a_terminal),

@@ -231,7 +231,7 @@ static void store(struct desk *d, struct task *t)
         report_spend(d, t);
         return;
     }
-    tell(d, t, "the spool cannot be written", err_name(err));
+    tell(d, t, "the spool cannot be written", err_reason(err));
     t->stage = STAGE_UNSTORED;
     t->spool_tries++;
     t->next_try_boot_ms = boot_ms() + SPOOL_RETRY_MS;
@@ -266,7 +266,7 @@ static void answer_spend(struct desk *d, struct task *t, const struct reply *r)
     if (err < 0) {
         /* Memory was reserved and lengths are bounded (wire.h): this is a bug or a broken machine.
          * Report without an answer: the spool says STARTED, so the spend is in doubt. */
-        tell(d, t, "the answer cannot be sealed", err_name(err));
+        tell(d, t, "the answer cannot be sealed", err_reason(err));
         report_spend(d, t);
         return;
     }
@@ -327,7 +327,7 @@ static int begin_exchange(struct desk *d, struct task *t)
 static void answer_unsent(struct desk *d, struct task *t, int err)
 {
     char failure[128];
-    snprintf(failure, sizeof(failure), "the request cannot be made: %s", err_name(err));
+    snprintf(failure, sizeof(failure), "the request cannot be made: %s", err_reason(err));
     struct http_outcome o = {.failure = failure, .body = ""};
     answer(d, t, &o, clock_now());
 }

@@ -68,7 +68,7 @@ static int serve(const struct desk_options *o)
     }
     err = desk_run(o, &sandbox);
     if (err < 0)
-        return complain(err_name(err));
+        return complain(err_reason(err));
     return EXIT_OK;
 }
 
