@@ -40,7 +40,7 @@
 #define LEASE_MS            (10 * MINUTE_MS)
 #define WANT_TIMEOUT_MS     (60 * SECOND_MS) /* a caller's patience unless it says otherwise */
 #define WANT_TIMEOUT_MAX_MS (10 * MINUTE_MS)
-#define ADD_TIMEOUT_MS      (15 * SECOND_MS) /* at least, or what one question may take */
+#define ADD_TIMEOUT_MS      (15 * SECOND_MS)  /* at least, or what one question may take */
 #define FP_KEY_META         "fingerprint_key" /* in the store */
 #define LOG_FILE_MAX        (1024 * 1024)     /* then it becomes .old, and a new one begins */
 

@@ -198,7 +198,7 @@ static bool wait_for_outcome(struct daemon *d, struct holding *h, int err)
     if (h->recovering)
         return err == ERR_LOCKED && is_in_hand(d, h);
     log_line(d, LOG_WARNING, "%s: the outcome of a spend cannot be read yet: %s", h->profile,
-             err_name(err));
+             err_reason(err));
     recover_later(d, h, OUTCOME_PATIENCE_MS);
     return true;
 }
@@ -227,8 +227,10 @@ void intake_outcome(struct daemon *d, struct holding *h)
         if (r->verdict == VERDICT_GRANTED)
             granted(d, h, &ev);
     } else {
+        const char *why = spender_why(d->spender);
         ev.answer.verdict = verdict_of_stage(stage, same_boot, &detail);
-        (void)str_copy(h->spend_detail, sizeof(h->spend_detail), detail);
+        (void)snprintf(h->spend_detail, sizeof(h->spend_detail), "%s%s%s", detail,
+                       why[0] ? ": " : "", why);
     }
     drive(d, &ev);
 }

@@ -38,6 +38,7 @@ struct child {
     uv_poll_t exit;
     int open_handles;
     int n_questions;
+    bool is_ready; /* it said hello: its sandbox stands */
     bool is_stuck; /* it did not answer in time: gets nothing new */
     bool is_deaf;  /* its socket has ended: nothing more will be read from it */
 };
@@ -75,6 +76,7 @@ struct spender {
     uint8_t *packet; /* PACKET_MAX of secret memory: what is received */
     const uint8_t *rescued;
     size_t rescued_len;
+    const char *why; /* during spend_done */
     char sandbox_text[64];
 };
 
@@ -166,7 +168,9 @@ static void report_unanswered(struct spender *s, struct question *q, const char 
     r.verdict = VERDICT_DOUBT;
     r.identity = IDENTITY_UNANSWERED;
     (void)str_copy(r.detail, sizeof(r.detail), why);
+    s->why = why;
     report(s, q, &r);
+    s->why = "";
     reply_clear(&r);
 }
 
@@ -209,8 +213,10 @@ static void child_forget(struct child *c)
     fd_close(&c->pid_fd);
 }
 
-static void take_hello(struct spender *s, const struct wire_hello *h)
+static void take_hello(struct child *c, const struct wire_hello *h)
 {
+    struct spender *s = c->owner;
+    c->is_ready = true;
     if (h->sandbox.landlock_abi > 0)
         snprintf(s->sandbox_text, sizeof(s->sandbox_text), "%s, Landlock %d",
                  h->sandbox.seccomp ? "seccomp" : "no seccomp", h->sandbox.landlock_abi);
@@ -258,7 +264,7 @@ static int take_packet(struct child *c, const uint8_t *bytes, size_t len)
     case WIRE_HELLO:
         err = wire_hello_decode(bytes, len, &hello);
         if (err == 0)
-            take_hello(c->owner, &hello);
+            take_hello(c, &hello);
         return err;
     case WIRE_ANSWER:
         err = wire_answer_decode(bytes, len, &answer);
@@ -308,6 +314,14 @@ static void on_socket(uv_poll_t *poll, int status, int events)
         send_waiting(c);
 }
 
+/* What it lacks while it gets ready is memory or descriptors; with both, it says hello. */
+static const char *end_of(const struct child *c)
+{
+    return c->is_ready ? "the spender ended before it had an answer"
+                       : "the spender ended before it was ready: memory or open files may be at "
+                         "their limit";
+}
+
 static void on_exit_of_child(uv_poll_t *poll, int status, int events)
 {
     (void)status;
@@ -320,7 +334,7 @@ static void on_exit_of_child(uv_poll_t *poll, int status, int events)
     child_hang_up(c);
     for (struct question *q = s->questions; q != NULL;) {
         if (q->child == c) {
-            report_unanswered(s, q, "the spender ended before it had an answer");
+            report_unanswered(s, q, end_of(c));
             q = s->questions; /* the callback may have changed the list */
         } else {
             q = q->next;
@@ -553,7 +567,9 @@ static void child_is_stuck(struct child *c)
     while ((q = first_unjudged(c)) != NULL) {
         q->due_ms = TIME_NEVER;
         if (q->ask != ASK_SPEND || !q->sent || (s->o.take_back && s->o.take_back(s->o.ctx, q->id)))
-            report_unanswered(s, q, "the spender did not answer in time");
+            report_unanswered(s, q,
+                              c->is_ready ? "the spender did not answer in time"
+                                          : "the spender did not get ready in time");
     }
     if (c->n_questions == 0) {
         child_hang_up(c);
@@ -646,6 +662,7 @@ int spender_init(uv_loop_t *loop, const struct spender_options *o, struct spende
     s->idle.data = s;
     s->due.data = s;
     s->due_ms = TIME_NEVER;
+    s->why = "";
     s->open_handles = 2;
     memcpy(s->box_public, o->box_public, sizeof(s->box_public));
     *ret = s;
@@ -731,6 +748,11 @@ const uint8_t *spender_rescued(const struct spender *s, size_t *ret_len)
 {
     *ret_len = s->rescued_len;
     return s->rescued;
+}
+
+const char *spender_why(const struct spender *s)
+{
+    return s->why;
 }
 
 int spender_in_flight(const struct spender *s)

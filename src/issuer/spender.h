@@ -10,7 +10,8 @@
  *
  * Each question is answered once, from the loop, never from within the call that asked. A spender
  * that dies answers all of its open questions: a spend by what its spool says (the caller reads it:
- * PREPARED when the question never reached the network), others as unanswered.
+ * PREPARED when the question never reached the network), others as unanswered. One that ends before
+ * it is ready (it says so when its sandbox stands) is told from one that ends at work.
  *
  * A spender that answers a question neither in its time nor SPENDER_MARGIN_MS later (stopped, or
  * stuck) is given nothing more; another takes its place, and what has not been sent yet. Of what it
@@ -75,6 +76,10 @@ int spender_spend(struct spender *s, const struct spend_order *o, spend_done don
 /* The last way out when the spool cannot be written (a failing disk): the sealed answer itself,
  * valid during spend_done, NULL otherwise. It is durable nowhere until it is settled. */
 const uint8_t *spender_rescued(const struct spender *s, size_t *ret_len);
+
+/* Why a spend was given up here (its process ended or is stuck), valid during spend_done; "" when
+ * it was answered. What became of it stands in the spool all the same. */
+const char *spender_why(const struct spender *s);
 
 /* Identity, usage (access token), metadata (no token; only provider->issuer is looked at). `reply`
  * is valid during the callback; an unanswered question has identity IDENTITY_UNANSWERED. */

@@ -49,6 +49,7 @@ struct fixture {
     uint64_t next_intent;
     int open; /* questions whose callback is awaited */
     uint64_t last_done;
+    char why[REPLY_DETAIL_MAX]; /* of the last spend: spender_why() */
     bool was_rescued;
     struct buf rescued;
     struct reply reply; /* the last answer */
@@ -135,6 +136,7 @@ static inline void on_spent(void *ctx, uint64_t intent)
     buf_clear(&f->rescued);
     if (rescued != NULL)
         assert_int_equal(buf_add(&f->rescued, rescued, len), 0);
+    (void)str_copy(f->why, sizeof(f->why), spender_why(f->spender));
     f->last_done = intent;
     f->open--;
 }

@@ -285,7 +285,36 @@ static void a_program_that_ends_at_once(void **state)
         assert_true(err == 0 || err == ERR_CLOSED);
         wait_for_all(f);
         assert_int_equal(stage_of(f, intent, NULL), SPOOL_PREPARED);
+        assert_true(err < 0 || strstr(f->why, "before it was ready") != NULL);
     }
+}
+
+/* It lives, and its sandbox never stands. */
+static void a_program_that_never_gets_ready(void **state)
+{
+    struct fixture *f = *state;
+    char path[96];
+    snprintf(path, sizeof(path), "%s/fake", f->path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+    const char script[] = "#!/bin/sh\nexec sleep 60\n";
+    assert_int_equal(write(fd, script, sizeof(script) - 1), (ssize_t)sizeof(script) - 1);
+    close(fd);
+    spender_free(f->spender);
+    f->options.program = path;
+    f->options.deadline_ms = f->options.ask_deadline_ms = f->options.margin_ms = 100;
+    start_spender(f);
+    use_server(f, answer_with, GRANT);
+    struct secret access = {0};
+    assert_int_equal(secret_set(&access, "at", 2), 0);
+    assert_int_equal(spender_ask(f->spender, ASK_IDENTITY, 1, &f->provider, &access, on_answer, f),
+                     0);
+    f->open++;
+    wait_for_all(f);
+    assert_string_equal(f->reply.detail, "the spender did not get ready in time");
+    while (waitpid(-1, NULL, WNOHANG) == 0) /* it is not left to sleep */
+        run_for(f, 5);
+    secret_clear(&access);
+    assert_int_equal(unlink(path), 0);
 }
 
 static void a_program_that_speaks_nonsense(void **state)
@@ -410,6 +439,7 @@ int main(void)
         TEST(too_many_questions_are_refused_and_the_rest_answered),
         TEST(a_program_that_is_not_there),
         TEST(a_program_that_ends_at_once),
+        TEST(a_program_that_never_gets_ready),
         TEST(a_program_that_speaks_nonsense),
         TEST(a_spool_that_cannot_be_marked_stops_the_spend),
         TEST(a_spool_is_never_used_for_two_spends),
