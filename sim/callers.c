@@ -275,7 +275,10 @@ bool callers_apply(struct world *w, struct op *op)
     }
     int known;
     op->late = false; /* a claim */
-    if (is_being_added(w, op->index))
+    int before = w->store.profiles[op->index];
+    if (is_being_added(w, op->index) ||
+        (before != NOBODY &&
+         !w->hosts[op->host].told[before].here)) /* taken meanwhile, elsewhere */
         return false;
     if (is_known(w, &op->pair, &known)) {
         if (known == NOBODY || !w->hosts[op->host].told[known].here ||

@@ -42,7 +42,8 @@ struct capture *seal_capture(struct world *w, const struct op *op)
     struct capture *free_one = NULL;
     for (unsigned i = 0; i < CAPTURES_MAX; i++) {
         struct capture *c = &w->store.captures[i];
-        if (c->id != 0 && pair_equal(&c->pair, &op->pair))
+        if (c->id != 0 && pair_equal(&c->pair, &op->pair) &&
+            w->places[c->place].host == w->places[op->index].host) /* each machine seals its own */
             return c;
         if (c->id == 0)
             free_one = c;
@@ -58,11 +59,24 @@ struct capture *seal_capture(struct world *w, const struct op *op)
     return free_one;
 }
 
+/* The ledger refuses to go on with a token that is known to be over, or that is another lineage's:
+ * one grant is one lineage. */
+static bool is_refused(const struct world *w, const struct capture *c, const struct row *own)
+{
+    for (uint32_t i = 0; c && i < w->store.n_rows; i++) {
+        const struct row *row = &w->store.rows[i];
+        if (row != own && row->standing != STANDING_RETIRED && !fp_is_none(c->pair.refresh) &&
+            fp_equal(row->pair.refresh, c->pair.refresh))
+            return true;
+    }
+    return c && (known_of(w, c->pair.refresh) & (KNOWN_SPENT | KNOWN_REFUSED));
+}
+
 enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struct effect *fx)
 {
     struct row *row = &w->store.rows[row_of(fx->lineage)];
     struct capture *c = sealed_find(w, fx->capture);
-    if (c && (known_of(w, c->pair.refresh) & (KNOWN_SPENT | KNOWN_REFUSED)))
+    if (is_refused(w, c, row))
         return EV_OVERTAKEN;
     if (!c || row->standing == STANDING_RETIRED || row->intent != 0 ||
         row->generation + 1 != fx->generation)
@@ -118,7 +132,7 @@ enum event_kind apply_claim(struct world *w, struct host *h, const struct effect
     unsigned profile = 0;
     while (profile < PROFILES_MAX && w->store.profiles[profile] != row_of(fx->lineage))
         profile++;
-    if (c && (known_of(w, c->pair.refresh) & (KNOWN_SPENT | KNOWN_REFUSED)))
+    if (is_refused(w, c, NULL))
         return EV_OVERTAKEN;
     if (!c || profile == PROFILES_MAX || is_being_added(w, profile))
         return EV_STORE_FAILED;

@@ -11,13 +11,13 @@
 
 #include <string.h>
 
-#define RECOVER_LOOK_MS   (500 * INT64_C(1))
-#define RECOVER_MARGIN_MS (30 * SECOND_MS)
-#define ASK_PATIENCE_MS   (20 * SECOND_MS)
-#define LATE_MAX_MS       60
-#define SPINS_MAX         16
-#define NAP_RATE          8
-#define WARDEN_ROOM       (256 * 1024)
+#define RECOVER_LOOK_MS (500 * INT64_C(1))
+
+#define ASK_PATIENCE_MS (20 * SECOND_MS)
+#define LATE_MAX_MS     60
+#define SPINS_MAX       16
+#define NAP_RATE        8
+#define WARDEN_ROOM     (256 * 1024)
 
 static _Alignas(64) uint8_t memory[HOSTS_MAX][WARDEN_ROOM];
 
@@ -359,12 +359,10 @@ void host_recover(struct world *w, struct op *op)
     struct spool *s = spool_find(h, op->id);
     if (row->intent != op->id)
         return;
-    int64_t patience_ms = 2 * w->providers[row->provider].deadline_ms + RECOVER_MARGIN_MS;
-    if (s && s->locked && w->now - op->started_at < patience_ms) {
+    if (s && s->locked) { /* a spender of an earlier daemon has it in hand */
         struct op *again = op_new(w, HAP_RECOVER, h, RECOVER_LOOK_MS);
         again->row = op->row;
         again->id = op->id;
-        again->started_at = op->started_at;
         return;
     }
     tell_outcome(w, h, s, op->row, true);

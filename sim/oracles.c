@@ -96,7 +96,7 @@ void oracle_policy(struct world *w, const struct host *h, int index)
     if (t->policy == POLICY_NEVER)
         violated(w, "policy", "L%d is spent, though its policy is never", index);
     if (t->policy == POLICY_STANDBY && w->now < t->held_until && counts_right(w, h, index) &&
-        has_heard(w, h, index))
+        has_heard(w, h, index) && !is_counted_short(w, &w->store.rows[index]))
         violated(w, "policy", "L%d is spent on standby, though it is held for %s more", index,
                  name_duration(t->held_until - w->now));
 }
@@ -194,7 +194,7 @@ static void check_retire(struct world *w, const struct effect *fx)
         if (w->hosts[i].told[index].removing)
             return;
     }
-    if ((known & (KNOWN_REFUSED | KNOWN_DOUBT_TWICE)))
+    if ((known & (KNOWN_REFUSED | KNOWN_DOUBT_TWICE)) || row->dead_by_doubt)
         return;
     if (row->wanted == 0)
         violated(w, "stranded", "L%d is ended, and nobody asked for it", index);
@@ -312,7 +312,7 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
             oracle_continues(w, fx);
         break;
     case FX_PUBLISH:
-        oracle_publishes(w, fx);
+        oracle_publishes(w, h, fx);
         break;
     case FX_QUARANTINE:
         oracle_quarantines(w, h, fx);
@@ -328,13 +328,13 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     case FX_ALARM_CLEAR:
         check_alarm(w, h, fx);
         break;
+    case FX_DROP:
+        check_drop(w, h, fx);
+        break;
     case FX_UNLEASE:
     case FX_SPEND:
     case FX_ASK_IDENTITY:
     case FX_PROBE:
-    case FX_DROP:
-        check_drop(w, h, fx);
-        break;
     case FX_CLAIM:
     case FX_READ:
     case FX_ANSWER:

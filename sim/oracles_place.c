@@ -7,6 +7,7 @@
 #include "sim/story.h"
 
 #define FORGOTTEN_MS (6 * MINUTE_MS)
+#define MOMENT_MS    (3 * SECOND_MS)
 
 /* holders. At most one place that we wrote holds the refresh token. */
 static void check_holders(struct world *w, const struct effect *fx, const struct place *p)
@@ -58,12 +59,22 @@ static void check_left_alone(struct world *w, const struct place *p)
                  name_token(w, p->pair.refresh));
 }
 
-/* blind. A replica is written only over what its warden has heard of. */
-static void check_blind(struct world *w, const struct place *p)
+/* blind. A replica is written only over what its warden has heard of: that is what it expects, and
+ * what is there when it is written. */
+static void check_expected(struct world *w, const struct effect *fx, const struct place *p)
 {
-    bool heard =
-        p->told_what == p->what && (p->what != SEEN_PAIR || pair_equal(&p->told, &p->pair));
+    bool heard = p->told_what == fx->expected_what &&
+                 (p->told_what != SEEN_PAIR || pair_equal(&p->told, &fx->expected));
     if (p->replica && !heard)
+        violated(w, "blind", "C%u is to be written over what nobody has heard is there",
+                 (unsigned)p->id);
+}
+
+static void check_blind(struct world *w, const struct effect *fx, const struct place *p)
+{
+    bool expected = p->what == fx->expected_what &&
+                    (p->what != SEEN_PAIR || pair_equal(&p->pair, &fx->expected));
+    if (p->replica && !expected)
         violated(w, "blind", "C%u is written, and nobody has heard what is there", (unsigned)p->id);
 }
 
@@ -75,10 +86,13 @@ static bool is_withheld(const struct effect *fx)
 
 /* publishes. What is ordered to be published is the lineage's current, durable pair, or its access
  * half, while it lives. (By the time it is written the lineage may have gone on.) */
-void oracle_publishes(struct world *w, const struct effect *fx)
+void oracle_publishes(struct world *w, const struct host *h, const struct effect *fx)
 {
     const struct row *row = &w->store.rows[row_of(fx->lineage)];
+    const struct place *p = place_find(w, fx->consumer);
     bool with_refresh = !fp_is_none(fx->pair.refresh);
+    CHECK(p && p->host == h->index);
+    check_expected(w, fx, p);
     if (is_withheld(fx) || w->fleet)
         return;
     if (!fp_equal(fx->pair.access, row->pair.access) ||
@@ -99,7 +113,7 @@ void oracle_published(struct world *w, const struct host *h, const struct effect
     bool with_refresh = !fp_is_none(fx->pair.refresh);
     say(w, h, "C%u is written: %s+%s", (unsigned)p->id, name_token(w, fx->pair.access),
         name_token(w, fx->pair.refresh));
-    check_blind(w, p);
+    check_blind(w, fx, p);
     if (with_refresh && !p->with_pair)
         violated(w, "access-only", "C%u is given %s", (unsigned)p->id,
                  name_token(w, fx->pair.refresh));
@@ -124,7 +138,7 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
     }
     for (unsigned i = 0; i < CAPTURES_MAX; i++) {
         const struct capture *c = &w->store.captures[i];
-        if (c->id == 0 || !c->told || c->named != IDENTITY_UNANSWERED)
+        if (c->id == 0 || !c->told || c->is_nobodys || c->named != IDENTITY_UNANSWERED)
             continue;
         const struct place *p = &w->places[c->place];
         if (p->host == h->index && p->is_known && place_row(w, p) == index &&
@@ -135,7 +149,9 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
 }
 
 /* subject. A lineage goes on with a pair from a place only when its server has named the lineage's
- * subject. newer. And never goes back within one login. */
+ * subject, or when it is the same grant: its refresh token is the lineage's own. newer. And never
+ * goes back within one login. (Two of one moment are as good as each other: a Date has whole
+ * seconds.) */
 void oracle_continues(struct world *w, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
@@ -145,10 +161,13 @@ void oracle_continues(struct world *w, const struct effect *fx)
         return; /* another life's: the store refuses it */
     const struct issued *theirs = &w->issued[issued_index(w, c->pair.access)];
     const struct issued *ours = &w->issued[issued_index(w, row->pair.access)];
-    if (c->named != IDENTITY_NAMED || !fp_equal(row->subject, subject_fp(theirs->subject)))
+    bool same_grant = fp_equal(row->pair.refresh, c->pair.refresh);
+    bool named = c->named == IDENTITY_NAMED && fp_equal(row->subject, subject_fp(theirs->subject));
+    if (!same_grant && !named)
         violated(w, "subject", "L%d goes on with %s, which is another subject's", index,
                  name_token(w, c->pair.access));
-    if (theirs->family == ours->family && theirs->generation < ours->generation)
+    if (theirs->family == ours->family && theirs->generation < ours->generation &&
+        theirs->expires_at + MOMENT_MS < ours->expires_at)
         violated(w, "newer", "L%d goes back from %s to %s", index, name_token(w, row->pair.access),
                  name_token(w, c->pair.access));
 }

@@ -22,6 +22,8 @@ void oracle_ordered(struct world *w, const struct host *h, const struct effect *
         for (unsigned k = 0; k < SPOOL_MAX; k++) {
             const struct spool *s = &w->hosts[i].spool[k];
             bool cut_off = i != h->index && w->now - s->begun_at > LEASE_MS; /* it sleeps */
+            /* Of a run that this copy of the store knows nothing of, nor that there was one. */
+            cut_off |= s->begun_at < w->forgotten_at || !w->providers[row->provider].rotates;
             if (s->intent != 0 && s->intent != fx->intent && s->row == index && s->locked &&
                 !cut_off)
                 violated(w, "single-flight", "L%d: two spends in hand at once", index);

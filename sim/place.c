@@ -160,11 +160,23 @@ static struct pair pair_there(const struct place *p)
     return p->what == SEEN_PAIR ? p->pair : (struct pair){0};
 }
 
+static void keep_busy(const struct host *h, struct place *p, const struct op *op)
+{
+    p->busy_until = op->at;
+    p->busy_life = h->life;
+}
+
+static bool is_busy(const struct world *w, const struct host *h, const struct place *p)
+{
+    return p->busy_life == h->life && p->busy_until >= w->now;
+}
+
 /* What was seen reaches the daemon; unless its bytes are here already, when they are durable. */
-static void see(struct world *w, struct host *h, const struct place *p, bool asked)
+static void see(struct world *w, struct host *h, struct place *p, bool asked)
 {
     bool seals = p->what == SEEN_PAIR && !is_known_pair(w, &p->pair);
     struct op *op = seals ? store_op(w, h, HAP_SEEN) : op_new(w, HAP_SEEN, h, 1);
+    keep_busy(h, p, op);
     op->index = (uint8_t)(p->id - 1);
     op->seen = p->what;
     op->pair = pair_there(p);
@@ -185,6 +197,7 @@ void place_seen(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
+    p->busy_until = 0;
     struct capture *c = NULL;
     if (op->flag) {
         c = store_fails(w, h, false) ? NULL : seal_capture(w, op);
@@ -194,6 +207,7 @@ void place_seen(struct world *w, struct op *op)
             return;
         }
         c->told = true;
+        c->is_nobodys = !p->is_known;
     }
     struct event ev = event_of(EV_OBSERVED, 0);
     ev.consumer = p->id;
@@ -225,6 +239,7 @@ static void put(struct world *w, struct host *h, struct place *p, const struct e
     p->pair = fx->pair;
     p->by_us = true;
     struct op *op = op_new(w, HAP_PUT, h, 1);
+    keep_busy(h, p, op);
     op->index = (uint8_t)(p->id - 1);
     op->pair = fx->pair;
     op->lost = fault(w, FAULT_UNREADABLE, SITE_PLACE, p->id & 31); /* after all */
@@ -234,6 +249,7 @@ void place_put(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
+    p->busy_until = 0;
     if (op->lost) {
         tell_failed(w, h, p);
         return;
@@ -252,8 +268,10 @@ void place_act(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
-    if (p->replica && p->locked_until > w->now && w->now - op->started_at < LOCK_WAIT_MS) {
-        struct op *again = op_new(w, HAP_PLACE, h, LOCK_WAIT_MS / 8);
+    bool busy = is_busy(w, h, p);
+    if (busy ||
+        (p->replica && p->locked_until > w->now && w->now - op->started_at < LOCK_WAIT_MS)) {
+        struct op *again = op_new(w, HAP_PLACE, h, busy ? 1 : LOCK_WAIT_MS / 8);
         again->fx = op->fx;
         again->index = op->index;
         again->started_at = op->started_at;
@@ -286,9 +304,12 @@ void place_write(struct world *w, struct place *p, enum seen what, const struct 
 
 void place_watch(struct world *w, struct op *op)
 {
+    struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
-    if (p->is_known)
-        see(w, &w->hosts[op->host], p, false);
+    if (is_busy(w, h, p))
+        op_new(w, HAP_WATCH, h, 1)->index = op->index;
+    else if (p->is_known)
+        see(w, h, p, false);
 }
 
 void places_begin(struct world *w)

@@ -42,6 +42,9 @@ static void told_answer(struct told *t, struct host *h, const struct event *ev,
 {
     if (ev->intent != row->intent && !spool_find(h, ev->intent))
         return;
+    /* Another warden's is not what a granted answer in hand is about. */
+    if (t->heard == VERDICT_GRANTED && spool_find(h, t->heard_intent) && !spool_find(h, ev->intent))
+        return;
     t->heard_intent = ev->intent;
     t->heard = ev->answer.verdict;
     t->spend_failed = t->heard != VERDICT_GRANTED;
@@ -89,6 +92,9 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     int index = row_of(ev->lineage);
     if (ev->consumer != 0)
         told_of_place(w, h, ev);
+    struct capture *c = sealed_find(w, ev->capture);
+    if (c && index == NOBODY && ev->kind == EV_STORE_FAILED)
+        c->told = false; /* nobody's: told of again at the next start */
     if (index == NOBODY)
         return;
     struct told *t = &h->told[index];

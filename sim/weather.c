@@ -49,8 +49,10 @@ static void put_back(struct world *w, bool with_mark)
     w->store = w->backup;
     w->was_restored = true;
     memset(w->sealed, 0, sizeof(w->sealed)); /* settled since, perhaps, and forgotten */
-    if (with_mark)
+    if (with_mark) {
         w->mark = w->store.spends;
+        w->forgotten_at = w->now;
+    }
 }
 
 static void end_login(struct world *w)

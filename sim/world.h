@@ -164,6 +164,7 @@ struct capture { /* a pair found in a place: sealed, not believed */
     struct pair pair;
     int64_t sealed_at;
     bool told;           /* the warden that runs now has heard of it */
+    bool is_nobodys;     /* its place was no consumer any more when it was found */
     enum identity named; /* what the server said of it; UNANSWERED: nothing */
 };
 
@@ -271,6 +272,8 @@ struct place {   /* where a consumer's copy is */
     int64_t told_at;      /* when that was seen */
     int64_t locked_until; /* by its sibling */
     int64_t looked_at;    /* by its warden, last */
+    int64_t busy_until;   /* one look or write at a time: what is under way ends then … */
+    uint32_t busy_life;   /* … if it is of this life of its host */
 };
 
 enum manners { POLITE, RUDE };
@@ -359,6 +362,7 @@ struct world {
     struct issued issued[ISSUED_MAX];
     struct store store, backup;
     bool has_backup, was_restored, wall_was_wrong;
+    int64_t forgotten_at;      /* when an older copy was put back together with its mark */
     uint32_t mark;             /* high-water */
     uint64_t sealed[ROWS_MAX]; /* the intent whose granted answer was sealed last */
     struct {

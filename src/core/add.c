@@ -175,9 +175,6 @@ void on_identity(struct step *s)
 {
     struct lineage *l = s->l;
     if (l->state == LS_LIVE) {
-        enum identity what = s->ev->identity.what;
-        if (what == IDENTITY_EXPIRED || what == IDENTITY_REVOKED)
-            l->access_dead = true;
         on_time_told(s);
         return;
     }
@@ -188,7 +185,7 @@ void on_identity(struct step *s)
     case IDENTITY_SCOPE:
         /* It lives, but nobody can say whose it is: good enough for a new profile, not for one
          * whose subject is known. */
-        if (may_continue(s, (struct fp){{0}})) {
+        if (l->claimed || may_continue(s, (struct fp){{0}})) {
             believe(s, (struct fp){{0}});
         } else {
             back_off(s, DAY_MS, ANSWER_UNPROVEN);
@@ -197,7 +194,6 @@ void on_identity(struct step *s)
         break;
     case IDENTITY_EXPIRED:
     case IDENTITY_REVOKED:
-        l->access_dead = true;
         if (may_spend_from(l) == TIME_NEVER && !is_only_here(l)) {
             refuse(s, ANSWER_REJECTED);
             break;

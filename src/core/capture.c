@@ -527,7 +527,10 @@ void captures_leave(struct step *s)
                 leaving->n_captures--;
             cap->slot = NO_SLOT;
         }
-        if (!held_back(w, cap) && cap->stage != STAGE_STORING)
+        if (held_back(w, cap) || cap->stage == STAGE_STORING)
+            continue;
+        aim(w, cap, lineage_of(w, cap));
+        if (!held_back(w, cap))
             quarantine(s, cap);
     }
 }

@@ -114,20 +114,25 @@ static bool is_outdated(const struct warden *w, const struct lineage *l, const s
     return life_left(l, w->now) > 0 || !fp_is_none(wanted.refresh);
 }
 
+/* Boot ms from which to look for the first time after `boot_ms`: back-off is for what follows. */
+static int64_t look_from(const struct consumer *c, int64_t boot_ms)
+{
+    if (c->read_boot_ms >= boot_ms)
+        return TIME_NEVER;
+    return c->asked_boot_ms < boot_ms ? boot_ms : ms_max(boot_ms, c->not_before_boot_ms);
+}
+
 /* Boot ms from which this replica's content is to be looked at. */
 static int64_t read_from(const struct lineage *l, const struct consumer *c)
 {
     if (!c->replica)
         return TIME_NEVER;
-    if (!c->known)
-        return c->not_before_boot_ms;
+    int64_t at = c->known ? TIME_NEVER : c->not_before_boot_ms;
     if (l->state == LS_SEARCHING || l->state == LS_DOUBT) {
-        if (c->read_boot_ms < l->search_from_boot_ms)
-            return ms_max(l->search_from_boot_ms, c->not_before_boot_ms);
-        if (c->read_boot_ms < l->search_until_boot_ms)
-            return ms_max(l->search_until_boot_ms, c->not_before_boot_ms);
+        at = ms_min(at, look_from(c, l->search_from_boot_ms));
+        at = ms_min(at, look_from(c, l->search_until_boot_ms));
     }
-    return TIME_NEVER;
+    return at;
 }
 
 /* Boot ms from which this consumer is to be read or written; TIME_NEVER: it is as it should be. */
@@ -198,16 +203,30 @@ static bool may_be_held(const struct lineage *l, const struct consumer *c)
     return l->policy == POLICY_STANDBY && !c->known && c->tries == 0;
 }
 
+/* A place of its own; or of the lineage from whose place it came: there it stands, too. */
+static bool concerns(const struct warden *w, const struct consumer *c, const struct lineage *l)
+{
+    return belongs(w, c, l) ||
+           (c->id != 0 && l->claimed && l->unproven && w->lineages[c->slot].id == l->continues);
+}
+
 bool spend_is_held_back(const struct warden *w, const struct lineage *l)
 {
     if (l->n_captures > 0 || is_being_continued(w, l))
         return true;
-    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
+    for (uint32_t i = 0; i < w->limits.consumers; i++) {
         const struct consumer *c = &w->consumers[i];
-        if (belongs(w, c, l) && ((is_unknown(c) && c->tries > 0) || capture_is_open(w, c->shows)))
+        if (concerns(w, c, l) && ((is_unknown(c) && c->tries > 0) || capture_is_open(w, c->shows)))
             return true;
     }
     return false;
+}
+
+/* Not looked at once since it is known: it may hold the token of any lineage. */
+static bool is_to_be_looked_at(const struct warden *w, const struct consumer *c)
+{
+    return c->id != 0 && c->replica && !c->known && c->tries == 0 &&
+           may_be_touched(&w->lineages[c->slot]);
 }
 
 bool spend_is_hindered(const struct warden *w, const struct lineage *l)
@@ -217,9 +236,9 @@ bool spend_is_hindered(const struct warden *w, const struct lineage *l)
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         const struct consumer *c = &w->consumers[i];
         bool busy = c->doing == DOING_READ || c->doing == DOING_PUBLISH;
-        if (belongs(w, c, l) && ((c->replica && (is_unknown(c) || busy)) || may_be_held(l, c)))
+        if (concerns(w, c, l) && ((c->replica && (is_unknown(c) || busy)) || may_be_held(l, c)))
             return true;
-        if (busy && may_have(c, l->pair.refresh))
+        if (is_to_be_looked_at(w, c) || (busy && may_have(c, l->pair.refresh)))
             return true;
     }
     return false;
@@ -349,7 +368,8 @@ void on_bound(struct step *s)
                                /* who has the refresh token will write its successor */
                                .with_pair = s->ev->bound.replica && s->ev->bound.with_pair,
                                .what = s->ev->bound.replica ? SEEN_GONE : SEEN_PAIR,
-                               .read_boot_ms = INT64_MIN};
+                               .read_boot_ms = INT64_MIN,
+                               .asked_boot_ms = INT64_MIN};
         s->l->n_consumers++;
         return;
     }

@@ -113,7 +113,6 @@ void on_probed(struct step *s)
         break;
     case IDENTITY_EXPIRED:
     case IDENTITY_REVOKED:
-        l->access_dead = true;
         back_off_clear(l);
         become(s, LS_DOUBT);
         break;

@@ -234,6 +234,7 @@ int64_t comfort_from(const struct lineage *l);   /* boot ms of the next allowed 
 int64_t wish_default_ms(const struct lineage *l);
 void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms);
 void hear_date(struct step *s);
+void hear_refusal(struct step *s); /* of the access token, in whatever state */
 void back_off(struct step *s, int64_t retry_after_ms, enum answer trouble);
 void back_off_clear(struct lineage *l);
 

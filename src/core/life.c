@@ -127,6 +127,14 @@ void hear_date(struct step *s)
         l->held_until_boot_ms += l->expires_boot_ms - before_boot_ms; /* counted from there */
 }
 
+void hear_refusal(struct step *s)
+{
+    enum identity what = s->ev->kind == EV_PROBED ? s->ev->probe.what : s->ev->identity.what;
+    bool refused = what == IDENTITY_EXPIRED || what == IDENTITY_REVOKED;
+    if (refused && s->ev->generation == s->l->generation)
+        s->l->access_dead = true;
+}
+
 void back_off(struct step *s, int64_t retry_after_ms, enum answer trouble)
 {
     struct lineage *l = s->l;

@@ -293,6 +293,8 @@ static void to_lineage(struct step *s)
         return;
     }
     hear_date(s);
+    if (s->ev->kind == EV_IDENTITY || s->ev->kind == EV_PROBED)
+        hear_refusal(s);
     if ((reactions[s->ev->kind].states & IN(s->l->state)) && is_about_us(s))
         reactions[s->ev->kind].react(s);
     else if (s->ev->kind == EV_CLAIMED) /* who waits is always told something */

@@ -219,7 +219,8 @@ enum effect_kind {
                       sealed and unused, with this subject (none: not known) */
     FX_CLAIM,      /* → EV_ADDED | EV_OVERTAKEN | EV_STORE_FAILED. The capture becomes an unproven
                       lineage that continues this one. This, and ADOPT of a capture, is refused
-                      where the ledger knows its refresh token as spent or refused */
+                      where the ledger knows its refresh token as spent or refused, or as
+                      another lineage's */
     FX_DROP,       /* the capture is not needed: wiped when convenient. Or (intent): the answer of
                       that overtaken intent. No answer */
     FX_READ,       /* → EV_OBSERVED | EV_CONSUMER_FAILED. Under the client's locks */
