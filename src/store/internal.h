@@ -157,7 +157,7 @@ bool wal_is_long(const struct store *s, int frames);
 #define STORE_RESERVED  8
 /* The name under which SQLite knows the layer that writes and checks them. A page without its sum
  * is SQLITE_CORRUPT to whoever reads it. */
-const char *sums_vfs(void);
+const char *sums_vfs(void); /* once sqlite3_initialize() was successful */
 void sums_stamp(uint8_t page[STORE_PAGE_SIZE], uint32_t number);
 bool sums_agree(const uint8_t page[STORE_PAGE_SIZE], uint32_t number);
 /* If one byte of the page is all that is wrong, it is put right: which one, and what it was,

@@ -156,6 +156,9 @@ static void configure(sqlite3 *db)
 
 int store_connect(struct store *s, int flags, struct err_text *text)
 {
+    if (sqlite3_initialize() != SQLITE_OK) { /* on first use; what sums_vfs() does needs it */
+        return err_say(text, ERR_NOMEM, "no memory to open %s", s->path);
+    }
     int rc = sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
                              s->is_plain ? NULL : sums_vfs());
     if (s->db == NULL) {

@@ -22,6 +22,8 @@ TRIES = int(os.environ.get("CW_FAULT_TRIES", "32"))
 ONCE = (
     "remove:daemon:memory:fails:1:ENOMEM",  # a connection that came without memory
     "start-again:daemon:memory:fails:1:ENOMEM",
+    "start-again:daemon:memory:fails-on:15:ENOMEM",  # SQLite, before its first use
+    "start-again:daemon:memory:fails-on:16:ENOMEM",
     "start-again:daemon:descriptor:fails:1:EMFILE",  # no event loop
     "start-again:daemon:descriptor:fails:3:EMFILE",
     "start-again:daemon:process:fails:1:EAGAIN",  # no thread for the store
