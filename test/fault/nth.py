@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fail the Nth: every call of the daemon, the spender and the command line that can fail, fails once,
 in every scenario, with every error that its class can come to; and with the first of them it also
-goes on failing, with all calls of its class after it.
+goes on failing for a while, with all calls of its class after it.
 
     python3 test/fault/nth.py --proof [--minutes M]    all of them, or what fits into the time
     python3 test/fault/nth.py --scenario refresh       one scenario
@@ -22,19 +22,23 @@ from nth_campaign import MISSES, Campaign, new_seed, words_of  # noqa: E402
 from nth_stand import Case  # noqa: E402
 
 
+SHORT_OF_MEMORY = 8  # memory stays short at every eighth of its points: there are thousands
+
+
 def cases_of(scenario, counts):
-    """Every point of every class of every program, with every error. Left out: a program that never
-    gets any memory again, of which nothing can be asked; and a daemon that never takes a connection
-    again during an add, which waits for three minutes."""
-    def goes_on_failing(role, name):
-        return name != "memory" and (scenario, role, name) != ("add", "daemon", "accept")
+    """Every point of every class of every program, with every error that it can come to; and with the
+    first of them it also goes on failing for a while (nth_stand.SHORTAGE_S)."""
+    def acts_at(name, nth):
+        acts = [(points.FAIL_ONCE, error) for error in points.ERRORS[name]]
+        if name != "memory" or nth % SHORT_OF_MEMORY == 1:
+            acts.append((points.FAIL_ON, points.ERRORS[name][0]))
+        return acts
 
     return [Case(scenario, role, (name,), act, nth, error)
             for role in ("cli", "daemon", "spender")
-            for name, errors in points.ERRORS.items() if name in counts[role]
-            for act, error in [*((points.FAIL_ONCE, error) for error in errors),
-                               *([(points.FAIL_ON, errors[0])] if goes_on_failing(role, name) else [])]
-            for nth in range(1, counts[role][name] + 1 + MISSES)]
+            for name in points.ERRORS if name in counts[role]
+            for nth in range(1, counts[role][name] + 1 + MISSES)
+            for act, error in acts_at(name, nth)]
 
 
 CAMPAIGN = Campaign(__file__, cases_of)

@@ -18,6 +18,7 @@ import nth_stand
 from nth_stand import SCENARIOS, Case, Stand
 
 MISSES = 2  # so many points beyond the last one that was counted are tried as well
+WORKERS_A_CORE = 2  # half of a try is waiting
 SHOWN = 20  # failures that are told in full
 
 
@@ -100,7 +101,7 @@ class Campaign:
 
     def run(self, seed, minutes=None, workers=None, scenarios=None):
         """All of them; {scenario: Tally}. The time is shared out among the scenarios."""
-        workers = workers or os.cpu_count() or 1
+        workers = workers or WORKERS_A_CORE * (os.cpu_count() or 1)
         names = scenarios or list(SCENARIOS)
         tallies = {name: Tally() for name in names}
         each_s = minutes * 60 / len(names) if minutes else 0
