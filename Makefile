@@ -22,7 +22,7 @@ test:
 	@tools/run-tests $(STAGES)
 
 proof: build
-	@tools/install-deps test
+	@tools/install-deps proof
 	@tools/proof $(PROOF_ARGS)
 
 bench: build
