@@ -22,6 +22,8 @@
 #define WAY_OUT        "; run `credwarden repair`, or put a backup in its place"
 /* Every connection the API takes, the streams, the store, the spender and the spool, with room. */
 #define DESCRIPTORS_MAX 65536
+/* With fewer nothing comes of a start, and libuv ends the process where it finds none. */
+#define DESCRIPTORS_MIN 16
 
 struct options {
     bool foreground;
@@ -396,6 +398,8 @@ int main(int argc, char **argv)
         return refuse(options.ready_fd, "this process cannot be made safe for secrets");
     json_use_secret_memory();
     (void)process_raise_descriptors(DESCRIPTORS_MAX);
+    if (!process_has_descriptors(DESCRIPTORS_MIN))
+        return refuse(options.ready_fd, "too few files may be open at once to start with");
 
     struct daemon *d = calloc(1, sizeof(*d));
     if (d == NULL)
@@ -429,7 +433,7 @@ int main(int argc, char **argv)
         report(d, err == ERR_LOCKED && d->lock_fd < 0 ? "already"
                   : text.text[0]                      ? text.text
                                                       : err_reason(err));
-        if (!d->foreground)
+        if (d->log != stderr) /* also where it did not come to a log */
             (void)fprintf(stderr, "credwardend: %s\n", text.text[0] ? text.text : err_reason(err));
         code = err == ERR_LOCKED ? EXIT_LATER : EXIT_FAILED;
     }

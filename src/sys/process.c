@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "sys/io.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -84,6 +85,20 @@ uint64_t process_raise_descriptors(uint64_t max)
         }
     }
     return limit.rlim_cur;
+}
+
+bool process_has_descriptors(int n)
+{
+    int fds[64];
+    int open = 0;
+    while (open < n && open < (int)ARRAY_LEN(fds) &&
+           (fds[open] = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)) >= 0) {
+        open++;
+    }
+    for (int i = 0; i < open; i++) {
+        (void)close(fds[i]);
+    }
+    return open == n;
 }
 
 mode_t process_umask(mode_t mask)

@@ -19,6 +19,9 @@ int process_harden(void);
  * Inherited by children. Returns how many there are now. */
 uint64_t process_raise_descriptors(uint64_t max);
 
+/* Whether so many more (at most 64) can be open now. */
+bool process_has_descriptors(int n);
+
 uid_t process_uid(void); /* whose we are: the effective one */
 
 /* What is taken away from the mode of every file made from now on, by all threads. Returns what it

@@ -37,6 +37,12 @@ def test_too_few_descriptors_lose_nothing_and_spend_nothing_twice():
     some("descriptors", 2, range(14, 40))
 
 
+def test_a_start_with_hardly_any_descriptors_ends_with_a_word():
+    for step in (4, 6, 9, 14):  # libuv's own, the loop's, the folders', the store's
+        [(_, outcome)] = limits.one("descriptors", step)
+        assert outcome == "refused", outcome
+
+
 def test_too_little_memory_loses_nothing_and_spends_nothing_twice():
     some("address", 1, range(8, 40))
     some("heap", 1, range(3, 20))

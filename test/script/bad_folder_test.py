@@ -48,6 +48,11 @@ def test_a_runtime_folder_that_others_can_enter_is_refused():
             assert_refused(world.cw("status", check=False), DAEMON, START,
                            f"{folder} is open to other users (mode {mode:04o}): run chmod 700")
             assert not list(folder.iterdir()), "something was put there all the same"
+        done = subprocess.run([world.programs / "credwardend", "--foreground"], env=world.env,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20,
+                              check=False)
+        assert done.returncode == 1 and f"{folder} is open to other users" in done.stderr, \
+            f"in the foreground, before there is a log: {done}"
         folder.chmod(0o700)
         assert_works(world)
 
