@@ -28,6 +28,7 @@ KILLABLE = tuple(name for name in CLASSES if name not in ("memory", "map"))
 COUNT, FAIL_ONCE, FAIL_ON, KILL_BEFORE, KILL_AFTER = range(5)
 
 SHORT_WRITE = -1  # half of it is written
+LEFT_OUT = -2  # a sync that is not made, and said to be
 
 # What each class can come to in earnest. The first is tried at every point, the others in turn.
 # Not there: "random", which the kernel always answers once it is up, and "pipe": it cannot fail to

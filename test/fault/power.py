@@ -34,6 +34,7 @@ import power_disk  # noqa: E402
 import power_judge  # noqa: E402
 import power_story  # noqa: E402
 import power_syncs  # noqa: E402
+import power_thin  # noqa: E402
 from power_disk import SYNC, WRITE  # noqa: E402
 
 WINDOW = 80  # records: how far back the one moment of an "ordered" loss may lie
@@ -78,7 +79,7 @@ OF_SQLITE = {
     "SQLite, sums: folder share/credwarden": FOR_A_JOURNAL,
 }
 
-# Ours, and not for the sake of a power loss.
+# Ours, and not for the sake of a power loss: missed on a thin disk (power_thin.py).
 FOR_ROOM = {
     "spool_create: spool file":
         "so that a full or failing disk says so before the spend and not when the answer comes,"
@@ -334,20 +335,24 @@ def tell(proof, removed, excused, took):
             print(f"MISSED ALONE {label}: disk {tried}, {case.story} {case.at} {case.seed}: {wrong}")
     for text in proof.violations:
         print(f"VIOLATION {text}")
+    thin = [power_thin.presented(), power_thin.presented(lacking=True)]
+    if thin[0] or not thin[1]:
+        print(f"NOT MISSED on a thin disk: presented {thin[0]} times with the sync, {thin[1]} without")
     unseen = proof.sites_never_seen()
     for name in sorted(unseen):
         print(f"NEVER SEEN: a sync in {name}()")
     tries = [tried for _, tried, *_ in removed]
     surprises = sum(bool(wrong) for *_, wrong in excused)
     figures = {"disks": proof.images, "violations": len(proof.violations),
-               "syncs": len(removed), "removals_noticed": len(removed) - len(missed),
+               "syncs": len(removed) + len(FOR_ROOM),
+               "removals_noticed": len(removed) - len(missed) + (thin[1] > 0 == thin[0]),
                "disks_until_noticed_median": statistics.median(tries),
                "disks_until_noticed_max": max(tries), "noticed_in_pairs": len(BACKED),
-               "sqlite_own_without_effect": len(OF_SQLITE), "for_room_not_for_power": len(FOR_ROOM),
+               "sqlite_own_without_effect": len(OF_SQLITE), "noticed_on_a_thin_disk": int(thin[1] > 0 == thin[0]),
                "excused_yet_missed": surprises, "sites_never_seen": len(unseen),
                "seconds": round(took), "seed": proof.seed}
     print("proof: " + json.dumps(figures))
-    return not (proof.violations or missed or surprises or unseen)
+    return not (proof.violations or missed or surprises or unseen or thin[0] or not thin[1])
 
 
 def again(path):

@@ -16,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
 import power  # noqa: E402
 import power_disk  # noqa: E402
+import power_thin  # noqa: E402
 import runner  # noqa: E402
 from power_disk import CREATE, RENAME, SIZE, SYNC, WRITE, Disk, Draw  # noqa: E402
 
@@ -123,6 +124,11 @@ def test_every_sync_is_missed_when_it_is_not_made():
     stale = {*power.WITHOUT_EFFECT, *power.BACKED, *sum(power.BACKED.values(), [])} - \
         on.labels().keys()
     assert not stale, f"no sync has these names any more: {stale}"
+
+
+def test_on_a_thin_disk_nothing_is_presented_without_room_for_the_answer():
+    assert power_thin.presented() == 0
+    assert power_thin.presented(lacking=True) == 1, "nobody misses the sync of a new spool file"
 
 
 if __name__ == "__main__":
