@@ -148,6 +148,7 @@ static void on_again(uv_timer_t *timer)
     struct api *a = timer->data;
     if (a->accepting) {
         CHECK(uv_poll_start(&a->callers, UV_READABLE, on_callers) == 0);
+        on_callers(&a->callers, 0, 0); /* the one that is held makes nothing readable */
     }
 }
 

@@ -5,13 +5,16 @@ is printed, and those that once ended badly.
 CW_FAULT_SEED repeats the choice, CW_FAULT_TRIES (32) is how many there are of each scenario.
 """
 
+import errno
 import os
 import pathlib
 import sys
+import time
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
 
 import nth  # noqa: E402
+import points  # noqa: E402
 import runner  # noqa: E402
 from nth_campaign import new_seed  # noqa: E402
 from nth_stand import SCENARIOS, Case, Complaint, Stand  # noqa: E402
@@ -77,6 +80,20 @@ def test_what_once_ended_badly_does_so_no_more():
             for case in (Case.parse(text) for text in ONCE if text.startswith(name + ":")):
                 struck, complaints = stand.run(case)
                 assert struck and not complaints, f"{case}: {complaints or 'never came there'}"
+
+
+def test_a_caller_that_finds_no_memory_is_let_in_when_there_is_some():
+    with Stand(SCENARIOS["remove"]()) as stand:
+        for nth in (1, 2):  # the connection, its buffer
+            stand.restore()
+            stand.start()
+            stand.sheet.arm("daemon", ["memory"], points.FAIL_ONCE, nth, errno.ENOMEM)
+            begun = time.monotonic()
+            told = stand.cw("remove", "home", "--yes")
+            assert stand.sheet.struck
+            assert time.monotonic() - begun < 5, f"{nth}: {told!r}"
+            assert told.code == 0 or nth > 1, f"{told!r}"
+            stand.stop(gently=True)
 
 
 def complaint_of(question, *args):

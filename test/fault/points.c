@@ -256,36 +256,59 @@ static void *true_call(const char *name)
         return result;                                                                             \
     }
 
-/* ---- Memory: libc's own entrances, because looking up the true one allocates ---------------- */
+/* ---- Memory ----------------------------------------------------------------------------------
+
+   libc's own entrances, because memory is asked for before anything can be looked up. In a program
+   that AddressSanitizer guards, the next one is the sanitizer's, which must have all of them; it has
+   been made ready before we are. */
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t n, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
+extern void __asan_init(void) __attribute__((weak));
 
-#define MEMORY_POINT(name, params, true_expression)                                                \
+static void *next_memory(const char *name)
+{
+    return __asan_init != NULL ? dlsym(RTLD_NEXT, name) : NULL;
+}
+
+#define MEMORY_POINT(name, params, types, args, libc_expression)                                   \
     EXPORT void *name params                                                                       \
     {                                                                                              \
+        static void *(*next)types;                                                                 \
+        if (next == NULL)                                                                          \
+            *(void **)&next = next_memory(#name);                                                  \
         struct point p = meet(MEMORY, #name);                                                      \
         if (p.fails) {                                                                             \
             errno = ENOMEM;                                                                        \
             return NULL;                                                                           \
         }                                                                                          \
-        void *result = true_expression;                                                            \
+        void *result = next != NULL ? next args : libc_expression;                                 \
         leave(p);                                                                                  \
         return result;                                                                             \
     }
 
-MEMORY_POINT(malloc, (size_t size), __libc_malloc(size))
-MEMORY_POINT(calloc, (size_t n, size_t size), __libc_calloc(n, size))
-MEMORY_POINT(realloc, (void *old, size_t size), __libc_realloc(old, size))
-MEMORY_POINT(memalign, (size_t alignment, size_t size), __libc_memalign(alignment, size))
-MEMORY_POINT(aligned_alloc, (size_t alignment, size_t size), __libc_memalign(alignment, size))
+MEMORY_POINT(malloc, (size_t size), (size_t), (size), __libc_malloc(size))
+MEMORY_POINT(calloc, (size_t n, size_t size), (size_t, size_t), (n, size), __libc_calloc(n, size))
+MEMORY_POINT(realloc, (void *old, size_t size), (void *, size_t), (old, size),
+             __libc_realloc(old, size))
+MEMORY_POINT(memalign, (size_t alignment, size_t size), (size_t, size_t), (alignment, size),
+             __libc_memalign(alignment, size))
+MEMORY_POINT(aligned_alloc, (size_t alignment, size_t size), (size_t, size_t), (alignment, size),
+             __libc_memalign(alignment, size))
 
 EXPORT int posix_memalign(void **ret, size_t alignment, size_t size)
 {
+    static int (*next)(void **, size_t, size_t);
+    if (next == NULL)
+        *(void **)&next = next_memory("posix_memalign");
     struct point p = meet(MEMORY, "posix_memalign");
-    void *result = p.fails ? NULL : __libc_memalign(alignment, size);
+    void *result = NULL;
+    if (!p.fails && next != NULL)
+        (void)next(&result, alignment, size);
+    else if (!p.fails)
+        result = __libc_memalign(alignment, size);
     leave(p);
     if (result == NULL)
         return ENOMEM;
