@@ -260,12 +260,23 @@ static bool has_profile(const struct world *w, int row)
     return any;
 }
 
+/* It is the profile's: also that of what was claimed for it. */
+static void set_policy(struct world *w, int index, enum policy policy)
+{
+    w->store.rows[index].policy = policy;
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        struct row *row = &w->store.rows[i];
+        if (row->claimed && row->wanted != 0 && w->store.profiles[row->wanted - 1] == index)
+            row->policy = policy;
+    }
+}
+
 bool callers_apply(struct world *w, struct op *op)
 {
     if (op->what == HAP_USER) {
         struct row *row = &w->store.rows[op->row];
         if (op->index == CHANGE_POLICY)
-            row->policy = (enum policy)op->id;
+            set_policy(w, op->row, (enum policy)op->id);
         else if (fp_equal(row->pair.access, op->pair.access))
             row->held_until_wall_ms =
                 row->pair.expires_wall_ms == 0
@@ -296,6 +307,7 @@ bool callers_apply(struct world *w, struct op *op)
     row->policy =
         (enum policy)((draw(&w->draws, SITE_ADD, 8, POLICY_COUNT) + POLICY_ALWAYS) % POLICY_COUNT);
     row->host = (uint8_t)op->host;
+    row->kept = op->late;
     op->row = (int16_t)known;
     if (op->late)
         return true;

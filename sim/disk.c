@@ -117,6 +117,7 @@ void store_replace_pair(struct world *w, struct row *row, const struct pair *pai
     row->pair = *pair;
     row->generation++;
     row->held_until_wall_ms = 0;
+    row->pair_at = w->now;
     store_know(w, pair, true);
 }
 
@@ -182,27 +183,30 @@ static enum event_kind apply_close(struct world *w, struct host *h, const struct
 }
 
 /* The one it continues, where that has one; else the one it was added for. */
-static int profile_wanted(const struct world *w, const struct row *row, const struct effect *fx)
+int store_profile_wanted(const struct world *w, const struct row *row, const struct effect *fx)
 {
     for (int p = 0; fx->continues != 0 && p < PROFILES_MAX; p++) {
         if (w->store.profiles[p] == row_of(fx->continues))
             return p;
     }
-    return row->wanted - 1;
+    /* The name that its user gave; what was claimed for another has none. */
+    return row->claimed && fx->continues != 0 ? NOBODY : row->wanted - 1;
 }
 
 static enum event_kind apply_adopt(struct world *w, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
     struct row *row = &w->store.rows[index];
-    if (row->standing == STANDING_RETIRED)
+    bool takes_name = fx->standing == STANDING_LIVE && row->wanted != 0;
+    int profile = takes_name ? store_profile_wanted(w, row, fx) : NOBODY;
+    if (row->standing == STANDING_RETIRED || (takes_name && profile == NOBODY))
         return EV_STORE_FAILED;
     row->subject = fx->subject;
     row->standing = fx->standing;
-    if (fx->standing == STANDING_LIVE && row->wanted != 0)
-        w->store.profiles[profile_wanted(w, row, fx)] = (int16_t)index;
+    if (takes_name)
+        w->store.profiles[profile] = (int16_t)index;
     row->wanted = 0;
-    row->claimed = false;
+    row->claimed = row->kept = false;
     return EV_ADOPTED;
 }
 
@@ -347,7 +351,8 @@ void store_written(struct world *w, struct op *op)
     const struct effect *fx = &op->fx;
     const struct row *row = op->row == NOBODY ? NULL : &w->store.rows[op->row];
     bool reserved = fx->kind == FX_SETTLE || fx->kind == FX_CLOSE_INTENT;
-    int before = !row || row->wanted == 0 ? NOBODY : w->store.profiles[profile_wanted(w, row, fx)];
+    int profile = !row || row->wanted == 0 ? NOBODY : store_profile_wanted(w, row, fx);
+    int before = profile == NOBODY ? NOBODY : w->store.profiles[profile];
     bool failed = store_fails(w, h, reserved);
     enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx);
     if (!has_answer(fx->kind))

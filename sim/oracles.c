@@ -162,6 +162,8 @@ static void check_adopt(struct world *w, const struct host *h, const struct effe
     const struct row *row = &w->store.rows[index];
     const struct told *t = &h->told[index];
     bool may_be_nobody = !w->providers[row->provider].has_identity || t->asked == IDENTITY_SCOPE;
+    if (fx->standing == STANDING_QUARANTINED && row->kept && fp_is_none(fx->subject))
+        return; /* back to where it was */
     if (fp_is_none(fx->subject) && !may_be_nobody)
         violated(w, "subject", "L%d is adopted, and its server was not asked whose it is", index);
     if (!fp_is_none(fx->subject) &&
@@ -169,7 +171,8 @@ static void check_adopt(struct world *w, const struct host *h, const struct effe
         violated(w, "subject", "L%d is adopted as somebody the server has not named", index);
     if (fx->standing != STANDING_LIVE || row->wanted == 0)
         return;
-    int before = w->store.profiles[row->wanted - 1];
+    int profile = store_profile_wanted(w, row, fx);
+    int before = profile == NOBODY ? NOBODY : w->store.profiles[profile];
     if (before == NOBODY || before == index)
         return;
     for (unsigned i = 0; i < w->n_hosts; i++) {
@@ -198,7 +201,7 @@ static void check_retire(struct world *w, const struct effect *fx)
         return;
     if (row->wanted == 0)
         violated(w, "stranded", "L%d is ended, and nobody asked for it", index);
-    if (row->generation > 1 || row->claimed)
+    if (row->generation > 1 || row->claimed || row->kept)
         violated(w, "stranded", "L%d is ended: a granted pair that exists here alone", index);
     if ((known & KNOWN_DOUBT) && !row->replayed)
         violated(w, "stranded", "L%d is ended in doubt: the file is of no use any more", index);

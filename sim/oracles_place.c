@@ -6,8 +6,9 @@
 #include "sim/oracles.h"
 #include "sim/story.h"
 
-#define FORGOTTEN_MS (6 * MINUTE_MS)
-#define MOMENT_MS    (3 * SECOND_MS)
+#define FORGOTTEN_MS     (6 * MINUTE_MS)
+#define MOMENT_MS        (3 * SECOND_MS)
+#define IN_STEP_AFTER_MS (6 * MINUTE_MS) /* a place that cannot be written is tried that often */
 
 /* holders. At most one place that we wrote holds the refresh token. */
 static void check_holders(struct world *w, const struct effect *fx, const struct place *p)
@@ -206,6 +207,89 @@ void oracle_captures_end(struct world *w)
             c->named == IDENTITY_UNANSWERED)
             violated(w, "stranded", "%s lies sealed, and nobody asks whose it is",
                      name_token(w, c->pair.access));
+    }
+}
+
+static bool has_open_capture(const struct world *w, const struct place *p)
+{
+    for (unsigned i = 0; i < CAPTURES_MAX; i++) {
+        const struct capture *c = &w->store.captures[i];
+        if (c->id != 0 && w->places[c->place].row == p->row)
+            return true;
+    }
+    return false;
+}
+
+/* It is, or was, another lineage's: of a login that was set aside, say. */
+static bool is_anothers(const struct world *w, const struct place *p)
+{
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        const struct row *row = &w->store.rows[i];
+        if ((int)i != p->row && fp_equal(row->pair.access, p->pair.access))
+            return true;
+    }
+    return false;
+}
+
+/* Is there a copy of its lineage's pair, current or former, that is ours to keep in step? */
+static bool is_ours_to_keep(const struct world *w, const struct place *p, const struct row *row)
+{
+    switch (p->what) {
+    case SEEN_PAIR:
+        return !is_anothers(w, p) && (p->by_us || fp_equal(p->pair.access, row->pair.access) ||
+                                      is_former_pair(w, &p->pair));
+    case SEEN_BLANK:
+        return !fp_equal(p->blanked, row->pair.access);
+    case SEEN_TORN:
+    case SEEN_GONE:
+    case SEEN_COUNT:
+        break;
+    }
+    return false;
+}
+
+static bool has_rival(const struct world *w, const struct place *p)
+{
+    const struct row *row = &w->store.rows[p->row];
+    /* One that is not single use is not missed: it never changes, so that once given away is for
+     * ever. */
+    bool rival = row->given_away || !w->providers[row->provider].rotates;
+    for (unsigned i = 0; i < w->n_places; i++) {
+        const struct place *other = &w->places[i];
+        rival |= other != p && ((other->is_known && other->row == p->row && other->with_pair) ||
+                                fp_equal(other->pair.refresh, row->pair.refresh));
+    }
+    return rival;
+}
+
+static void check_in_step(struct world *w, const struct place *p)
+{
+    const struct row *row = &w->store.rows[p->row];
+    bool calm = row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
+                row->intent == 0 && w->now - row->pair_at > MINUTE_MS &&
+                w->now - p->written_at > MINUTE_MS && !is_being_added(w, p->profile) &&
+                !has_open_capture(w, p);
+    if (!calm || place_row(w, p) != p->row || !access_is_alive(w, row->pair.access) ||
+        (p->replica && !is_ours_to_keep(w, p, row)))
+        return;
+    if (p->what != SEEN_PAIR || !fp_equal(p->pair.access, row->pair.access))
+        violated(w, "in-step", "C%u has %s, and its lineage has %s", (unsigned)p->id,
+                 name_token(w, p->pair.access), name_token(w, row->pair.access));
+    if (p->replica && p->with_pair && !has_rival(w, p) &&
+        !fp_equal(p->pair.refresh, row->pair.refresh))
+        violated(w, "in-step", "C%u is left without %s", (unsigned)p->id,
+                 name_token(w, row->pair.refresh));
+}
+
+/* in-step. When nothing goes wrong any more, each place shows what its lineage has; and who may
+ * have the refresh token, and is the only one, has it. */
+void oracle_in_step(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_places; i++) {
+        const struct place *p = &w->places[i];
+        if (p->is_bound && p->is_known && w->hosts[p->host].up &&
+            w->now - w->cleared_at > IN_STEP_AFTER_MS)
+            check_in_step(w, p);
     }
 }
 

@@ -220,4 +220,5 @@ void oracle_end(struct world *w)
             check_end_of(w, (int)i);
     }
     oracle_captures_end(w);
+    oracle_in_step(w);
 }

@@ -71,8 +71,8 @@ static bool may_hold_token(const struct world *w, const struct place *p)
 {
     struct fp refresh = w->store.rows[p->row].pair.refresh;
     return !fp_is_none(refresh) && p->replica &&
-           (p->told_what == SEEN_COUNT || fp_equal(p->told.refresh, refresh) ||
-            (p->by_us && fp_equal(p->pair.refresh, refresh)));
+           (p->told_what == SEEN_COUNT || p->told_what == SEEN_TORN || p->told_failed ||
+            fp_equal(p->told.refresh, refresh) || (p->by_us && fp_equal(p->pair.refresh, refresh)));
 }
 
 void place_unbind(struct world *w, struct host *h, struct place *p)
@@ -148,9 +148,10 @@ void place_order(struct world *w, struct host *h, const struct effect *fx)
     op->index = (uint8_t)(p->id - 1);
 }
 
-static void tell_failed(struct world *w, struct host *h, const struct place *p)
+static void tell_failed(struct world *w, struct host *h, struct place *p)
 {
     struct event ev = event_of(EV_CONSUMER_FAILED, 0);
+    p->told_failed = true;
     ev.consumer = p->id;
     host_tell(w, h, &ev);
 }
@@ -218,6 +219,7 @@ void place_seen(struct world *w, struct op *op)
     ev.observed.asked = op->late;
     if (op->started_at >= p->told_at) { /* not: seen before what was heard since */
         p->told_what = op->seen;
+        p->told_failed = false;
         p->told = op->pair;
         p->told_at = op->started_at;
     }
@@ -259,6 +261,7 @@ void place_put(struct world *w, struct op *op)
     ev.published = op->pair;
     note_held(w, p, &op->pair);
     p->told_what = SEEN_PAIR;
+    p->told_failed = false;
     p->told = op->pair;
     p->told_at = op->started_at;
     host_tell(w, h, &ev);
@@ -291,6 +294,9 @@ void place_act(struct world *w, struct op *op)
 void place_write(struct world *w, struct place *p, enum seen what, const struct pair *pair)
 {
     struct host *h = &w->hosts[p->host];
+    if (what == SEEN_BLANK && p->what == SEEN_PAIR)
+        p->blanked = p->pair.access;
+    p->written_at = w->now;
     p->what = what;
     p->pair = what == SEEN_PAIR ? *pair : (struct pair){0};
     p->by_us = false;

@@ -87,6 +87,17 @@ void told_refused(struct world *w, struct host *h, int index, uint64_t generatio
         t->access_refused = true;
 }
 
+/* What was claimed for the profile is under the same policy. */
+static void told_claimed_policy(const struct world *w, struct host *h, int index,
+                                enum policy policy)
+{
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        const struct row *row = &w->store.rows[i];
+        if (row->claimed && row->wanted != 0 && w->store.profiles[row->wanted - 1] == index)
+            h->told[i].policy = policy;
+    }
+}
+
 void told_event(struct world *w, struct host *h, const struct event *ev)
 {
     int index = row_of(ev->lineage);
@@ -120,6 +131,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         break;
     case EV_POLICY:
         t->policy = ev->policy;
+        told_claimed_policy(w, h, index, ev->policy);
         break;
     case EV_CLOSED:
         t->resolved = false;

@@ -172,6 +172,7 @@ void weather_clears(struct world *w)
 {
     say(w, NULL, "the faults stop");
     w->phase = PHASE_LIVENESS;
+    w->cleared_at = w->now;
     memset(w->rate, 0, sizeof(w->rate));
     for (unsigned i = 0; i < w->n_providers; i++)
         w->providers[i].out_until = 0;

@@ -133,6 +133,7 @@ struct row { /* a lineage, as src/store has it */
     uint8_t provider;
     uint8_t wanted; /* profile that shall point here, + 1; 0: adopted */
     bool claimed;   /* by us, from a place */
+    bool kept;      /* by a user, of what was set aside */
     uint8_t host;   /* that captured it */
     enum policy policy;
     struct fp subject;
@@ -153,7 +154,8 @@ struct row { /* a lineage, as src/store has it */
     int16_t intent_host;
     uint64_t intent_fence;
     uint64_t lost_intent; /* the last one that was closed in doubt */
-    int64_t intent_at;    /* true times: of the intent, */
+    int64_t pair_at;      /* true times: of the current pair's being stored, */
+    int64_t intent_at;    /* of the intent, */
     int64_t lost_at;      /* and of the one that was lost */
     bool dead_by_doubt;   /* the one more presentation was lost, too */
 };
@@ -267,8 +269,11 @@ struct place {   /* where a consumer's copy is */
     enum seen what;
     struct pair pair;
     bool by_us;          /* who wrote what is there */
+    int64_t written_at;  /* by somebody else, last */
+    struct fp blanked;   /* the access token that was blanked */
     enum seen told_what; /* what the warden heard of it last */
     struct pair told;
+    bool told_failed;     /* and since then that it could not be read or written */
     int64_t told_at;      /* when that was seen */
     int64_t locked_until; /* by its sibling */
     int64_t looked_at;    /* by its warden, last */
@@ -362,6 +367,7 @@ struct world {
     struct issued issued[ISSUED_MAX];
     struct store store, backup;
     bool has_backup, was_restored, wall_was_wrong;
+    int64_t cleared_at;        /* when the faults stopped */
     int64_t forgotten_at;      /* when an older copy was put back together with its mark */
     uint32_t mark;             /* high-water */
     uint64_t sealed[ROWS_MAX]; /* the intent whose granted answer was sealed last */
@@ -433,6 +439,7 @@ struct op *store_op(struct world *w, struct host *h, enum happening what);
 bool store_fails(struct world *w, struct host *h, bool reserved);
 int row_new(struct world *w);
 void store_know(struct world *w, const struct pair *pair, bool current);
+int store_profile_wanted(const struct world *w, const struct row *row, const struct effect *fx);
 void store_replace_pair(struct world *w, struct row *row, const struct pair *pair, bool spent);
 void store_set_standing(struct row *row, enum standing standing, bool replayed, int64_t wall_ms);
 void store_accept_restored(struct world *w, int64_t wall_ms);

@@ -48,6 +48,7 @@ void on_claimed(struct step *s)
     l->policy = s->ev->added.policy;
     l->standing = STANDING_UNPROVEN;
     l->unproven = true;
+    l->kept = true;
     l->subject = (struct fp){{0}};
     l->continues = s->ev->added.continues;
     l->add_waiter = s->ev->waiter;
@@ -85,7 +86,7 @@ void on_adopted(struct step *s)
 {
     struct lineage *l = s->l;
     l->unproven = false;
-    l->claimed = false;
+    l->claimed = l->kept = false;
     l->standing = l->pending.standing;
     l->subject = l->named;
     back_off_clear(l);
@@ -95,6 +96,7 @@ void on_adopted(struct step *s)
         answer_add(s, ANSWER_MISMATCH);
     } else {
         become(s, LS_LIVE);
+        no_stranger_any_more(s, &l->pair);
         consumers_follow(s, lineage_find(s->w, l->continues));
         captures_follow(s, lineage_find(s->w, l->continues));
         answer_add(s, ANSWER_DONE);
@@ -102,11 +104,11 @@ void on_adopted(struct step *s)
     serve_waiters(s);
 }
 
-/* Generation 1 of an `add` is still in the user's file; what was spent, or came from a replica, may
- * be nowhere else. */
+/* Generation 1 of an `add` is still in the user's file; what was spent, or came from a replica, or
+ * was set aside, may be nowhere else. */
 static bool is_only_here(const struct lineage *l)
 {
-    return l->generation > 1 || l->claimed;
+    return l->generation > 1 || l->claimed || l->kept;
 }
 
 /* It will not be believed. */
@@ -117,7 +119,9 @@ static void refuse(struct step *s, enum answer answer)
         begin_retire(s);
         return;
     }
-    if (s->l->state != LS_UNPROVEN)
+    if (s->l->kept)
+        begin_adopt(s, (struct fp){{0}}, STANDING_QUARANTINED); /* back to where it was */
+    else if (s->l->state != LS_UNPROVEN)
         become(s, LS_UNPROVEN);
 }
 

@@ -200,6 +200,11 @@ static void drop_of_grant(struct step *s, struct capture *cap, const struct line
     drop(s, cap);
 }
 
+static bool is_access_alone(const struct pair *pair)
+{
+    return fp_is_none(pair->refresh) && pair->expires_wall_ms != 0;
+}
+
 static void go_on_named(struct step *s, struct capture *cap)
 {
     struct lineage *target = lineage_of(s->w, cap);
@@ -207,6 +212,9 @@ static void go_on_named(struct step *s, struct capture *cap)
     aim(s->w, cap, target);
     if (grant && grant != target) {
         drop_of_grant(s, cap, grant);
+    } else if (target && is_access_alone(&cap->pair)) {
+        set_own_access(s->w, cap->id); /* of our own subject, by whatever way: nothing to keep */
+        drop(s, cap);
     } else if (!target || fp_is_none(cap->pair.refresh)) {
         quarantine(s, cap); /* somebody's, or a static one that was put there on purpose */
     } else if (can_continue(target)) {
@@ -391,7 +399,9 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     struct capture *cap = full ? NULL : capture_new(s);
     if (c && cap)
         c->shows = cap->id;
-    if (!cap) { /* no room to ask about it: kept, and its owner may claim it */
+    if (!cap && grant_of(s->w, pair->refresh)) {
+        drop_stored(s); /* we hold what renews it */
+    } else if (!cap) {  /* no room to ask about it: kept, and its owner may claim it */
         struct effect *fx = emit(s, FX_QUARANTINE);
         fx->capture = s->ev->capture;
         fx->pair = *pair;

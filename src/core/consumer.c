@@ -47,6 +47,12 @@ static bool may_have(const struct consumer *c, struct fp refresh)
     return has_refresh(&c->there, refresh) || (writing && has_refresh(&c->written, refresh));
 }
 
+/* Not yet looked at, or in a state in which a client may just be writing it. */
+static bool is_unknown(const struct consumer *c)
+{
+    return c->replica && !c->known && (c->what != SEEN_TORN || c->tries <= TORN_PATIENCE);
+}
+
 /* The one consumer that is given the refresh token: always the same, so that it never wanders. */
 static bool is_holder(const struct warden *w, const struct lineage *l, const struct consumer *c)
 {
@@ -58,8 +64,8 @@ static bool is_holder(const struct warden *w, const struct lineage *l, const str
             continue;
         if (belongs(w, other, l) && other->with_pair && other->id < c->id)
             return false;
-        bool perhaps = may_have(other, l->pair.refresh) ||
-                       (belongs(w, other, l) && other->replica && !other->known);
+        bool perhaps =
+            may_have(other, l->pair.refresh) || (belongs(w, other, l) && is_unknown(other));
         if (perhaps && !may_have(c, l->pair.refresh))
             return false; /* first it is taken away there, or seen not to be there */
     }
@@ -75,14 +81,16 @@ static struct pair wanted_there(const struct warden *w, const struct lineage *l,
     return pair;
 }
 
-/* Nobody is signed in there, or somebody we do not know, or who was refused with this very pair:
- * not our place to write. */
+/* Nobody is signed in there, or somebody we do not know, or who was refused with this very pair, or
+ * who has by itself got more than we could give: not our place to write. */
 static bool is_left_alone(const struct warden *w, const struct consumer *c,
                           const struct pair *wanted)
 {
     if (!c->replica)
         return false;
-    return c->drifted || capture_is_open(w, c->shows) || c->what == SEEN_GONE ||
+    bool outlasts_ours = c->own_access && wanted->expires_wall_ms != 0 &&
+                         c->there.expires_wall_ms > wanted->expires_wall_ms;
+    return c->drifted || outlasts_ours || capture_is_open(w, c->shows) || c->what == SEEN_GONE ||
            (c->what == SEEN_BLANK && fp_equal(c->blanked.access, wanted->access));
 }
 
@@ -191,12 +199,6 @@ void consumers_go(struct step *s)
     }
 }
 
-/* Not yet looked at, or in a state in which a client may just be writing it. */
-static bool is_unknown(const struct consumer *c)
-{
-    return c->replica && !c->known && (c->what != SEEN_TORN || c->tries <= TORN_PATIENCE);
-}
-
 /* Somebody may live on what a run before this one wrote there, and nobody noted that he does. */
 static bool may_be_held(const struct lineage *l, const struct consumer *c)
 {
@@ -299,6 +301,7 @@ void consumer_saw(struct step *s, struct consumer *c)
     c->what = s->ev->observed.what;
     c->known = c->what != SEEN_TORN;
     c->drifted = false;
+    c->own_access = false;
     c->shows = 0;
     c->not_before_boot_ms = 0;
     if (c->what == SEEN_BLANK && !is_none(&c->there))
@@ -331,9 +334,14 @@ void on_published(struct step *s)
         count_as_held(s);
     if (!c)
         return;
+    if (less && c->drifted) { /* a stranger's, claimed since: of no use there any more */
+        c->drifted = false;
+        alarm_look(s);
+    }
     c->what = SEEN_PAIR;
     c->known = true;
     c->there = s->ev->published;
+    c->own_access = false;
     c->shows = 0;
     c->tries = 0;
     c->not_before_boot_ms = 0;
@@ -453,8 +461,40 @@ bool has_replica(const struct warden *w, const struct lineage *l)
     return false;
 }
 
+void set_own_access(struct warden *w, uint64_t capture)
+{
+    for (uint32_t i = 0; i < w->limits.consumers; i++)
+        w->consumers[i].own_access |= w->consumers[i].id != 0 && w->consumers[i].shows == capture;
+}
+
+void no_stranger_any_more(struct step *s, const struct pair *pair)
+{
+    struct lineage *own = s->l;
+    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
+        struct consumer *c = &s->w->consumers[i];
+        if (c->id == 0 || !c->drifted || !has_refresh(&c->there, pair->refresh))
+            continue;
+        c->drifted = false;
+        s->l = &s->w->lineages[c->slot];
+        alarm_look(s);
+    }
+    s->l = own;
+}
+
+/* Where the token of an ended lineage stands, as of one of ours, it is a former one by now: looked
+ * at again. (What is left alone as a stranger's still is.) */
+static void look_again(struct warden *w, const struct lineage *ended)
+{
+    for (uint32_t i = 0; i < w->limits.consumers; i++) {
+        struct consumer *c = &w->consumers[i];
+        if (c->id != 0 && c->replica && !c->drifted && has_refresh(&c->there, ended->pair.refresh))
+            c->known = false;
+    }
+}
+
 void consumers_leave(struct step *s)
 {
+    look_again(s->w, s->l);
     for (uint32_t i = 0; s->l->n_consumers > 0 && i < s->w->limits.consumers; i++) {
         if (belongs(s->w, &s->w->consumers[i], s->l))
             forget(s, &s->w->consumers[i]);

@@ -72,6 +72,7 @@ struct lineage {
     struct fp subject;   /* none: not known */
     uint64_t continues;  /* unproven: the lineage whose profile it shall take; 0: none */
     bool claimed;        /* unproven: from a replica by FX_CLAIM */
+    bool kept;           /* unproven: was set aside before */
     struct fp named;     /* ADOPTING: what the server said */
     uint64_t continuing; /* CONTINUING: the capture that it is about */
 
@@ -134,6 +135,7 @@ struct consumer {
     enum doing doing;
     uint32_t withheld_for; /* WITHHOLD: slot of the lineage that is about to spend */
     bool known;            /* what is there was read or written */
+    bool own_access;       /* … is an access token alone, of the lineage's own subject */
     bool drifted;          /* somebody unknown is signed in there: left alone */
     uint64_t shows;        /* the capture that stands there; left alone until it is resolved */
     enum seen what;
@@ -293,6 +295,9 @@ bool has_replica(const struct warden *w, const struct lineage *l);
 bool replica_is_being_read(const struct warden *w, const struct lineage *l);
 bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_t boot_ms);
 void consumers_leave(struct step *s); /* s->l ends */
+/* What stands in a place as a stranger's is believed now, or spent: not to be left alone. */
+void no_stranger_any_more(struct step *s, const struct pair *pair);
+void set_own_access(struct warden *w, uint64_t capture);
 
 /* capture.c */
 void on_observed(struct step *s);

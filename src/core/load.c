@@ -78,7 +78,7 @@ static void load_at_rest(struct step *s, const struct loaded *from)
     switch (from->standing) {
     case STANDING_LIVE:
     case STANDING_UNPROVEN:
-        if (l->unproven && l->generation == 1 && !l->claimed) {
+        if (l->unproven && l->generation == 1 && !l->claimed && !l->kept) {
             begin_retire(s);
         } else if (may_be_outdated(from)) {
             l->standing = STANDING_DOUBT; /* as store_accept_restored() has it */
@@ -144,6 +144,7 @@ void take_row(struct step *s, const struct loaded *from)
     l->standing = from->standing;
     l->unproven = from->unproven;
     l->claimed = from->claimed;
+    l->kept = from->kept;
     l->subject = from->subject;
     l->continues = from->continues;
     l->generation = from->generation;

@@ -227,6 +227,7 @@ void on_settled(struct step *s)
     struct lineage *l = s->l;
     alarm_clear(s, ALARM_STORE);
     alarm_clear(s, ALARM_UNREACHABLE);
+    no_stranger_any_more(s, &l->pair);
     take_pair(s, &l->pending.pair, l->pending.expires_boot_ms);
     l->generation++;
     l->standing = l->pending.standing;
@@ -255,6 +256,8 @@ void on_closed(struct step *s)
     alarm_clear(s, ALARM_STORE);
     l->standing = l->pending.standing;
     end_spend(s);
+    if (l->standing == STANDING_DEAD)
+        no_stranger_any_more(s, &l->pair);
     if (l->standing == STANDING_DEAD && l->unproven) {
         answer_add(s, ANSWER_REJECTED); /* an `add` of a dead pair leaves nothing behind */
         begin_retire(s);

@@ -166,7 +166,13 @@ void begin_anew(struct step *s)
 
 static void on_policy(struct step *s)
 {
+    struct warden *w = s->w;
     s->l->policy = s->ev->policy;
+    for (uint32_t i = 0; i < w->n_slots; i++) { /* it is the profile's: also what came from there */
+        struct lineage *l = &w->lineages[i];
+        if (l->state != LS_FREE && l->claimed && l->unproven && l->continues == s->l->id)
+            l->policy = s->ev->policy;
+    }
     serve_waiters(s);
 }
 

@@ -77,6 +77,7 @@ struct loaded {
     int64_t intent_begun_wall_ms;
     bool restored;   /* the store is older than its high-water mark */
     bool claimed;    /* unproven: came by FX_CLAIM, so it may be nowhere else: never dropped */
+    bool kept;       /* unproven: was set aside before, likewise: goes back there if refused */
     bool shared;     /* a replica of it is bound: EV_BOUND follows */
     uint32_t alarms; /* bit per enum alarm: raised and not cleared */
 };
