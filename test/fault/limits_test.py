@@ -48,5 +48,9 @@ def test_too_little_memory_loses_nothing_and_spends_nothing_twice():
     some("heap", 1, range(3, 20))
 
 
+def test_whoever_is_killed_for_its_memory_loses_no_login():
+    some("group", 2, range(2048, 4096, 128))
+
+
 if __name__ == "__main__":
     runner.main()
