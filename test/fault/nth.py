@@ -6,20 +6,26 @@ goes on failing for a while, with all calls of its class after it.
     python3 test/fault/nth.py --proof [--minutes M]    all of them, or what fits into the time
     python3 test/fault/nth.py --scenario refresh       one scenario
     python3 test/fault/nth.py --only refresh:daemon:open:fails:2:EMFILE
+    python3 test/fault/nth.py --sanitized --minutes 5  some of all, by chance, with sanitized programs
 
 After each: no login is lost, nothing is presented twice, nothing is left over, the message the user
 saw is true, and the next start repairs (nth_stand.py asks). nth_test.py is the short form.
 """
 
 import json
+import os
 import pathlib
+import subprocess
 import sys
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
 
+import harness  # noqa: E402
 import points  # noqa: E402
 from nth_campaign import MISSES, Campaign, new_seed, words_of  # noqa: E402
 from nth_stand import Case  # noqa: E402
+
+ROOT = harness.ROOT
 
 
 SHORT_OF_MEMORY = 8  # memory stays short at every eighth of its points: there are thousands
@@ -41,6 +47,24 @@ def cases_of(scenario, counts):
             for act, error in acts_at(name, nth)]
 
 
+# gcc's sanitizer is a library, so the points can stand before it (points.c).
+SANITIZED = ROOT / "build" / "asan-points"
+SANITIZED_OPTIONS = ["-Db_sanitize=address,undefined", "-Dtests=false",
+                     "-Dc_args=-fno-sanitize-recover=undefined"]
+
+
+def with_sanitized_programs():
+    """Builds them, and lets this process and those that it starts use them."""
+    os.environ["CW_POINTS"] = str(points.module_path())
+    if not (SANITIZED / "build.ninja").exists():
+        subprocess.run(["meson", "setup", SANITIZED, *SANITIZED_OPTIONS], check=True, cwd=ROOT,
+                       stdout=subprocess.DEVNULL, env={**os.environ, "CC": "gcc"})
+    subprocess.run(["ninja", "-C", SANITIZED], check=True, stdout=subprocess.DEVNULL)
+    os.environ["CW_BUILD"] = str(SANITIZED)
+    os.environ["ASAN_OPTIONS"] = "abort_on_error=1:handle_abort=0"
+    os.environ["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1:abort_on_error=1"
+
+
 CAMPAIGN = Campaign(__file__, cases_of)
 
 
@@ -48,6 +72,10 @@ def main(words):
     if words[:1] == ["--share"]:
         CAMPAIGN.share(words[1:])
         return 0
+    if "--sanitized" in words:
+        with_sanitized_programs()
+        words = [word for word in words if word != "--sanitized"]
+        return subprocess.run([sys.executable, __file__, *words], check=False).returncode
     minutes, only, scenario, workers = words_of(words, "--minutes", "--only", "--scenario",
                                                 "--workers")
     if only:
@@ -59,6 +87,7 @@ def main(words):
         "nth_tried": {name: tally.tried for name, tally in tallies.items()},
         "nth_points": {name: tally.points for name, tally in tallies.items()},
         "nth_total": sum(tally.tried for tally in tallies.values()),
+        "nth_programs": "sanitized" if harness.is_sanitized() else "as they are shipped",
         "nth_ended_by_a_library": sum(tally.ends for tally in tallies.values()),
         "nth_failed": failed}))
     return 1 if failed else 0

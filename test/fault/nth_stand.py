@@ -459,9 +459,18 @@ class Stand:
                 raise Complaint(f"the {role} crashed (signal {number}) at {where}")
             allowed.add(number)
             self.ended_by_library = True
+        self._no_report()
         for pid, status in self.ends:
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) not in allowed:
                 raise Complaint(f"process {pid} died by signal {os.WTERMSIG(status)}")
+
+
+    def _no_report(self):
+        """Of sanitized programs: nothing that was freed was used, and the like."""
+        for path in self.world.folder.glob("*san.*"):
+            text = harness.redact(path.read_text(errors="replace"))
+            path.unlink()
+            raise Complaint(f"a sanitizer reports: {text[:4000]}")
 
 
 # ---- the scenarios ----
