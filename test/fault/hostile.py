@@ -414,8 +414,9 @@ def run(seed, minutes):
     seen, rounds = [], 0
     while rounds == 0 or time.monotonic() < end:
         print("crowd of more than 10,000", flush=True)
-        seen.append(crowds(12500, 20, seed + rounds))
+        seen.append(crowds(15500, 20, seed + rounds))
         print(f"  {seen[-1]}", flush=True)
+        assert seen[-1]["connections_at_once"] >= 10000, "a smaller crowd than was meant"
         rounds += 1
     return {**counts, "crowds": rounds,
             "connections_at_once": min(s["connections_at_once"] for s in seen),
