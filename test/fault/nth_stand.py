@@ -130,7 +130,7 @@ class Stand:
         self.world.__enter__()
         try:
             self.elsewhere.mkdir(mode=0o700)
-            self.lab = self.world.start_lab(access_life="2h", grace="10m")
+            self.lab = self.world.start_lab(access_life="12h", grace="10m")  # beyond all tries
             self.world.write_provider("lab", **self.lab.provider_keys(reuse_grace="3s"))
             self.world.write_config(spend_deadline="5s")
             self.scenario.furnish(self)
