@@ -318,14 +318,16 @@ class Proof:
 
 def prove(minutes, seed):
     began = time.monotonic()
+    # Before there are workers: a world that is left ends all that descends from this process.
+    thin = [power_thin.presented(), power_thin.presented(lacking=True)]
     with Proof(seed) as proof:
         removed = proof.remove_each(TRIES_LONG)
         excused = proof.remove_excused(TRIES_SHORT)
         proof.lose_power(1 << 30, began + 60 * minutes)
-        return tell(proof, removed, excused, time.monotonic() - began)
+        return tell(proof, removed, excused, thin, time.monotonic() - began)
 
 
-def tell(proof, removed, excused, took):
+def tell(proof, removed, excused, thin, took):
     missed = [label for label, *_, wrong in removed if not wrong]
     for label, tried, case, wrong in removed:
         print(f"missed     {label}: disk {tried}, {case.story} {case.at} {case.seed}: {wrong}"
@@ -335,7 +337,6 @@ def tell(proof, removed, excused, took):
             print(f"MISSED ALONE {label}: disk {tried}, {case.story} {case.at} {case.seed}: {wrong}")
     for text in proof.violations:
         print(f"VIOLATION {text}")
-    thin = [power_thin.presented(), power_thin.presented(lacking=True)]
     if thin[0] or not thin[1]:
         print(f"NOT MISSED on a thin disk: presented {thin[0]} times with the sync, {thin[1]} without")
     unseen = proof.sites_never_seen()
