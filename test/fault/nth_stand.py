@@ -15,6 +15,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,7 @@ import runner
 from harness import World
 
 COMMAND_S = 20  # for a command of a try; the daemon answers within its own time-outs
+READY_FD = 9
 SETTLED_S = 12  # from the end of a fault until nothing is left to be done
 SHORTAGE_S = 0.5  # what goes on failing does so for at most so long: then there is room again
 QUIET_S = 0.1  # at most, until what a command left behind is done
@@ -207,12 +209,20 @@ class Stand:
         return self.world.daemon_pid()
 
     def start(self):
-        """A daemon without faults. It has to start, and to answer."""
+        """A daemon without faults, as the command line starts one. It has to start, and to answer."""
         self.sheet.disarm()
         self.sheet.forgive()
-        result = self.cw("status")
-        if result.code != 0:
-            raise Complaint(f"the next start fails: {result!r}")
+        reader, writer = os.pipe()
+        path = self.world.programs / "credwardend"
+        os.posix_spawn(path, [path, "--ready-fd", str(READY_FD)], self.world.env, setsid=True,
+                       file_actions=[(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0)
+                                     for fd in range(3)] +
+                       [(os.POSIX_SPAWN_DUP2, writer, READY_FD)])
+        os.close(writer)
+        with open(reader, "rb") as report:
+            said = report.readline() if select.select([report], [], [], COMMAND_S)[0] else b"nothing"
+        if said != b"ready\n":
+            raise Complaint(f"the next start fails: {said!r}")
 
     def stop(self, gently):
         pid = self.daemon()
