@@ -148,6 +148,8 @@ static void remove_row(struct world *w, struct host *h, int row)
 
 static void change(struct world *w, struct host *h, int row, enum change what)
 {
+    if (what == CHANGE_POLICY && w->store.rows[row].wanted != 0)
+        return; /* that is the profile's, and it has none yet */
     struct op *op = store_op(w, h, HAP_USER);
     op->row = (int16_t)row;
     op->index = (uint8_t)what;
@@ -252,6 +254,13 @@ static bool is_known(const struct world *w, const struct pair *pair, int *ret_ro
     return *ret_row != NOBODY || (known & (KNOWN_SPENT | KNOWN_DOUBT | KNOWN_REFUSED));
 }
 
+/* The ledger has it as a token that nobody will take any more. */
+static bool is_over(const struct world *w, const struct pair *pair)
+{
+    int refresh = issued_index(w, pair->refresh);
+    return refresh != NOBODY && (w->store.known[refresh] & (KNOWN_SPENT | KNOWN_REFUSED));
+}
+
 static bool has_profile(const struct world *w, int row)
 {
     bool any = false;
@@ -294,7 +303,7 @@ bool callers_apply(struct world *w, struct op *op)
     if (is_known(w, &op->pair, &known)) {
         if (known == NOBODY || !w->hosts[op->host].told[known].here ||
             w->store.rows[known].standing != STANDING_QUARANTINED ||
-            w->store.rows[known].wanted != 0 || has_profile(w, known))
+            w->store.rows[known].wanted != 0 || has_profile(w, known) || is_over(w, &op->pair))
             return false;
         op->late = true;
     } else if ((known = row_new(w)) == NOBODY) {

@@ -30,6 +30,12 @@ bool is_known_pair(const struct world *w, const struct pair *pair)
            (fp_is_none(pair->refresh) || (known_of(w, pair->refresh) & KNOWN_OURS));
 }
 
+/* … or renewed by somebody, with a refresh token that we have or had. */
+bool is_known_grant(const struct world *w, const struct pair *pair)
+{
+    return is_known_pair(w, pair) || (known_of(w, pair->refresh) & KNOWN_OURS);
+}
+
 bool is_former_pair(const struct world *w, const struct pair *pair)
 {
     return (known_of(w, pair->access) & KNOWN_FORMER) ||
@@ -42,7 +48,7 @@ struct capture *seal_capture(struct world *w, const struct op *op)
     struct capture *free_one = NULL;
     for (unsigned i = 0; i < CAPTURES_MAX; i++) {
         struct capture *c = &w->store.captures[i];
-        if (c->id != 0 && pair_equal(&c->pair, &op->pair) &&
+        if (c->id != 0 && !c->is_dropped && pair_equal(&c->pair, &op->pair) &&
             w->places[c->place].host == w->places[op->index].host) /* each machine seals its own */
             return c;
         if (c->id == 0)

@@ -15,6 +15,7 @@ void say_claimed(const struct world *w, const struct effect *fx, struct event *r
 struct capture *seal_capture(struct world *w, const struct op *op); /* NULL: there is no room */
 struct capture *sealed_find(struct world *w, uint64_t id);
 bool is_known_pair(const struct world *w, const struct pair *pair);
+bool is_known_grant(const struct world *w, const struct pair *pair);
 bool is_former_pair(const struct world *w, const struct pair *pair);
 
 /* place.c */

@@ -356,9 +356,8 @@ void host_start(struct world *w, struct host *h)
 void host_recover(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
-    const struct row *row = &w->store.rows[op->row];
     struct spool *s = spool_find(h, op->id);
-    if (row->intent != op->id)
+    if (h->told[op->row].awaits != op->id)
         return;
     if (s && s->locked) { /* a spender of an earlier daemon has it in hand */
         struct op *again = op_new(w, HAP_RECOVER, h, RECOVER_LOOK_MS);
@@ -366,5 +365,5 @@ void host_recover(struct world *w, struct op *op)
         again->id = op->id;
         return;
     }
-    tell_outcome(w, h, s, op->row, true);
+    tell_outcome(w, h, s, op->row, op->id, true); /* though another warden may have closed it */
 }

@@ -213,8 +213,10 @@ static void check_drop(struct world *w, struct host *h, const struct effect *fx)
 {
     const struct spool *s = spool_find(h, fx->intent);
     struct capture *c = sealed_find(w, fx->capture);
-    if (c)
-        c->told = false; /* done with, whenever it is wiped */
+    if (c) {
+        c->told = false;
+        c->is_dropped = true;
+    }
     if (!s || s->stage != STAGE_ANSWERED || s->reply.verdict != VERDICT_GRANTED)
         return;
     const struct row *row = &w->store.rows[s->row];
@@ -312,7 +314,7 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
         if (fx->capture == 0)
             check_adopt(w, h, fx);
         else
-            oracle_continues(w, fx);
+            oracle_continues(w, h, fx);
         break;
     case FX_PUBLISH:
         oracle_publishes(w, h, fx);

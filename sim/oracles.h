@@ -20,7 +20,7 @@ void oracle_policy(struct world *w, const struct host *h, int index);
 void oracle_ordered(struct world *w, const struct host *h, const struct effect *fx);
 void oracle_publishes(struct world *w, const struct host *h, const struct effect *fx);
 void oracle_places(struct world *w, const struct host *h, const struct effect *fx);
-void oracle_continues(struct world *w, const struct effect *fx);
+void oracle_continues(struct world *w, const struct host *h, const struct effect *fx);
 void oracle_quarantines(struct world *w, const struct host *h, const struct effect *fx);
 void oracle_presented(struct world *w, struct host *h, const struct op *op);
 void oracle_published(struct world *w, const struct host *h, const struct effect *fx,

@@ -42,7 +42,7 @@ static void check_left_alone(struct world *w, const struct place *p)
     if (p->what == SEEN_GONE || p->what == SEEN_TORN)
         violated(w, "left-alone", "C%u is written, and nothing to write over is there",
                  (unsigned)p->id);
-    if (p->what != SEEN_PAIR || p->by_us || is_known_pair(w, &p->pair))
+    if (p->what != SEEN_PAIR || p->by_us || is_known_grant(w, &p->pair))
         return;
     const struct issued *t = &w->issued[issued_index(w, p->pair.access)];
     int row = place_row(w, p);
@@ -132,7 +132,7 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
     int index = row_of(fx->lineage);
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *p = &w->places[i];
-        if (p->host == h->index && p->is_bound && p->by_us && p->what == SEEN_PAIR &&
+        if (p->host == h->index && p->is_bound && p->is_known && p->by_us && p->what == SEEN_PAIR &&
             fp_equal(p->pair.refresh, fx->presented))
             violated(w, "withheld", "L%d: %s is presented, and C%u holds it by our own hand", index,
                      name_token(w, fx->presented), (unsigned)p->id);
@@ -153,7 +153,7 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
  * subject, or when it is the same grant: its refresh token is the lineage's own. newer. And never
  * goes back within one login. (Two of one moment are as good as each other: a Date has whole
  * seconds.) */
-void oracle_continues(struct world *w, const struct effect *fx)
+void oracle_continues(struct world *w, const struct host *h, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
     const struct row *row = &w->store.rows[index];
@@ -167,6 +167,10 @@ void oracle_continues(struct world *w, const struct effect *fx)
     if (!same_grant && !named)
         violated(w, "subject", "L%d goes on with %s, which is another subject's", index,
                  name_token(w, c->pair.access));
+    if (h->told[index].generation != row->generation)
+        return; /* another warden has gone on: the store refuses it */
+    if (w->wall_was_wrong && !w->providers[row->provider].has_date)
+        return; /* what we wrote down of ours may be anything */
     if (theirs->family == ours->family && theirs->generation < ours->generation &&
         theirs->expires_at + MOMENT_MS < ours->expires_at)
         violated(w, "newer", "L%d goes back from %s to %s", index, name_token(w, row->pair.access),

@@ -124,6 +124,7 @@ void places_load(struct world *w, struct host *h)
         if (c->id == 0 || w->places[c->place].host != h->index)
             continue;
         c->told = true;
+        c->is_dropped = false;
         c->named = IDENTITY_UNANSWERED;
         struct event ev = event_of(EV_OBSERVED, 0);
         ev.consumer = w->places[c->place].id;

@@ -204,7 +204,7 @@ void spender_sealed(struct world *w, struct op *op)
     if (!op->lost)
         seal(w, s, &op->reply);
     if (h->up && op->life == h->life)
-        tell_outcome(w, h, s, op->row, false);
+        tell_outcome(w, h, s, op->row, s->intent, false);
 }
 
 bool spender_has(struct world *w, const struct host *h, uint64_t intent)
@@ -271,16 +271,17 @@ static int64_t server_now(const struct world *w, const struct host *h, const str
 {
     if (s->reply.server_wall_ms == 0 || s->boot != h->boot)
         return 0;
-    return s->reply.server_wall_ms + host_now(w, h).boot_ms - s->reply.received_boot_ms;
+    return s->reply.server_wall_ms + host_now(w, h).boot_ms - s->reply.sent_boot_ms;
 }
 
 /* As the daemon reads it (daemon/intake.c): what the spool says is what is known. */
-void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, bool recovered)
+void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, uint64_t intent,
+                  bool recovered)
 {
     struct event ev = event_of(EV_ANSWER, lineage_id(row));
     ev.answer.recovered = recovered;
     ev.answer.verdict = VERDICT_DOUBT;
-    ev.intent = recovered ? w->store.rows[row].intent : s->intent;
+    ev.intent = intent;
     if (s && s->stage == STAGE_ANSWERED) {
         ev.answer.verdict = s->reply.verdict;
         ev.server_wall_ms = server_now(w, h, s);

@@ -27,6 +27,7 @@ static void told_loaded(struct told *t, const struct loaded *from)
         .exact = from->expires_boot_ms != 0,
         .policy = from->policy,
         .alarms = from->alarms,
+        .awaits = from->intent,
     };
 }
 
@@ -40,6 +41,8 @@ static int64_t held_until(const struct world *w, int row)
 static void told_answer(struct told *t, struct host *h, const struct event *ev,
                         const struct row *row, int64_t now)
 {
+    if (ev->intent == t->awaits)
+        t->awaits = 0;
     if (ev->intent != row->intent && !spool_find(h, ev->intent))
         return;
     /* Another warden's is not what a granted answer in hand is about. */

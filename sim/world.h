@@ -166,6 +166,7 @@ struct capture { /* a pair found in a place: sealed, not believed */
     struct pair pair;
     int64_t sealed_at;
     bool told;           /* the warden that runs now has heard of it */
+    bool is_dropped;     /* the warden is done with it, whenever it is wiped */
     bool is_nobodys;     /* its place was no consumer any more when it was found */
     enum identity named; /* what the server said of it; UNANSWERED: nothing */
 };
@@ -218,6 +219,7 @@ struct told {  /* what the warden of this host has heard of one lineage since it
     int64_t minute; /* the current one, and requests in it */
     uint32_t requests;
     int32_t waiting;       /* callers */
+    uint64_t awaits;       /* the intent that it was loaded with, until it hears the outcome */
     uint64_t doubt;        /* the lost intent that it doubts for */
     uint64_t heard_intent; /* the last one whose outcome it heard, and what that was */
     enum verdict heard;
@@ -454,7 +456,8 @@ void spender_reply(struct world *w, struct op *op);
 void spender_sealed(struct world *w, struct op *op);
 bool spender_has(struct world *w, const struct host *h, uint64_t intent);
 void spender_dies(struct world *w, struct host *h, bool power);
-void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, bool recovered);
+void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, uint64_t intent,
+                  bool recovered);
 
 /* host.c: the daemon's part */
 void host_start(struct world *w, struct host *h);

@@ -88,10 +88,16 @@ static bool can_continue(const struct lineage *l)
 }
 
 /* Will it ever? */
-static bool is_somebody(const struct lineage *l)
+static bool is_believed(const struct lineage *l)
 {
     return l && l->state != LS_FREE && l->state != LS_QUARANTINED && l->state != LS_RETIRING &&
-           !l->unproven && !l->remove_wanted && !fp_is_none(l->subject);
+           !l->unproven && !l->remove_wanted;
+}
+
+/* … and for its subject's sake. */
+static bool is_somebody(const struct lineage *l)
+{
+    return is_believed(l) && !fp_is_none(l->subject);
 }
 
 /* Whose refresh token is it now? The same one is the same grant, whatever else stands beside it. */
@@ -109,10 +115,11 @@ static struct lineage *lineage_of(const struct warden *w, const struct capture *
 {
     struct lineage *bound = slot_lineage(w, cap->slot);
     struct lineage *grant = grant_of(w, cap->pair.refresh);
-    if (fp_is_none(cap->subject))
-        return NULL;
-    if (grant && is_somebody(grant) && fp_equal(grant->subject, cap->subject))
+    bool nobody_says = fp_is_none(cap->subject);
+    if (grant && is_believed(grant) && (nobody_says || fp_equal(grant->subject, cap->subject)))
         return grant;
+    if (nobody_says)
+        return NULL;
     if (bound && is_somebody(bound) && fp_equal(bound->subject, cap->subject))
         return bound;
     for (uint32_t i = 0; i < w->limits.lineages; i++) {
@@ -260,7 +267,7 @@ static int64_t one_owes(const struct warden *w, const struct capture *cap)
     case STAGE_CAPTURED:
         return cap->not_before_boot_ms;
     case STAGE_NAMED:
-        return !l || cap->target == NO_SLOT || !is_somebody(l) || can_continue(l)
+        return !l || cap->target == NO_SLOT || !is_believed(l) || can_continue(l)
                    ? cap->not_before_boot_ms
                    : TIME_NEVER;
     case STAGE_MUTE:

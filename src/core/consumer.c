@@ -88,8 +88,11 @@ static bool is_left_alone(const struct warden *w, const struct consumer *c,
 {
     if (!c->replica)
         return false;
-    bool outlasts_ours = c->own_access && wanted->expires_wall_ms != 0 &&
-                         c->there.expires_wall_ms > wanted->expires_wall_ms;
+    int64_t theirs = c->there.expires_wall_ms, ours = wanted->expires_wall_ms;
+    /* One that is said to last longer than its server's last was written by a clock that was wrong.
+     */
+    bool said_in_vain = wanted->life_ms > 0 && theirs - w->now.wall_ms > wanted->life_ms;
+    bool outlasts_ours = c->own_access && ours != 0 && theirs > ours && !said_in_vain;
     return c->drifted || outlasts_ours || capture_is_open(w, c->shows) || c->what == SEEN_GONE ||
            (c->what == SEEN_BLANK && fp_equal(c->blanked.access, wanted->access));
 }
@@ -113,9 +116,22 @@ static bool may_publish(const struct warden *w, const struct lineage *l)
            l->n_captures == 0 && !w->stopping;
 }
 
+/* In another place of the lineage: somebody copied it, perhaps. First it is taken away there. */
+static bool stands_elsewhere(const struct warden *w, const struct consumer *c, struct fp refresh)
+{
+    for (uint32_t i = 0; !fp_is_none(refresh) && i < w->limits.consumers; i++) {
+        const struct consumer *other = &w->consumers[i];
+        if (other != c && other->slot == c->slot && may_have(other, refresh))
+            return true;
+    }
+    return false;
+}
+
 static bool is_outdated(const struct warden *w, const struct lineage *l, const struct consumer *c)
 {
     struct pair wanted = wanted_there(w, l, c);
+    if (stands_elsewhere(w, c, wanted.refresh))
+        return false;
     if (c->known && (is_left_alone(w, c, &wanted) || pair_equal(&c->there, &wanted)))
         return false;
     /* An access token that is over is of use only together with what renews it. */
@@ -240,7 +256,8 @@ bool spend_is_hindered(const struct warden *w, const struct lineage *l)
         bool busy = c->doing == DOING_READ || c->doing == DOING_PUBLISH;
         if (concerns(w, c, l) && ((c->replica && (is_unknown(c) || busy)) || may_be_held(l, c)))
             return true;
-        if (is_to_be_looked_at(w, c) || (busy && may_have(c, l->pair.refresh)))
+        bool unsure = busy || (!c->known && may_be_touched(&w->lineages[c->slot]));
+        if (is_to_be_looked_at(w, c) || (unsure && may_have(c, l->pair.refresh)))
             return true;
     }
     return false;
@@ -472,7 +489,9 @@ void no_stranger_any_more(struct step *s, const struct pair *pair)
     struct lineage *own = s->l;
     for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
         struct consumer *c = &s->w->consumers[i];
-        if (c->id == 0 || !c->drifted || !has_refresh(&c->there, pair->refresh))
+        bool shows_it = has_refresh(&c->there, pair->refresh) ||
+                        fp_equal(c->there.access, pair->access); /* what is left of it */
+        if (c->id == 0 || !c->drifted || !shows_it)
             continue;
         c->drifted = false;
         s->l = &s->w->lineages[c->slot];

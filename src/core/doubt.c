@@ -66,6 +66,8 @@ int64_t replay_due_boot_ms(const struct warden *w, const struct lineage *l)
     int64_t may = ms_max(may_spend_from(l), l->not_before_boot_ms);
     if (may == TIME_NEVER || l->replayed || spend_is_hindered(w, l))
         return TIME_NEVER;
+    if (is_old_copy(l)) /* a run that it knows nothing of may have left one under way */
+        may = ms_max(may, late_commit_over(l));
     if (has_replica(w, l)) /* a sibling may have written what our lost answer, or its own, said */
         may = ms_max(may, search_over_boot_ms(w, l));
     int64_t forgiven = forgiven_from(l, may, w->now);

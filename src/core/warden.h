@@ -222,7 +222,8 @@ enum effect_kind {
                       lineage that continues this one. This, and ADOPT of a capture, is refused
                       where the ledger knows its refresh token as spent or refused, or as
                       another lineage's */
-    FX_DROP,       /* the capture is not needed: wiped when convenient. Or (intent): the answer of
+    FX_DROP,       /* the capture is not needed: wiped when convenient, and its id not told again
+                      (should the same be found once more, it gets another). Or (intent): the answer of
                       that overtaken intent. No answer */
     FX_READ,       /* → EV_OBSERVED | EV_CONSUMER_FAILED. Under the client's locks */
     FX_PUBLISH,    /* → EV_PUBLISHED | EV_OBSERVED | EV_CONSUMER_FAILED. Under the client's locks,

@@ -90,8 +90,8 @@ void reply_of_metadata(const struct http_outcome *o, struct reply *ret);
 
 /* When the request left, by the server's clock; by ours where no Date came. */
 int64_t reply_sent_wall(const struct reply *r);
-/* The server's clock at `now_boot_ms`, which must be of the boot in which the answer came; 0: not
- * known. */
+/* The server's clock at `now_boot_ms`, at the latest, when that is of the boot in which the answer
+ * came; 0: not known. */
 int64_t reply_server_now(const struct reply *r, bool same_boot, int64_t now_boot_ms);
 
 /* Encode what a reply_of_ function left. Decode overwrites *ret (nothing in it is released) and

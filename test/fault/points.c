@@ -259,8 +259,8 @@ static void *true_call(const char *name)
 /* ---- Memory ----------------------------------------------------------------------------------
 
    libc's own entrances, because memory is asked for before anything can be looked up. In a program
-   that AddressSanitizer guards, the next one is the sanitizer's, which must have all of them; it has
-   been made ready before we are. */
+   that AddressSanitizer guards, the next one is the sanitizer's, which must have all of them; it
+   has been made ready before we are. */
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t n, size_t size);

@@ -38,14 +38,17 @@ static void without_a_date_our_own_clock_says_it(void **state)
     assert_int_equal(reply_sent_wall(&r), SERVER_WALL_MS - HOUR_MS - 2 * SECOND_MS);
 }
 
-/* An answer that lay in the spool while the machine slept: its Date is old by then. */
+/* An answer that lay in the spool, or in a socket, while the machine slept: its Date is old by
+ * then, by as much as has gone by since the sending. */
 static void a_date_grows_older_with_the_boot_clock(void **state)
 {
     (void)state;
     struct reply r = answered();
-    assert_int_equal(reply_server_now(&r, true, 12 * SECOND_MS), SERVER_WALL_MS);
+    assert_int_equal(reply_server_now(&r, true, 12 * SECOND_MS), SERVER_WALL_MS + 2 * SECOND_MS);
     assert_int_equal(reply_server_now(&r, true, 12 * SECOND_MS + HOUR_MS),
-                     SERVER_WALL_MS + HOUR_MS);
+                     SERVER_WALL_MS + 2 * SECOND_MS + HOUR_MS);
+    r.sent_boot_ms = 0;
+    assert_int_equal(reply_server_now(&r, true, 12 * SECOND_MS), SERVER_WALL_MS);
 }
 
 static void of_another_boot_nobody_can_say(void **state)
