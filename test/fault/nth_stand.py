@@ -36,6 +36,9 @@ SHORTAGE_S = 0.5  # what goes on failing does so for at most so long: then there
 QUIET_S = 0.1  # at most, until what a command left behind is done
 PEACE_S = 0.005  # between two looks
 
+AGAIN_S = 2.1  # a login that was renewed a moment ago is not renewed again
+FURNISHED = 2  # the generation that every login has before a try
+
 # Names that may stand in our folders when a daemon has started and is at rest.
 DATA_NAMES = {"lock", "store.db", "store.db-wal", "vault.key"}
 STATE_NAMES = {"credwardend.log", "high-water", "spool"}
@@ -495,9 +498,13 @@ class Scenario:
         self.login(stand, "work", "alice")
 
     def login(self, stand, name, subject):
+        """Renewed once: of a pair whose life it has heard of itself, a daemon that starts asks nobody
+        for the time. Otherwise there may or may not be a spender when the scenario begins."""
         login = stand.lab.login(subject)
         self.families[name] = login["family"]
         stand.world.add(name, "lab", login)
+        stand.world.cw("renew", name)
+        time.sleep(AGAIN_S)
 
     def family(self, _stand, name):
         return self.families[name]
@@ -517,7 +524,7 @@ class Refresh(Scenario):
 
     def effect(self, stand, result):
         shown = stand.until_well("work")
-        if result.code == 0 and shown["generation"] < 2:
+        if result.code == 0 and shown["generation"] <= FURNISHED:
             raise Complaint("it said that it had renewed, and it had not")
 
 
@@ -560,9 +567,10 @@ class Settle(Scenario):
         super().furnish(stand)
         lab, world = stand.lab, stand.world
         lab.script("token", delay_after_ms=400)
+        decided = lab.stats()["endpoints"]["token"]["decided"]
         asking = world.start([world.programs / "credwarden", "renew", "work"],
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        harness.wait_until(lambda: lab.stats()["endpoints"]["token"]["decided"] == 1)
+        harness.wait_until(lambda: lab.stats()["endpoints"]["token"]["decided"] > decided)
         world.kill_daemon()
         asking.wait(10)
         harness.wait_until(lambda: children() == [lab.process.pid] or stand.reap())
@@ -572,7 +580,7 @@ class Settle(Scenario):
         return stand.cw("token", "work")
 
     def effect(self, stand, result):
-        if stand.until_well("work")["generation"] != 2:
+        if stand.until_well("work")["generation"] != FURNISHED + 1:
             raise Complaint("the answer in the spool was not settled")
 
 
