@@ -345,7 +345,8 @@ class Stand:
                 if pid in harness.descendants():
                     harness.send_signal(pid, signal.SIGKILL)
                     victims.append(pid)
-        while any(harness.is_running(pid) for pid in victims):
+        # A process whose first thread has ended may still listen in another.
+        while any(harness.is_running(pid) for pid in victims) or self.daemon() in victims:
             time.sleep(PEACE_S / 5)
 
     def lost_where(self):
