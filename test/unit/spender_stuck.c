@@ -4,8 +4,8 @@
  */
 #include "spender_bench.h"
 
-#define LIMIT_MS 1000 /* a sanitized spender has to get ready within twice that on a busy machine  \
-                       */
+/* A sanitized spender has to get ready within twice that on a busy machine. */
+#define LIMIT_MS 1000
 
 static bool take_back(void *ctx, uint64_t intent)
 {
