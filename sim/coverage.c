@@ -57,6 +57,8 @@ static const struct {
      "an unproven lineage that asks, or is to, has nothing under way to the store"},
     {EV_PROBED, " free " BELIEVED,
      "only the answer leaves probing, where nobody overtakes: nobody does the unproven"},
+    {EV_POLICY, " free " BELIEVED,
+     "a policy is a profile's, and none points at an unproven lineage"},
     {EV_REMOVE, " free " BELIEVED, "an unproven lineage has no name to be ended by"},
     {EV_RETIRED, " retiring free ",
      "only the answer to FX_RETIRE leaves it; of a fleet: or the news that another was faster"},

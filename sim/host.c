@@ -36,8 +36,9 @@ static void ask(struct world *w, struct host *h, const struct effect *fx)
 {
     unsigned part = (unsigned)row_of(fx->lineage);
     int64_t takes_ms = 1 + a_while(w, SITE_ASK, part, SECOND_MS);
-    if (fault(w, FAULT_SLOW_SERVER, SITE_ASK, part))
-        takes_ms = a_while(w, SITE_ASK, part, ASK_PATIENCE_MS);
+    if (fault(w, FAULT_SLOW_SERVER, SITE_ASK, part)) /* of a fleet: others go on meanwhile */
+        takes_ms = (w->fleet ? ASK_PATIENCE_MS / 2 : 0) +
+                   a_while(w, SITE_ASK, part, w->fleet ? ASK_PATIENCE_MS / 2 : ASK_PATIENCE_MS);
     struct op *op = op_new(w, HAP_ASKED, h, takes_ms);
     op->row = (int16_t)row_of(fx->lineage);
     op->flag = fx->kind == FX_PROBE;

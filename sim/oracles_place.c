@@ -189,7 +189,7 @@ void oracle_quarantines(struct world *w, const struct host *h, const struct effe
         bool lives = row->standing == STANDING_LIVE || row->standing == STANDING_DOUBT ||
                      row->standing == STANDING_DEAD;
         if (lives && row->wanted == 0 && !h->told[i].removing && h->told[i].here &&
-            fp_equal(row->subject, subject_fp(subject)))
+            h->told[i].standing == row->standing && fp_equal(row->subject, subject_fp(subject)))
             violated(w, "stranded", "%s is set aside, and is the subject's of L%u",
                      name_token(w, c->pair.access), i);
     }
@@ -270,9 +270,9 @@ static void check_in_step(struct world *w, const struct place *p)
 {
     const struct row *row = &w->store.rows[p->row];
     bool calm = row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
-                row->intent == 0 && w->now - row->pair_at > MINUTE_MS &&
-                w->now - p->written_at > MINUTE_MS && !is_being_added(w, p->profile) &&
-                !has_open_capture(w, p);
+                row->intent == 0 && w->leases[p->row].holder == NOBODY &&
+                w->now - row->pair_at > MINUTE_MS && w->now - p->written_at > MINUTE_MS &&
+                !is_being_added(w, p->profile) && !has_open_capture(w, p);
     if (!calm || place_row(w, p) != p->row || !access_is_alive(w, row->pair.access) ||
         (p->replica && !is_ours_to_keep(w, p, row)))
         return;

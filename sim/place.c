@@ -162,15 +162,20 @@ static struct pair pair_there(const struct place *p)
     return p->what == SEEN_PAIR ? p->pair : (struct pair){0};
 }
 
-static void keep_busy(const struct host *h, struct place *p, const struct op *op)
+static void begin_touch(const struct host *h, struct place *p)
 {
-    p->busy_until = op->at;
-    p->busy_life = h->life;
+    p->touches = p->touches_life == h->life ? p->touches + 1 : 1;
+    p->touches_life = h->life;
 }
 
-static bool is_busy(const struct world *w, const struct host *h, const struct place *p)
+static void end_touch(struct place *p)
 {
-    return p->busy_life == h->life && p->busy_until >= w->now;
+    p->touches--;
+}
+
+static bool is_busy(const struct host *h, const struct place *p)
+{
+    return p->touches_life == h->life && p->touches > 0;
 }
 
 /* What was seen reaches the daemon; unless its bytes are here already, when they are durable. */
@@ -178,7 +183,7 @@ static void see(struct world *w, struct host *h, struct place *p, bool asked)
 {
     bool seals = p->what == SEEN_PAIR && !is_known_pair(w, &p->pair);
     struct op *op = seals ? store_op(w, h, HAP_SEEN) : op_new(w, HAP_SEEN, h, 1);
-    keep_busy(h, p, op);
+    begin_touch(h, p);
     op->index = (uint8_t)(p->id - 1);
     op->seen = p->what;
     op->pair = pair_there(p);
@@ -199,7 +204,7 @@ void place_seen(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
-    p->busy_until = 0;
+    end_touch(p);
     struct capture *c = NULL;
     if (op->flag) {
         c = store_fails(w, h, false) ? NULL : seal_capture(w, op);
@@ -242,7 +247,7 @@ static void put(struct world *w, struct host *h, struct place *p, const struct e
     p->pair = fx->pair;
     p->by_us = true;
     struct op *op = op_new(w, HAP_PUT, h, 1);
-    keep_busy(h, p, op);
+    begin_touch(h, p);
     op->index = (uint8_t)(p->id - 1);
     op->pair = fx->pair;
     op->lost = fault(w, FAULT_UNREADABLE, SITE_PLACE, p->id & 31); /* after all */
@@ -252,7 +257,7 @@ void place_put(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
-    p->busy_until = 0;
+    end_touch(p);
     if (op->lost) {
         tell_failed(w, h, p);
         return;
@@ -272,7 +277,7 @@ void place_act(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
-    bool busy = is_busy(w, h, p);
+    bool busy = is_busy(h, p);
     if (busy ||
         (p->replica && p->locked_until > w->now && w->now - op->started_at < LOCK_WAIT_MS)) {
         struct op *again = op_new(w, HAP_PLACE, h, busy ? 1 : LOCK_WAIT_MS / 8);
@@ -313,7 +318,7 @@ void place_watch(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
-    if (is_busy(w, h, p))
+    if (is_busy(h, p))
         op_new(w, HAP_WATCH, h, 1)->index = op->index;
     else if (p->is_known)
         see(w, h, p, false);

@@ -23,17 +23,7 @@ import runner  # noqa: E402
 BUILD = pathlib.Path(os.environ.get("CW_BUILD", ROOT / "build")).resolve()
 SIM = BUILD / "sim" / "sim"
 SECONDS = 60
-RUNS = 60_000  # at most: the same ones on every machine that is fast enough
-
-# What still breaks an oracle among them, and is not mended: each is the core's fault or the world's.
-OPEN = {
-    7307: "stranded: quarantined beside the lineage of the same subject, which was in mid-spend",
-    18559: "subject: a claimed login takes a profile whose own subject was named later",
-    44655: "converges: a warden of a fleet still waits for another's intent, and a caller leaves",
-    49412: "newer: two grants of one generation, within a grace, told apart by their expiry alone",
-    49874: "holders: given away before a restart, and bound again",
-    52934: "left-alone: a renewed access token beside our own refresh token, subject not known",
-}
+RUNS = 150_000  # at most: the same ones on every machine that is fast enough
 
 
 def sim(*args, ok=(0,)):
@@ -74,12 +64,9 @@ def test_misuse_is_told_from_failure():
 @runner.limit(SECONDS + 90)
 def test_a_minute_of_schedules():
     told = sim("--runs", RUNS, "--seconds", SECONDS, "--jobs", 2, "--survey", "--quiet", ok=(0, 1))
-    broken = {int(seed): line for line in told.splitlines()
-              for seed in re.findall(r"^ORACLE .*, seed (\d+)", line)}
+    broken = [line for line in told.splitlines() if line.startswith("ORACLE ")]
     print("#", told.splitlines()[-1])
-    print(f"# {len(broken)} of the {len(OPEN)} that are open: {sorted(broken)}")
-    new = [line for seed, line in broken.items() if seed not in OPEN]
-    assert not new, "\n".join(new)
+    assert not broken, "\n".join(broken)
 
 
 def proof(minutes):

@@ -275,12 +275,12 @@ struct place {   /* where a consumer's copy is */
     struct fp blanked;   /* the access token that was blanked */
     enum seen told_what; /* what the warden heard of it last */
     struct pair told;
-    bool told_failed;     /* and since then that it could not be read or written */
-    int64_t told_at;      /* when that was seen */
-    int64_t locked_until; /* by its sibling */
-    int64_t looked_at;    /* by its warden, last */
-    int64_t busy_until;   /* one look or write at a time: what is under way ends then … */
-    uint32_t busy_life;   /* … if it is of this life of its host */
+    bool told_failed;      /* and since then that it could not be read or written */
+    int64_t told_at;       /* when that was seen */
+    int64_t locked_until;  /* by its sibling */
+    int64_t looked_at;     /* by its warden, last */
+    uint32_t touches;      /* looks and writes under way: one at a time … */
+    uint32_t touches_life; /* … in this life of its host */
 };
 
 enum manners { POLITE, RUDE };

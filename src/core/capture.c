@@ -346,7 +346,7 @@ static const struct lineage *owner_of(const struct warden *w, const struct pair 
     return NULL;
 }
 
-static const struct capture *same_capture(const struct warden *w, const struct pair *pair)
+static struct capture *same_capture(const struct warden *w, const struct pair *pair)
 {
     for (uint32_t i = 0; i < w->limits.captures; i++) {
         if (w->captures[i].id != 0 && pair_equal(&w->captures[i].pair, pair))
@@ -382,6 +382,19 @@ static struct capture *capture_new(struct step *s)
     return NULL;
 }
 
+/* It stands there. Was it nobody's, because the place where it was found is no consumer any more,
+ * then it is on its way into quarantine; should that fail it is this lineage's to deal with. */
+static void show(struct step *s, struct consumer *c, struct capture *cap)
+{
+    c->shows = cap->id;
+    if (held_back(s->w, cap))
+        return;
+    c->drifted = true;
+    cap->consumer = c->id;
+    cap->slot = c->slot;
+    s->w->lineages[c->slot].n_captures++;
+}
+
 static void on_pair_seen(struct step *s, struct consumer *c)
 {
     const struct pair *pair = &s->ev->observed.pair;
@@ -394,9 +407,9 @@ static void on_pair_seen(struct step *s, struct consumer *c)
             c->drifted = true;
         return;
     }
-    const struct capture *known = same_capture(s->w, pair);
+    struct capture *known = same_capture(s->w, pair);
     if (c && known)
-        c->shows = known->id;
+        show(s, c, known);
     if (known || s->ev->capture == 0) {
         if (!known || known->id != s->ev->capture)
             drop_stored(s);

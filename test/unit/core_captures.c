@@ -1,0 +1,373 @@
+/*
+ * Stories about what is found in a place, and about answers that come too late: the rarer turns,
+ * each of which the simulator has once found to go wrong.
+ */
+#include "core_places.h"
+
+static void refuse(struct story *st)
+{
+    until_spend(st);
+    tell(st, leased(st));
+    tell(st, published(st, C1));
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    expect(st, answered(st, VERDICT_REFUSED), "close-intent(refused,dead)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
+}
+
+/* ---- one grant, whoever renewed what stands beside it ---- */
+
+static void our_own_refresh_token_with_a_newer_access_token_is_gone_on_with(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.has_identity = false;
+    struct event ev = loaded(st, POLICY_NEVER, HOUR);
+    ev.loaded.subject = (struct fp){{0}};
+    struct pair renewed = ev.loaded.pair;
+    expect(st, ev, "");
+    expect(st, bound(C1, true, true), "");
+    expect(st, timer(), "read(c1)");
+    renewed.access = fp_of(40);
+    renewed.expires_wall_ms += HOUR;
+    expect(st, saw_pair(C1, renewed, K1, true), "");
+    expect(st, timer(), "adopt(k11,g2)"); /* though nobody can say whose it is */
+    story_free(st);
+}
+
+static void an_access_token_alone_of_our_own_subject_is_written_over_once_ours_lasts_longer(
+    void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, bound(C2, true, false), "");
+    expect(st, timer(), "read(c2)");
+    struct pair alone = pair_of(st, 5, HOUR);
+    alone.refresh = (struct fp){{0}};
+    alone.expires_wall_ms -= 10 * MINUTE_MS;
+    expect(st, saw_pair(C2, alone, K1, true), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "drop(k11)");
+    expect(st, timer(), "publish(c2,a2,r0)"); /* ours lasts longer already */
+    story_free(st);
+}
+
+static void an_access_token_alone_that_outlasts_ours_is_left(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, bound(C2, true, false), "");
+    expect(st, timer(), "read(c2)");
+    later(st, 10 * MINUTE_MS);
+    struct pair alone = pair_of(st, 5, 55 * MINUTE_MS);
+    alone.refresh = (struct fp){{0}};
+    expect(st, saw_pair(C2, alone, K1, true), "");
+    tell(st, timer());
+    tell(st, capture_named(K1, IDENTITY_NAMED, 99));
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void a_copied_refresh_token_is_taken_away_before_its_holder_is_written(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, bound(C2, true, true), "");
+    expect(st, timer(), "read(c2)");
+    struct pair copied = pair_of(st, 1, HOUR);
+    expect(st, saw_pair(C2, copied, 0, true), "");
+    expect(st, timer(), "publish(c2,a2,r0)");
+    struct pair renewed = copied;
+    renewed.access = fp_of(40);
+    renewed.expires_wall_ms += HOUR;
+    expect(st, saw_pair(C1, renewed, K1, false), ""); /* meanwhile the client renewed */
+    tell(st, timer());
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    tell(st, of_capture(EV_ADOPTED, K1));
+    expect(st, timer(), ""); /* C2 is still being written */
+    expect(st, published(st, C2), "");
+    expect(st, timer(), "publish(c2,a40,r0)");
+    story_free(st);
+}
+
+/* ---- late answers ---- */
+
+static void a_write_that_failed_is_told_from_the_next_one(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_ALWAYS, HOUR));
+    until_due(st);
+    expect(st, timer(), "lease");
+    expect(st, leased(st), "store-intent(g1)");
+    struct event another = store_failed();
+    another.intent = st->intent + 1;
+    expect(st, another, ""); /* of an order that was given up */
+    expect(st, of_intent(st, EV_INTENT_DURABLE), "spend(g1)");
+    story_free(st);
+}
+
+static void a_refusal_of_a_former_access_token_says_nothing(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded_after_boot(st, POLICY_NEVER, HOUR)); /* the time is asked with its token */
+    struct event late = named(EV_IDENTITY, IDENTITY_REVOKED, 0);
+    late.generation = 7;
+    tell(st, late);
+    expect(st, want(st, 1, 10 * MINUTE_MS), "answer(1,token)");
+    late.generation = 1;
+    tell(st, late);
+    expect(st, want(st, 2, 10 * MINUTE_MS), "answer(2,policy-forbids)");
+    story_free(st);
+}
+
+static void a_refusal_is_heard_in_whatever_state_it_comes(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    refuse(st);
+    struct event late = named(EV_PROBED, IDENTITY_REVOKED, 0);
+    late.generation = 1;
+    tell(st, late);
+    expect(st, want(st, 1, -1), ""); /* the search goes on, but not on a dead token */
+    story_free(st);
+}
+
+/* ---- the search ---- */
+
+static void a_search_looks_at_once_however_often_a_place_could_not_be_read(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    until_spend(st);
+    tell(st, leased(st));
+    tell(st, published(st, C1));
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    for (int i = 0; i < 6; i++) { /* half written, and read ever more rarely */
+        tell(st, seen(C1, SEEN_TORN, false));
+    }
+    tell(st, answered(st, VERDICT_REFUSED));
+    tell(st, of_intent(st, EV_CLOSED));
+    expect(st, timer(), "read(c1)");
+    tell(st, seen(C1, SEEN_TORN, true));
+    later(st, 10 * SECOND_MS); /* a sibling's time to write */
+    expect(st, timer(), "read(c1)");
+    story_free(st);
+}
+
+static void what_comes_back_to_life_is_not_handed_out_before_it_is_stored(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    refuse(st);
+    expect(st, timer(), "read(c1)");
+    expect(st, saw(st, C1, 2, K1, true), "");
+    tell(st, timer());
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    expect(st, want(st, 1, -1), ""); /* not the old one, of which nobody knows what it is worth */
+    tell(st, of_capture(EV_ADOPTED, K1));
+    assert_non_null(strstr(st->said, "answer(1,token)"));
+    story_free(st);
+}
+
+/* ---- claims ---- */
+
+/* The client has a newer pair whose access token is over, so that nobody can say whose it is. */
+static struct story *with_a_claim(enum policy policy)
+{
+    struct story *st = with_client(policy);
+    later(st, 30 * MINUTE_MS);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    tell(st, timer());
+    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "claim(k11)");
+    struct event ev = {.kind = EV_ADDED, .lineage = B, .capture = K1};
+    ev.added.rules = st->rules;
+    ev.added.policy = policy;
+    ev.added.pair = pair_of(st, 2, HOUR);
+    ev.added.pair.expires_wall_ms = st->now.wall_ms - 1;
+    ev.added.continues = A;
+    ev.added.deadline_boot_ms = TIME_NEVER;
+    tell(st, ev);
+    return st;
+}
+
+static void a_claim_is_under_its_profiles_policy(void **state)
+{
+    (void)state;
+    struct story *st = with_a_claim(POLICY_ALWAYS);
+    struct event ev = {.kind = EV_POLICY, .lineage = A};
+    ev.policy = POLICY_NEVER;
+    tell(st, ev);
+    tell(st, timer());
+    assert_null(strstr(st->said, "lease"));
+    ev.policy = POLICY_ALWAYS;
+    tell(st, ev);
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "lease"));
+    story_free(st);
+}
+
+static void a_claim_waits_for_the_place_it_came_from(void **state)
+{
+    (void)state;
+    struct story *st = with_a_claim(POLICY_ALWAYS);
+    expect(st, seen(C1, SEEN_TORN, false), ""); /* somebody is writing there just now */
+    tell(st, timer());
+    assert_null(strstr(st->said, "lease"));
+    story_free(st);
+}
+
+static void a_claim_that_the_server_will_not_name_is_set_aside(void **state)
+{
+    (void)state;
+    struct story *st = with_a_claim(POLICY_ALWAYS);
+    expect(st, timer(), "lease");
+    struct event lease = leased(st);
+    lease.lineage = B;
+    tell(st, lease); /* the place has its refresh token: that is taken away first */
+    tell(st, published(st, C1));
+    struct event ev = of_intent(st, EV_INTENT_DURABLE);
+    ev.lineage = B;
+    expect(st, ev, "spend(g1)");
+    ev = granted(st, 3, HOUR);
+    ev.lineage = B;
+    expect(st, ev, "settle(g2,unproven,spent)");
+    ev = of_intent(st, EV_SETTLED);
+    ev.lineage = B;
+    tell(st, ev);
+    tell(st, timer());
+    ev = named(EV_IDENTITY, IDENTITY_SCOPE, 0);
+    ev.lineage = B;
+    expect(st, ev, "adopt(quarantined,s0)"); /* and the profile's own login is not held back */
+    story_free(st);
+}
+
+static void a_capture_that_the_ledger_refuses_is_dropped(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    later(st, 30 * MINUTE_MS);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    tell(st, timer());
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    struct event refused = {.kind = EV_OVERTAKEN, .capture = K1};
+    refused.loaded = loaded(st, POLICY_NEVER, 30 * MINUTE_MS).loaded;
+    tell(st, refused);
+    assert_non_null(strstr(st->said, "drop(k11)"));
+    story_free(st);
+}
+
+/* ---- what was set aside ---- */
+
+static void what_was_set_aside_goes_back_there_when_it_is_refused_a_name(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    tell(st, ev); /* A, of subject 99 */
+    ev = loaded(st, POLICY_NEVER, HOUR);
+    ev.lineage = B;
+    ev.loaded.pair = pair_of(st, 5, HOUR);
+    ev.loaded.standing = STANDING_QUARANTINED;
+    ev.loaded.subject = fp_of(98);
+    tell(st, ev);
+    struct event claimed = {.kind = EV_CLAIMED, .lineage = B, .waiter = 1};
+    claimed.added.policy = POLICY_NEVER;
+    claimed.added.continues = A;
+    claimed.added.deadline_boot_ms = st->now.boot_ms + 60 * SECOND_MS;
+    tell(st, claimed);
+    expect(st, timer(), "ask-identity");
+    ev = named(EV_IDENTITY, IDENTITY_NAMED, 98);
+    ev.lineage = B;
+    tell(st, ev);
+    assert_non_null(strstr(st->said, "adopt(quarantined")); /* it may be nowhere else */
+    assert_null(strstr(st->said, "retire"));
+    story_free(st);
+}
+
+static void a_place_whose_stranger_was_claimed_and_spent_is_ours_again(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, saw(st, C1, 5, K1, false), "");
+    tell(st, timer());
+    expect(st, capture_named(K1, IDENTITY_NAMED, 98),
+           "alarm-raise(subject) quarantine(k11)");
+    tell(st, of_capture(EV_QUARANTINED, K1));
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    ev.lineage = B;
+    ev.loaded.pair = pair_of(st, 5, HOUR);
+    ev.loaded.standing = STANDING_QUARANTINED;
+    ev.loaded.subject = fp_of(98);
+    tell(st, ev);
+    expect(st, timer(), ""); /* left alone */
+    struct event claimed = {.kind = EV_CLAIMED, .lineage = B};
+    claimed.added.policy = POLICY_ALWAYS;
+    claimed.added.deadline_boot_ms = TIME_NEVER;
+    tell(st, claimed);
+    tell(st, timer());
+    ev = named(EV_IDENTITY, IDENTITY_NAMED, 98);
+    ev.lineage = B;
+    tell(st, ev);
+    ev = (struct event){.kind = EV_ADOPTED, .lineage = B};
+    tell(st, ev);
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "publish(c1,a2,r3)"));
+    story_free(st);
+}
+
+/* ---- an older copy of the store ---- */
+
+static void an_older_copy_stays_in_doubt_whatever_its_own_open_intent_came_to(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    ev.loaded.restored = true;
+    ev.loaded.intent = 5;
+    tell(st, ev);
+    st->intent = 5;
+    expect(st, answered(st, VERDICT_UNSENT), "close-intent(unsent,in-doubt)");
+    story_free(st);
+}
+
+static void an_older_copy_lets_a_forgotten_request_run_out(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    ev.loaded.standing = STANDING_DOUBT;
+    ev.loaded.doubt_since_wall_ms = st->now.wall_ms - 10 * MINUTE_MS;
+    ev.loaded.pair.expires_wall_ms = st->now.wall_ms - 1;
+    ev.loaded.expires_boot_ms = st->now.boot_ms - 1;
+    ev.loaded.restored = true;
+    tell(st, ev);
+    assert_true(until_due(st) >= 2 * 30 * SECOND_MS);
+    expect(st, timer(), "lease");
+    story_free(st);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(our_own_refresh_token_with_a_newer_access_token_is_gone_on_with),
+        cmocka_unit_test(
+            an_access_token_alone_of_our_own_subject_is_written_over_once_ours_lasts_longer),
+        cmocka_unit_test(an_access_token_alone_that_outlasts_ours_is_left),
+        cmocka_unit_test(a_copied_refresh_token_is_taken_away_before_its_holder_is_written),
+        cmocka_unit_test(a_write_that_failed_is_told_from_the_next_one),
+        cmocka_unit_test(a_refusal_of_a_former_access_token_says_nothing),
+        cmocka_unit_test(a_refusal_is_heard_in_whatever_state_it_comes),
+        cmocka_unit_test(a_search_looks_at_once_however_often_a_place_could_not_be_read),
+        cmocka_unit_test(what_comes_back_to_life_is_not_handed_out_before_it_is_stored),
+        cmocka_unit_test(a_claim_is_under_its_profiles_policy),
+        cmocka_unit_test(a_claim_waits_for_the_place_it_came_from),
+        cmocka_unit_test(a_claim_that_the_server_will_not_name_is_set_aside),
+        cmocka_unit_test(a_capture_that_the_ledger_refuses_is_dropped),
+        cmocka_unit_test(what_was_set_aside_goes_back_there_when_it_is_refused_a_name),
+        cmocka_unit_test(a_place_whose_stranger_was_claimed_and_spent_is_ours_again),
+        cmocka_unit_test(an_older_copy_stays_in_doubt_whatever_its_own_open_intent_came_to),
+        cmocka_unit_test(an_older_copy_lets_a_forgotten_request_run_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
