@@ -41,8 +41,10 @@ int store_copy(struct store *s, const char *dest, bool overwrite, struct err_tex
     }
     if (err < 0) {
         (void)path_remove(PATH_CWD, temp);
-        (void)path_remove(PATH_CWD, journal); /* SQLite leaves it where it cannot read it back */
     }
+    /* SQLite leaves it where it cannot read it back, or could not sync it; a copy that was checked
+     * needs none. */
+    (void)path_remove(PATH_CWD, journal);
     return err;
 }
 

@@ -31,6 +31,7 @@ ONCE = (
     "start-again:daemon:descriptor:fails:3:EMFILE",
     "start-again:daemon:process:fails:1:EAGAIN",  # no thread for the store
     "backup:daemon:write:fails-on:5:ENOSPC",  # the journal of a copy
+    *(f"backup:daemon:sync:fails:{nth}:EIO" for nth in range(4, 9)),  # the journal of a copy
     "refresh:daemon:open:fails:1:EMFILE",  # an alarm that outlived its cause
 )
 
