@@ -80,72 +80,6 @@ static void leave_alone(struct step *s, const struct capture *cap)
     s->l = own;
 }
 
-/* May a captured pair become its current one, now? */
-static bool can_continue(const struct lineage *l)
-{
-    return l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_SEARCHING ||
-           l->state == LS_DEAD;
-}
-
-/* Will it ever? */
-static bool is_believed(const struct lineage *l)
-{
-    return l && l->state != LS_FREE && l->state != LS_QUARANTINED && l->state != LS_RETIRING &&
-           !l->unproven && !l->remove_wanted;
-}
-
-/* … and for its subject's sake. */
-static bool is_somebody(const struct lineage *l)
-{
-    return is_believed(l) && !fp_is_none(l->subject);
-}
-
-/* Whose refresh token is it now? The same one is the same grant, whatever else stands beside it. */
-static struct lineage *grant_of(const struct warden *w, struct fp refresh)
-{
-    for (uint32_t i = 0; !fp_is_none(refresh) && i < w->limits.lineages; i++) {
-        struct lineage *l = &w->lineages[i];
-        if (l->state != LS_FREE && fp_equal(l->pair.refresh, refresh))
-            return l;
-    }
-    return NULL;
-}
-
-static struct lineage *lineage_of(const struct warden *w, const struct capture *cap)
-{
-    struct lineage *bound = slot_lineage(w, cap->slot);
-    struct lineage *grant = grant_of(w, cap->pair.refresh);
-    bool nobody_says = fp_is_none(cap->subject);
-    if (grant && is_believed(grant) && (nobody_says || fp_equal(grant->subject, cap->subject)))
-        return grant;
-    if (nobody_says)
-        return NULL;
-    if (bound && is_somebody(bound) && fp_equal(bound->subject, cap->subject))
-        return bound;
-    for (uint32_t i = 0; i < w->limits.lineages; i++) {
-        struct lineage *l = &w->lineages[i];
-        if (is_somebody(l) && fp_equal(l->subject, cap->subject))
-            return l;
-    }
-    return NULL;
-}
-
-/* Did it come after what we have? A client that rotated has a later expiry; a stale one writes back
- * an earlier. */
-static bool is_newer(const struct capture *cap, const struct lineage *l)
-{
-    const struct pair *pair = &cap->pair;
-    bool same_access = fp_equal(pair->access, l->pair.access);
-    if (fp_is_none(pair->refresh) || (same_access && fp_equal(pair->refresh, l->pair.refresh)))
-        return false;
-    if (!l->refused && !l->access_dead && l->obtained_boot_ms >= cap->seen_boot_ms)
-        return false; /* ours was granted after that one stood there */
-    int64_t theirs = pair->expires_wall_ms, ours = l->pair.expires_wall_ms;
-    if (fp_equal(pair->refresh, l->pair.refresh)) /* what was refused is not tried again */
-        return !l->refused && theirs > ours;
-    return l->refused || l->access_dead || theirs == 0 || ours == 0 || theirs >= ours;
-}
-
 static void back_off_capture(struct step *s, struct capture *cap, int64_t retry_after_ms)
 {
     int64_t pause = ms_min(ASK_FIRST_MS << ms_min(cap->tries, 12), ASK_MAX_MS);
@@ -205,11 +139,6 @@ static void drop_of_grant(struct step *s, struct capture *cap, const struct line
     if (grant->state == LS_QUARANTINED || grant->unproven)
         leave_alone(s, cap);
     drop(s, cap);
-}
-
-static bool is_access_alone(const struct pair *pair)
-{
-    return fp_is_none(pair->refresh) && pair->expires_wall_ms != 0;
 }
 
 static void go_on_named(struct step *s, struct capture *cap)
@@ -331,19 +260,6 @@ void captures_go(struct step *s)
         if (cap->id != 0 && held_back(s->w, cap) == l && one_owes(s->w, cap) <= s->now.boot_ms)
             go_on(s, cap);
     }
-}
-
-/* The pair of a lineage that we know: now its place says which. */
-static const struct lineage *owner_of(const struct warden *w, const struct pair *pair)
-{
-    for (uint32_t i = 0; i < w->limits.lineages; i++) {
-        const struct lineage *l = &w->lineages[i];
-        if (l->state == LS_FREE || !fp_equal(l->pair.access, pair->access))
-            continue;
-        if (pair_equal(&l->pair, pair) || fp_is_none(pair->refresh))
-            return l;
-    }
-    return NULL;
 }
 
 static struct capture *same_capture(const struct warden *w, const struct pair *pair)

@@ -313,6 +313,16 @@ void capture_overtaken(struct step *s);
 void capture_claimed(struct step *s, uint64_t id); /* EV_ADDED: it is a lineage now */
 bool slots_are_spoken_for(const struct warden *w); /* every free one, by claims under way */
 
+/* whose.c */
+bool can_continue(const struct lineage *l); /* may a captured pair become its current one, now? */
+bool is_believed(const struct lineage *l);  /* may one ever? */
+bool is_somebody(const struct lineage *l);  /* … for its subject's sake */
+struct lineage *grant_of(const struct warden *w, struct fp refresh);             /* NULL: none */
+struct lineage *lineage_of(const struct warden *w, const struct capture *cap);   /* NULL: none */
+const struct lineage *owner_of(const struct warden *w, const struct pair *pair); /* NULL: none */
+bool is_newer(const struct capture *cap, const struct lineage *l);
+bool is_access_alone(const struct pair *pair);
+
 /* search.c */
 bool has_hope(const struct warden *w, const struct lineage *l);
 void begin_search(struct step *s);
