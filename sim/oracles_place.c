@@ -158,17 +158,15 @@ void oracle_continues(struct world *w, const struct host *h, const struct effect
     int index = row_of(fx->lineage);
     const struct row *row = &w->store.rows[index];
     const struct capture *c = sealed_find(w, fx->capture);
-    if (!c)
-        return; /* another life's: the store refuses it */
+    if (!c || h->told[index].generation != row->generation)
+        return; /* another life's, or another warden has gone on: the store refuses it */
     const struct issued *theirs = &w->issued[issued_index(w, c->pair.access)];
     const struct issued *ours = &w->issued[issued_index(w, row->pair.access)];
     bool same_grant = fp_equal(row->pair.refresh, c->pair.refresh);
-    bool named = c->named == IDENTITY_NAMED && fp_equal(row->subject, subject_fp(theirs->subject));
+    bool named = c->named == IDENTITY_NAMED && fp_equal(row->subject, c->subject);
     if (!same_grant && !named)
         violated(w, "subject", "L%d goes on with %s, which is another subject's", index,
                  name_token(w, c->pair.access));
-    if (h->told[index].generation != row->generation)
-        return; /* another warden has gone on: the store refuses it */
     if (w->wall_was_wrong && !w->providers[row->provider].has_date)
         return; /* what we wrote down of ours may be anything */
     if (theirs->family == ours->family && theirs->generation < ours->generation &&

@@ -215,6 +215,7 @@ void place_seen(struct world *w, struct op *op)
         }
         c->told = true;
         c->is_nobodys = !p->is_known;
+        w->is_full |= !host_has_room(h); /* to claim it, or set it aside */
     }
     struct event ev = event_of(EV_OBSERVED, 0);
     ev.consumer = p->id;

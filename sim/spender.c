@@ -38,6 +38,7 @@ struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t gener
             .stage = STAGE_PREPARED,
             .locked = true,
             .boot = h->boot,
+            .life = h->life,
             .begun_at = now,
         };
         return &h->spool[i];
@@ -203,7 +204,7 @@ void spender_sealed(struct world *w, struct op *op)
     s->locked = false;
     if (!op->lost)
         seal(w, s, &op->reply);
-    if (h->up && op->life == h->life)
+    if (h->up && s->life == h->life)
         tell_outcome(w, h, s, op->row, s->intent, false);
 }
 

@@ -76,8 +76,10 @@ static void told_of_place(struct world *w, struct host *h, const struct event *e
 static void told_capture(struct world *w, const struct event *ev)
 {
     struct capture *c = sealed_find(w, ev->capture);
-    if (c)
-        c->named = ev->identity.what;
+    if (!c)
+        return;
+    c->named = ev->identity.what;
+    c->subject = ev->identity.subject;
 }
 
 /* The server refuses the access token at hand; an answer about a pair that has been replaced says

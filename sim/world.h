@@ -169,6 +169,7 @@ struct capture { /* a pair found in a place: sealed, not believed */
     bool is_dropped;     /* the warden is done with it, whenever it is wiped */
     bool is_nobodys;     /* its place was no consumer any more when it was found */
     enum identity named; /* what the server said of it; UNANSWERED: nothing */
+    struct fp subject;   /* NAMED: whose it is, by its word */
 };
 
 struct store {
@@ -201,6 +202,7 @@ struct spool {       /* one intent's file */
     bool answered; /* the spender has heard, or has given up */
     int64_t begun_at;
     uint32_t boot;
+    uint32_t life; /* of the daemon that the spender answers to */
     struct reply reply;
 };
 
