@@ -4,16 +4,6 @@
  */
 #include "core_places.h"
 
-static void refuse(struct story *st)
-{
-    until_spend(st);
-    tell(st, leased(st));
-    tell(st, published(st, C1));
-    tell(st, of_intent(st, EV_INTENT_DURABLE));
-    expect(st, answered(st, VERDICT_REFUSED), "close-intent(refused,dead)");
-    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
-}
-
 /* ---- one grant, whoever renewed what stands beside it ---- */
 
 static void our_own_refresh_token_with_a_newer_access_token_is_gone_on_with(void **state)
@@ -125,7 +115,7 @@ static void a_refusal_is_heard_in_whatever_state_it_comes(void **state)
 {
     (void)state;
     struct story *st = with_client(POLICY_ALWAYS);
-    refuse(st);
+    refuse_for_good(st);
     struct event late = named(EV_PROBED, IDENTITY_REVOKED, 0);
     late.generation = 1;
     tell(st, late);
@@ -139,10 +129,7 @@ static void a_search_looks_at_once_however_often_a_place_could_not_be_read(void 
 {
     (void)state;
     struct story *st = with_client(POLICY_ALWAYS);
-    until_spend(st);
-    tell(st, leased(st));
-    tell(st, published(st, C1));
-    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    present_withheld(st);
     for (int i = 0; i < 6; i++) { /* half written, and read ever more rarely */
         tell(st, seen(C1, SEEN_TORN, false));
     }
@@ -159,7 +146,7 @@ static void what_comes_back_to_life_is_not_handed_out_before_it_is_stored(void *
 {
     (void)state;
     struct story *st = with_client(POLICY_ALWAYS);
-    refuse(st);
+    refuse_for_good(st);
     expect(st, timer(), "read(c1)");
     expect(st, saw(st, C1, 2, K1, true), "");
     tell(st, timer());
@@ -291,8 +278,7 @@ static void a_place_whose_stranger_was_claimed_and_spent_is_ours_again(void **st
     struct story *st = with_client(POLICY_NEVER);
     expect(st, saw(st, C1, 5, K1, false), "");
     tell(st, timer());
-    expect(st, capture_named(K1, IDENTITY_NAMED, 98),
-           "alarm-raise(subject) quarantine(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 98), "alarm-raise(subject) quarantine(k11)");
     tell(st, of_capture(EV_QUARANTINED, K1));
     struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
     ev.lineage = B;

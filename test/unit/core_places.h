@@ -98,4 +98,20 @@ static inline void until_spend(struct story *st)
     }
 }
 
+/* From a spend that is due to the token presented; the client's copy is access-only by then. */
+static inline void present_withheld(struct story *st)
+{
+    until_spend(st);
+    tell(st, leased(st));
+    tell(st, published(st, C1));
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+}
+
+static inline void refuse_for_good(struct story *st)
+{
+    present_withheld(st);
+    expect(st, answered(st, VERDICT_REFUSED), "close-intent(refused,dead)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
+}
+
 #endif

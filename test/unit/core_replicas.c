@@ -208,12 +208,7 @@ static void refused_for_good_but_a_sibling_has_the_answer(void **state)
 {
     (void)state;
     struct story *st = with_client(POLICY_ALWAYS);
-    until_spend(st);
-    tell(st, leased(st));
-    tell(st, published(st, C1));
-    tell(st, of_intent(st, EV_INTENT_DURABLE));
-    expect(st, answered(st, VERDICT_REFUSED), "close-intent(refused,dead)");
-    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
+    refuse_for_good(st);
     expect(st, timer(), "read(c1)");
     expect(st, saw(st, C1, 2, K1, true), "");
     expect(st, timer(), "ask-identity(k11)");
@@ -306,10 +301,7 @@ static void what_stood_there_before_our_own_grant_is_not_newer(void **state)
 {
     (void)state;
     struct story *st = with_client(POLICY_ALWAYS);
-    until_spend(st);
-    tell(st, leased(st));
-    tell(st, published(st, C1));
-    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    present_withheld(st);
     expect(st, saw(st, C1, 2, K1, false), ""); /* a sibling was granted one, too */
     st->now.boot_ms -= SECOND_MS;
     st->now.wall_ms -= SECOND_MS;
