@@ -21,8 +21,9 @@ test:
 	@tools/install-deps test
 	@tools/run-tests $(STAGES)
 
-proof: build
+proof:
 	@tools/install-deps proof
+	@tools/build "$(BUILD)" "$(PREFIX)"
 	@tools/proof $(PROOF_ARGS)
 
 bench: build

@@ -321,6 +321,7 @@ void host_start(struct world *w, struct host *h)
     uint32_t life = ++h->life, n = w->store.n_rows;
     h->up = true;
     h->stopping = false;
+    h->started_at = w->now;
     h->spins = 0;
     h->restored = w->mark > w->store.spends && !w->fleet;
     memset(h->told, 0, sizeof(h->told));

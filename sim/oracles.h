@@ -26,6 +26,7 @@ void oracle_presented(struct world *w, struct host *h, const struct op *op);
 void oracle_published(struct world *w, const struct host *h, const struct effect *fx,
                       const struct place *p);
 void oracle_captures_end(struct world *w);
+#define IN_STEP_AFTER_MS (6 * MINUTE_MS) /* a place that cannot be written is tried that often */
 void oracle_in_step(struct world *w);
 void oracle_dead(struct world *w, const struct host *h, int index);
 void oracle_answered(struct world *w, struct host *h, const struct caller *c,

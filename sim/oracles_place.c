@@ -6,9 +6,8 @@
 #include "sim/oracles.h"
 #include "sim/story.h"
 
-#define FORGOTTEN_MS     (6 * MINUTE_MS)
-#define MOMENT_MS        (3 * SECOND_MS)
-#define IN_STEP_AFTER_MS (6 * MINUTE_MS) /* a place that cannot be written is tried that often */
+#define FORGOTTEN_MS (6 * MINUTE_MS)
+#define MOMENT_MS    (3 * SECOND_MS)
 
 /* holders. At most one place that we wrote holds the refresh token. */
 static void check_holders(struct world *w, const struct effect *fx, const struct place *p)
@@ -34,6 +33,18 @@ static bool is_somebodys(const struct world *w, unsigned subject)
     return false;
 }
 
+/* … as this warden knows. */
+static bool is_set_aside(const struct world *w, const struct host *h, const struct pair *pair)
+{
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        const struct row *row = &w->store.rows[i];
+        if (row->standing == STANDING_QUARANTINED && h->told[i].here &&
+            fp_equal(row->pair.refresh, pair->refresh))
+            return true;
+    }
+    return false;
+}
+
 /* left-alone. Where nobody is signed in, or a stranger whose pair is alive, is not our place. */
 static void check_left_alone(struct world *w, const struct place *p)
 {
@@ -42,7 +53,8 @@ static void check_left_alone(struct world *w, const struct place *p)
     if (p->what == SEEN_GONE || p->what == SEEN_TORN)
         violated(w, "left-alone", "C%u is written, and nothing to write over is there",
                  (unsigned)p->id);
-    if (p->what != SEEN_PAIR || p->by_us || is_known_grant(w, &p->pair))
+    if (p->what != SEEN_PAIR || p->by_us ||
+        (is_known_grant(w, &p->pair) && !is_set_aside(w, &w->hosts[p->host], &p->pair)))
         return;
     const struct issued *t = &w->issued[issued_index(w, p->pair.access)];
     int row = place_row(w, p);
@@ -267,7 +279,8 @@ static bool has_rival(const struct world *w, const struct place *p)
 static void check_in_step(struct world *w, const struct place *p)
 {
     const struct row *row = &w->store.rows[p->row];
-    bool calm = row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
+    bool heard = w->hosts[p->host].told[p->row].generation == row->generation;
+    bool calm = heard && row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
                 row->intent == 0 && w->leases[p->row].holder == NOBODY &&
                 w->now - row->pair_at > MINUTE_MS && w->now - p->written_at > MINUTE_MS &&
                 !is_being_added(w, p->profile) && !has_open_capture(w, p);
@@ -289,8 +302,11 @@ void oracle_in_step(struct world *w)
 {
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *p = &w->places[i];
-        if (p->is_bound && p->is_known && w->hosts[p->host].up &&
-            w->now - w->cleared_at > IN_STEP_AFTER_MS)
+        const struct host *h = &w->hosts[p->host];
+        int64_t from = w->cleared_at > h->started_at ? w->cleared_at : h->started_at;
+        from = h->woke_at > from ? h->woke_at : from;
+        if (p->is_bound && p->is_known && h->up && h->asleep_until <= w->now &&
+            w->now - from >= IN_STEP_AFTER_MS)
             check_in_step(w, p);
     }
 }

@@ -5,7 +5,8 @@
 #include "sim/oracles.h"
 #include "sim/story.h"
 
-#define IN_FLIGHT_MS      (3 * MINUTE_MS) /* longer than any spend that nothing disturbs */
+#define IN_FLIGHT_MS      (3 * MINUTE_MS)  /* longer than any spend that nothing disturbs */
+#define HELD_TOLERANCE_MS (10 * MINUTE_MS) /* what is known here is the least */
 #define WANT_TOLERANCE_MS (2 * SECOND_MS)
 #define SLOW_STORE_MS     MINUTE_MS
 
@@ -168,9 +169,14 @@ void oracle_stopped(struct world *w, const struct host *h)
 /* ---- the end ---- */
 
 /* May this profile's lineage be spent by us at all? */
-static bool can_be_kept_alive(const struct world *w, const struct row *row)
+static bool can_be_kept_alive(const struct world *w, const struct caller *c)
 {
-    return row->policy == POLICY_ALWAYS && refresh_is_alive(w, row->pair.refresh);
+    const struct row *row = &w->store.rows[c->row];
+    const struct told *t = &w->hosts[c->host].told[c->row];
+    bool may =
+        row->policy == POLICY_ALWAYS || (row->policy == POLICY_STANDBY && w->n_siblings == 0 &&
+                                         t->held_until + HELD_TOLERANCE_MS < c->since);
+    return may && refresh_is_alive(w, row->pair.refresh);
 }
 
 /* converges. When nothing goes wrong any more, whoever asks gets a working token where there is a
@@ -181,13 +187,14 @@ static void check_final(struct world *w, const struct caller *c, const struct ef
     if (fx->answer == ANSWER_TOKEN) {
         /* A sibling or another warden that has just spent ended it; that is noticed, but not at
          * once. */
-        if (can_be_kept_alive(w, row) && w->n_siblings == 0 && !w->fleet &&
+        if (can_be_kept_alive(w, c) && w->n_siblings == 0 && !w->fleet &&
             !access_is_alive(w, row->pair.access))
             violated(w, "converges", "L%d: in the end a dead token is handed out", c->row);
         return;
     }
     bool crowded = fx->answer == ANSWER_BUSY && w->waiters < WARDEN_WAITERS;
-    if (row->standing == STANDING_LIVE && can_be_kept_alive(w, row) && !crowded)
+    bool held = fx->answer == ANSWER_POLICY && row->policy == POLICY_STANDBY;
+    if (row->standing == STANDING_LIVE && can_be_kept_alive(w, c) && !crowded && !held)
         violated(w, "converges", "L%d could be had, and the last caller is told: %s", c->row,
                  answer_name(fx->answer));
 }

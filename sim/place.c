@@ -67,9 +67,15 @@ static void let_go(struct world *w, struct host *h, struct place *p)
 }
 
 /* As the daemon stores it with the end of the binding: what it has heard of the place. */
-static bool may_hold_token(const struct world *w, const struct place *p)
+static bool may_hold_token(struct world *w, const struct place *p)
 {
     struct fp refresh = w->store.rows[p->row].pair.refresh;
+    struct op *op;
+    for (uint32_t at = 0; (op = op_each(w, &at));) { /* an order that may be carried out already */
+        if (op->what == HAP_PLACE && &w->places[op->index] == p && op->fx.kind == FX_PUBLISH &&
+            !fp_is_none(refresh) && fp_equal(op->fx.pair.refresh, refresh))
+            return true;
+    }
     return !fp_is_none(refresh) && p->replica &&
            (p->told_what == SEEN_COUNT || p->told_what == SEEN_TORN || p->told_failed ||
             fp_equal(p->told.refresh, refresh) || (p->by_us && fp_equal(p->pair.refresh, refresh)));
@@ -225,6 +231,8 @@ void place_seen(struct world *w, struct op *op)
     ev.observed.spent = op->seen == SEEN_PAIR && is_former_pair(w, &op->pair);
     ev.observed.asked = op->late;
     if (op->started_at >= p->told_at) { /* not: seen before what was heard since */
+        if (op->seen == SEEN_BLANK && p->told_what == SEEN_PAIR)
+            p->blanked = p->told.access; /* with which its client was refused, for all one knows */
         p->told_what = op->seen;
         p->told_failed = false;
         p->told = op->pair;
@@ -301,8 +309,7 @@ void place_act(struct world *w, struct op *op)
 void place_write(struct world *w, struct place *p, enum seen what, const struct pair *pair)
 {
     struct host *h = &w->hosts[p->host];
-    if (what == SEEN_BLANK && p->what == SEEN_PAIR)
-        p->blanked = p->pair.access;
+
     p->written_at = w->now;
     p->what = what;
     p->pair = what == SEEN_PAIR ? *pair : (struct pair){0};

@@ -197,7 +197,13 @@ static void live_through(struct world *w)
     if (w->is_full)
         return;
     weather_clears(w);
-    live(w, w->now + convergence_ms(w), STEPS_AT_MOST);
+    int64_t until = w->now + convergence_ms(w);
+    if (until > w->now + IN_STEP_AFTER_MS) {
+        live(w, w->now + IN_STEP_AFTER_MS, STEPS_AT_MOST);
+        if (!w->is_full)
+            oracle_in_step(w);
+    }
+    live(w, until, STEPS_AT_MOST);
     if (w->is_full)
         return;
     if (w->steps >= STEPS_AT_MOST)

@@ -76,7 +76,7 @@ void swarm_draw(struct world *w)
     w->span_ms = life_ms[draw(d, SITE_SIZE, 1, ARRAY_LEN(life_ms))];
     w->n_providers = 1 + draw(d, SITE_SIZE, 2, PROVIDERS_MAX);
     w->n_profiles = large ? PROFILES_MAX : 2 + draw(d, SITE_SIZE, 3, 4);
-    w->fleet = draw(d, SITE_SIZE, 4, 8) >= 6 && !getenv("NOFLEET");
+    w->fleet = draw(d, SITE_SIZE, 4, 8) >= 6;
     w->n_hosts = w->fleet ? 2 + draw(d, SITE_SIZE, 5, HOSTS_MAX - 1) : 1;
     w->waiters = draw(d, SITE_SIZE, 7, 8) == 7 ? 3 : WARDEN_WAITERS;
     w->limits.steps = 200 + draw(d, SITE_SIZE, 6, large ? 3000 : 400);

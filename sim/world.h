@@ -238,7 +238,7 @@ struct host {
     uint32_t room; /* lineages that its warden has room for */
     uint32_t life; /* counts daemons: what an earlier one asked for is not told to a later one */
     uint32_t boot; /* counts boots */
-    int64_t booted_at, wall_off_ms;
+    int64_t booted_at, started_at, wall_off_ms;
     int64_t asleep_until, woke_at;
     int64_t wake_at; /* of its warden's deadline; TIME_NEVER */
     int64_t store_free_at, full_until;

@@ -315,12 +315,14 @@ static void on_pair_seen(struct step *s, struct consumer *c)
 {
     const struct pair *pair = &s->ev->observed.pair;
     const struct lineage *owner = owner_of(s->w, pair);
-    if (owner || s->ev->observed.spent) {
+    const struct lineage *of = owner ? owner : grant_of(s->w, pair->refresh);
+    bool is_known = owner || s->ev->observed.spent;
+    if (c && of && (of->state == LS_QUARANTINED || of->unproven))
+        c->drifted = is_known || s->ev->capture == 0;
+    if (is_known) {
         drop_stored(s);
         if (c && owner == s->l)
             count_as_held(s); /* whether we put it there or not */
-        if (c && owner && (owner->state == LS_QUARANTINED || owner->unproven))
-            c->drifted = true;
         return;
     }
     struct capture *known = same_capture(s->w, pair);
@@ -369,7 +371,9 @@ void on_capture_named(struct step *s)
         return;
     switch (s->ev->identity.what) {
     case IDENTITY_NAMED:
-    case IDENTITY_SCOPE: /* it lives, and nobody can say whose it is */
+    case IDENTITY_SCOPE:                /* it lives, and nobody can say whose it is */
+        if (s->ev->server_wall_ms != 0) /* a Date has whole seconds: the end of that one */
+            cap->server_minus_boot_ms = s->ev->server_wall_ms + SECOND_MS - 1 - s->now.boot_ms;
         cap->tries = 0;
         cap->stage = STAGE_NAMED;
         cap->subject =
@@ -389,11 +393,13 @@ void on_capture_named(struct step *s)
     go_on(s, cap);
 }
 
-static void continued(struct step *s, uint64_t from)
+/* `server_minus_boot_ms`: the server's clock, as heard when it was asked about the pair; 0: not. */
+static void continued(struct step *s, uint64_t from, int64_t server_minus_boot_ms)
 {
     struct lineage *l = s->l;
     struct pair pair = l->pending.pair;
-    take_pair(s, &pair, 0);
+    bool told = server_minus_boot_ms != 0 && pair.expires_wall_ms != 0;
+    take_pair(s, &pair, told ? pair.expires_wall_ms - server_minus_boot_ms : 0);
     l->obtained_boot_ms = INT64_MIN / 2; /* theirs: no renewal is answered with it */
     l->generation++;
     l->standing = STANDING_LIVE;
@@ -414,13 +420,17 @@ void on_capture_stored(struct step *s)
 {
     struct capture *cap = capture_find(s->w, s->ev->capture);
     uint64_t from = cap ? cap->consumer : 0;
+    int64_t heard_wall_ms = cap ? cap->server_minus_boot_ms : 0;
     if (s->l)
         alarm_clear(s, ALARM_STORE);
-    if (cap && cap->stage == STAGE_STORING)
+    if (cap && cap->stage == STAGE_STORING) {
+        if (s->ev->kind == EV_QUARANTINED)
+            leave_alone(s, cap); /* it may have been seen once more since that was ordered */
         forget(s->w, cap);
+    }
     if (s->ev->kind == EV_ADOPTED && s->l && s->l->state == LS_CONTINUING &&
         s->l->continuing == s->ev->capture)
-        continued(s, from);
+        continued(s, from, heard_wall_ms);
 }
 
 void on_capture_failed(struct step *s)

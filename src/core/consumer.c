@@ -215,10 +215,12 @@ void consumers_go(struct step *s)
     }
 }
 
-/* Somebody may live on what a run before this one wrote there, and nobody noted that he does. */
-static bool may_be_held(const struct lineage *l, const struct consumer *c)
+/* Somebody may live on what a run before this one wrote there, and nobody noted that he does. What
+ * is not to be written any more (the access token is over) is not lived on either. */
+static bool may_be_held(const struct warden *w, const struct lineage *l, const struct consumer *c)
 {
-    return l->policy == POLICY_STANDBY && !c->known && c->tries == 0;
+    bool to_be_written = c->replica || (may_publish(w, l) && is_outdated(w, l, c));
+    return l->policy == POLICY_STANDBY && !c->known && c->tries == 0 && to_be_written;
 }
 
 /* A place of its own; or of the lineage from whose place it came: there it stands, too. */
@@ -254,7 +256,7 @@ bool spend_is_hindered(const struct warden *w, const struct lineage *l)
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         const struct consumer *c = &w->consumers[i];
         bool busy = c->doing == DOING_READ || c->doing == DOING_PUBLISH;
-        if (concerns(w, c, l) && ((c->replica && (is_unknown(c) || busy)) || may_be_held(l, c)))
+        if (concerns(w, c, l) && ((c->replica && (is_unknown(c) || busy)) || may_be_held(w, l, c)))
             return true;
         bool unsure = busy || (!c->known && may_be_touched(&w->lineages[c->slot]));
         if (is_to_be_looked_at(w, c) || (unsure && may_have(c, l->pair.refresh)))
@@ -381,7 +383,7 @@ void on_consumer_failed(struct step *s)
 void on_bound(struct step *s)
 {
     struct warden *w = s->w;
-    if (consumer_find(w, s->ev->consumer) || s->l->n_consumers == CONSUMERS_PER_LINEAGE_MAX)
+    if (consumer_find(w, s->ev->consumer) || s->l->n_consumers >= CONSUMERS_PER_LINEAGE_MAX)
         return;
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         struct consumer *c = &w->consumers[i];

@@ -165,8 +165,9 @@ struct capture {
     uint32_t target; /* NAMED, STORING: lineage of that subject; NO_SLOT: not known */
     enum stage stage;
     int64_t seen_boot_ms;
-    enum stage resume; /* STORING: where to go back if it cannot be stored */
-    bool claiming;     /* STORING: as a lineage of its own, by FX_CLAIM */
+    int64_t server_minus_boot_ms; /* the server's clock, as heard with its answer; 0: not */
+    enum stage resume;            /* STORING: where to go back if it cannot be stored */
+    bool claiming;                /* STORING: as a lineage of its own, by FX_CLAIM */
     struct pair pair;
     struct fp subject;
     uint32_t tries;

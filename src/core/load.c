@@ -151,6 +151,7 @@ void take_row(struct step *s, const struct loaded *from)
     l->fence = from->fence;
     l->replayed = from->replayed;
     l->doubt = from->doubt;
+    l->access_proved = false; /* … of an earlier doubt, perhaps */
     l->refused = from->standing == STANDING_DEAD;
     take_pair(s, &from->pair, from->expires_boot_ms);
     l->given_away |= from->given_away;

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { ANSWERS_UNTIL = EFFECTS_MAX - 2 * CONSUMERS_PER_LINEAGE_MAX };
+
 struct judgement {
     enum answer answer;
     int64_t retry_after_ms;
@@ -194,7 +196,8 @@ void serve_waiters(struct step *s)
 {
     struct warden *w = s->w;
     uint32_t slot = (uint32_t)(s->l - w->lineages);
-    for (uint32_t i = 0; s->l->n_waiters > 0 && i < w->n_waiters;) {
+    /* One event may set several lineages to rest. Who finds no room is told by the timer. */
+    for (uint32_t i = 0; s->l->n_waiters > 0 && i < w->n_waiters && s->out->n < ANSWERS_UNTIL;) {
         struct judgement j;
         if (w->waiters[i].slot != slot || !judge(w, s->l, &w->waiters[i], &j)) {
             i++;

@@ -136,8 +136,19 @@ class Campaign:
 
 
 def words_of(words, *names):
-    """The values of `--name value` in the command line, None where absent."""
-    return [words[words.index(name) + 1] if name in words else None for name in names]
+    """The values of `--name value` in the command line, None where absent. `--proof` may stand there
+    too; any other word ends the program, before anything has begun."""
+    values, left = dict.fromkeys(names), list(words)
+    while left:
+        word = left.pop(0)
+        if word == "--proof":
+            continue
+        if word not in values or not left:
+            print(f"{word}: not understood; it may be: {' N, '.join(names)} N, --proof",
+                  file=sys.stderr)
+            sys.exit(2)
+        values[word] = left.pop(0)
+    return list(values.values())
 
 
 def new_seed():

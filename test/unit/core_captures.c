@@ -302,6 +302,82 @@ static void a_place_whose_stranger_was_claimed_and_spent_is_ours_again(void **st
     story_free(st);
 }
 
+/* ---- what an ended lineage leaves behind ---- */
+
+static void a_copy_of_an_ended_login_is_looked_at_again(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_NEVER, HOUR); /* A, dead: nothing is written there */
+    ev.loaded.standing = STANDING_DEAD;
+    ev.loaded.alarms = 1u << ALARM_DEAD;
+    tell(st, ev);
+    ev = loaded(st, POLICY_NEVER, HOUR);
+    ev.lineage = B;
+    ev.loaded.pair = pair_of(st, 5, HOUR);
+    ev.loaded.subject = fp_of(98);
+    struct pair copied = ev.loaded.pair;
+    tell(st, ev);
+    tell(st, bound(C2, true, false));
+    expect(st, timer(), "read(c2)");
+    expect(st, saw_pair(C2, copied, 0, true), "");
+    expect(st, timer(), "");
+    struct event removed = {.kind = EV_REMOVE, .lineage = B, .waiter = 1};
+    tell(st, removed);
+    expect(st, timer(), "retire");
+    removed.kind = EV_RETIRED;
+    expect(st, removed, "answer(1,done)");
+    expect(st, timer(), "read(c2)"); /* that is nobody's current pair any more */
+    story_free(st);
+}
+
+/* ---- standby ---- */
+
+static void a_sink_that_is_not_written_any_more_holds_nobody_back(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_STANDBY, HOUR);
+    ev.loaded.pair.expires_wall_ms = st->now.wall_ms - 1; /* over before this run began */
+    ev.loaded.expires_boot_ms = st->now.boot_ms - 1;
+    tell(st, ev);
+    tell(st, bound(3, false, false));
+    expect(st, timer(), "lease");
+    story_free(st);
+}
+
+static void a_stranger_that_was_seen_again_while_it_was_set_aside_is_left_alone(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, saw(st, C1, 5, K1, false), "");
+    tell(st, timer());
+    tell(st, capture_named(K1, IDENTITY_NAMED, 98)); /* quarantine ordered */
+    tell(st, saw(st, C1, 5, K1, false));
+    tell(st, of_capture(EV_QUARANTINED, K1));
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void a_siblings_pair_is_not_over_because_our_clock_is_fast(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    later(st, 20 * MINUTE_MS);
+    struct event found = saw(st, C1, 2, K1, false); /* an hour by the server's clock */
+    st->now.wall_ms += 2 * HOUR;
+    tell(st, found);
+    tell(st, timer());
+    struct event whose = capture_named(K1, IDENTITY_NAMED, 99);
+    whose.server_wall_ms = st->now.wall_ms - 2 * HOUR;
+    tell(st, whose);
+    tell(st, of_capture(EV_ADOPTED, K1));
+    tell(st, timer());
+    assert_null(strstr(st->said, "lease"));
+    expect(st, want(st, 1, 30 * MINUTE_MS), "answer(1,token)");
+    story_free(st);
+}
+
 /* ---- an older copy of the store ---- */
 
 static void an_older_copy_stays_in_doubt_whatever_its_own_open_intent_came_to(void **state)
@@ -352,6 +428,10 @@ int main(void)
         cmocka_unit_test(a_capture_that_the_ledger_refuses_is_dropped),
         cmocka_unit_test(what_was_set_aside_goes_back_there_when_it_is_refused_a_name),
         cmocka_unit_test(a_place_whose_stranger_was_claimed_and_spent_is_ours_again),
+        cmocka_unit_test(a_copy_of_an_ended_login_is_looked_at_again),
+        cmocka_unit_test(a_sink_that_is_not_written_any_more_holds_nobody_back),
+        cmocka_unit_test(a_stranger_that_was_seen_again_while_it_was_set_aside_is_left_alone),
+        cmocka_unit_test(a_siblings_pair_is_not_over_because_our_clock_is_fast),
         cmocka_unit_test(an_older_copy_stays_in_doubt_whatever_its_own_open_intent_came_to),
         cmocka_unit_test(an_older_copy_lets_a_forgotten_request_run_out),
     };

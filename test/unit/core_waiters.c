@@ -251,6 +251,25 @@ static void strangers_are_told_that_there_is_no_such_lineage(void **state)
     story_free(st);
 }
 
+static void a_waiter_causes_one_spend_and_no_second(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_ALWAYS, HOUR_MS));
+    later(st, 20 * MINUTE_MS);
+    expect(st, want(st, 1, 50 * MINUTE_MS), "");
+    expect(st, timer(), "lease");
+    present(st, 1, false);
+    struct event poor = granted(st, 2, HOUR_MS); /* half of its life is over when it comes */
+    poor.answer.expires_boot_ms = st->now.boot_ms + 30 * MINUTE_MS;
+    tell(st, poor);
+    tell(st, of_intent(st, EV_SETTLED));
+    assert_non_null(strstr(st->said, "answer(1,"));
+    tell(st, timer());
+    assert_null(strstr(st->said, "lease"));
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +288,7 @@ int main(void)
         cmocka_unit_test(a_static_pair_is_never_due_and_its_end_is_alarmed_once),
         cmocka_unit_test(the_end_of_the_login_is_alarmed_ahead),
         cmocka_unit_test(strangers_are_told_that_there_is_no_such_lineage),
+        cmocka_unit_test(a_waiter_causes_one_spend_and_no_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
