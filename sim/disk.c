@@ -79,7 +79,6 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     row->intent_is_replay = fx->replay;
     row->intent_begun_wall_ms = now.wall_ms;
     row->intent_at = w->now;
-    row->intent_boot = h->boot;
     row->intent_host = (int16_t)h->index;
     count_spend(w);
     spool_new(h, fx->intent, row_of(fx->lineage), fx->generation, w->now);

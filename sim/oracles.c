@@ -327,7 +327,6 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
         break;
     case FX_RESOLVE:
         check_resolve(w, h, fx);
-        h->told[row_of(fx->lineage)].resolved = true;
         break;
     case FX_ALARM_RAISE:
     case FX_ALARM_CLEAR:

@@ -50,7 +50,6 @@ static void told_answer(struct told *t, struct host *h, const struct event *ev,
         return;
     t->heard_intent = ev->intent;
     t->heard = ev->answer.verdict;
-    t->spend_failed = t->heard != VERDICT_GRANTED;
     t->refused_at = t->heard == VERDICT_REFUSED ? now : 0;
     t->heard_foreign = t->heard == VERDICT_GRANTED && !fp_is_none(row->subject) &&
                        !fp_is_none(ev->answer.subject) &&
@@ -139,7 +138,6 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         told_claimed_policy(w, h, index, ev->policy);
         break;
     case EV_CLOSED:
-        t->resolved = false;
         t->standing = row->standing;
         t->doubt = row->lost_intent;
         break;
@@ -153,7 +151,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->generation = row->generation;
         t->standing = row->standing;
         t->exact = row->expiry_is_exact && row->boot == h->boot && row->expiry_host == h->index;
-        t->access_refused = t->spend_failed = false;
+        t->access_refused = false;
         t->held_until = 0;
         break;
     case EV_IDENTITY:
@@ -176,14 +174,13 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->doubt = row->lost_intent;
         t->policy = ev->loaded.policy;
         t->exact = ev->loaded.expires_boot_ms != 0 && row->expiry_is_exact;
-        t->resolved = false;
         t->held_until = 0;
         break;
     case EV_ADOPTED:
         t->generation = row->generation;
         t->standing = row->standing;
         if (ev->capture != 0) {
-            t->exact = t->access_refused = t->spend_failed = false;
+            t->exact = t->access_refused = false;
             t->held_until = 0;
         }
         break;

@@ -47,7 +47,6 @@ static void put_back(struct world *w, bool with_mark)
         host_crash(w, h, true, SECOND_MS);
     say(w, h, "an older copy of the store is put back%s", with_mark ? ", and its mark" : "");
     w->store = w->backup;
-    w->was_restored = true;
     memset(w->sealed, 0, sizeof(w->sealed)); /* settled since, perhaps, and forgotten */
     if (with_mark) {
         w->mark = w->store.spends;

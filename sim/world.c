@@ -16,7 +16,7 @@ void world_reset(struct world *w, uint64_t seed)
     w->now = HOUR_MS;
     w->steps = w->order = w->next_caller = w->next_id = 0;
     w->n_families = w->n_issued = w->n_places = w->n_siblings = 0;
-    w->is_full = w->has_backup = w->was_restored = w->wall_was_wrong = false;
+    w->is_full = w->has_backup = w->wall_was_wrong = false;
     w->mark = 0;
     w->forgotten_at = 0;
     w->n_heap = w->n_ops = 0;

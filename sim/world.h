@@ -150,7 +150,6 @@ struct row { /* a lineage, as src/store has it */
     uint64_t intent;
     bool intent_is_replay;
     int64_t intent_begun_wall_ms;
-    uint32_t intent_boot;
     int16_t intent_host;
     uint64_t intent_fence;
     uint64_t lost_intent; /* the last one that was closed in doubt */
@@ -176,7 +175,6 @@ struct store {
     uint32_t n_rows;
     uint32_t spends;                /* what the high-water mark counts */
     int16_t profiles[PROFILES_MAX]; /* row; NOBODY */
-    enum policy policies[PROFILES_MAX];
     struct row rows[ROWS_MAX];
     struct capture captures[CAPTURES_MAX];
     uint8_t known[ISSUED_MAX];
@@ -209,10 +207,8 @@ struct spool {       /* one intent's file */
 struct told {  /* what the warden of this host has heard of one lineage since it started */
     bool here; /* loaded or added */
     bool removing;
-    bool resolved; /* its doubt has ended, whether or not that is durable */
-    bool exact;    /* the expiry is known by this boot's clock */
+    bool exact; /* the expiry is known by this boot's clock */
     bool access_refused;
-    bool spend_failed; /* since the last pair */
     uint64_t generation;
     enum standing standing;
     enum policy policy;
@@ -234,7 +230,6 @@ struct told {  /* what the warden of this host has heard of one lineage since it
 struct host {
     uint8_t index;
     bool up, stopping, restored;
-    bool wants_up;
     uint32_t room; /* lineages that its warden has room for */
     uint32_t life; /* counts daemons: what an earlier one asked for is not told to a later one */
     uint32_t boot; /* counts boots */
@@ -343,7 +338,7 @@ struct op { /* something under way */
 };
 
 /* ---- a run ---- */
-struct story; /* trace.h */
+struct story; /* sim/story.h */
 
 struct limits_of_run {
     uint32_t steps;
@@ -370,7 +365,7 @@ struct world {
     struct family families[FAMILIES_MAX];
     struct issued issued[ISSUED_MAX];
     struct store store, backup;
-    bool has_backup, was_restored, wall_was_wrong;
+    bool has_backup, wall_was_wrong;
     int64_t cleared_at;        /* when the faults stopped */
     int64_t forgotten_at;      /* when an older copy was put back together with its mark */
     uint32_t mark;             /* high-water */

@@ -2,16 +2,18 @@
  * The core's own shapes. Private to src/core.
  *
  * A lineage is always in one state. States that wait for an event ("in flight") leave only by that
- * event; states at rest act when owes() says so. The invariants, as warden_check() holds them:
+ * event; states at rest act when owes() says so. The invariants; warden_check() holds those that
+ * can be seen in one moment, the oracles of the simulator the others:
  *
  *   1. An intent is open exactly in INTENDING, SPENDING, SETTLING and CLOSING.
  *   2. A token is presented (SPENDING) only under a lease whose fence the intent carries, and a
  *      lineage has at most one intent: single flight.
  *   3. In DOUBT and PROBING the standing is DOUBT, and the one more presentation is unused.
- *   4. DEAD, QUARANTINED and RETIRING lineages have no intent and are never due.
+ *   4. DEAD, QUARANTINED and RETIRING lineages have no intent, and no spend is due.
  *   5. Each waiter belongs to a used lineage that could still serve it, and no lineage has more
  *      than WAITERS_PER_LINEAGE_MAX; add and remove wait apart (one each).
- *   6. A lineage that was proven keeps its subject for ever.
+ *   6. A lineage that was proven keeps its subject, but where its user claims it out of quarantine:
+ *      then it is to be named anew.
  *   7. The generation never goes down.
  *   8. A refresh token is being given to one consumer at most, and to none that may not have it;
  *      what is withheld is written without one.
