@@ -284,7 +284,10 @@ static void check_in_step(struct world *w, const struct place *p)
                 row->intent == 0 && w->leases[p->row].holder == NOBODY &&
                 w->now - row->pair_at > MINUTE_MS && w->now - p->written_at > MINUTE_MS &&
                 !is_being_added(w, p->profile) && !has_open_capture(w, p);
-    if (!calm || place_row(w, p) != p->row || !access_is_alive(w, row->pair.access) ||
+    /* What its client got by itself, or from a run that is forgotten, may last longer than ours. */
+    bool outlasts = p->what == SEEN_PAIR && fp_is_none(p->pair.refresh) &&
+                    p->pair.expires_wall_ms > row->pair.expires_wall_ms;
+    if (!calm || outlasts || place_row(w, p) != p->row || !access_is_alive(w, row->pair.access) ||
         (p->replica && !is_ours_to_keep(w, p, row)))
         return;
     if (p->what != SEEN_PAIR || !fp_equal(p->pair.access, row->pair.access))

@@ -23,7 +23,7 @@ import runner  # noqa: E402
 BUILD = pathlib.Path(os.environ.get("CW_BUILD", ROOT / "build")).resolve()
 SIM = BUILD / "sim" / "sim"
 SECONDS = 60
-RUNS = 150_000  # at most: the same ones on every machine that is fast enough
+RUNS = 60_000  # at most: the same ones on every machine that is fast enough
 
 
 def sim(*args, ok=(0,)):

@@ -308,7 +308,8 @@ static void show(struct step *s, struct consumer *c, struct capture *cap)
     c->drifted = true;
     cap->consumer = c->id;
     cap->slot = c->slot;
-    s->w->lineages[c->slot].n_captures++;
+    CHECK(s->l == &s->w->lineages[c->slot]);
+    s->l->n_captures++;
 }
 
 static void on_pair_seen(struct step *s, struct consumer *c)
