@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define RECOVER_LOOK_MS (500 * INT64_C(1))
-
 #define ASK_PATIENCE_MS (20 * SECOND_MS)
 #define LATE_MAX_MS     60
 #define SPINS_MAX       16

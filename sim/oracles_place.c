@@ -72,22 +72,23 @@ static void check_left_alone(struct world *w, const struct place *p)
                  name_token(w, p->pair.refresh));
 }
 
+static bool is_as_expected(const struct effect *fx, enum seen what, const struct pair *pair)
+{
+    return what == fx->expected_what && (what != SEEN_PAIR || pair_equal(pair, &fx->expected));
+}
+
 /* blind. A replica is written only over what its warden has heard of: that is what it expects, and
  * what is there when it is written. */
 static void check_expected(struct world *w, const struct effect *fx, const struct place *p)
 {
-    bool heard = p->told_what == fx->expected_what &&
-                 (p->told_what != SEEN_PAIR || pair_equal(&p->told, &fx->expected));
-    if (p->replica && !heard)
+    if (p->replica && !is_as_expected(fx, p->told_what, &p->told))
         violated(w, "blind", "C%u is to be written over what nobody has heard is there",
                  (unsigned)p->id);
 }
 
 static void check_blind(struct world *w, const struct effect *fx, const struct place *p)
 {
-    bool expected = p->what == fx->expected_what &&
-                    (p->what != SEEN_PAIR || pair_equal(&p->pair, &fx->expected));
-    if (p->replica && !expected)
+    if (p->replica && !is_as_expected(fx, p->what, &p->pair))
         violated(w, "blind", "C%u is written, and nobody has heard what is there", (unsigned)p->id);
 }
 

@@ -309,7 +309,6 @@ void place_act(struct world *w, struct op *op)
 void place_write(struct world *w, struct place *p, enum seen what, const struct pair *pair)
 {
     struct host *h = &w->hosts[p->host];
-
     p->written_at = w->now;
     p->what = what;
     p->pair = what == SEEN_PAIR ? *pair : (struct pair){0};

@@ -136,7 +136,7 @@ static void quarantine(struct step *s, struct capture *cap)
 /* Its refresh token we hold already; the access token beside it is over, or of somebody else. */
 static void drop_of_grant(struct step *s, struct capture *cap, const struct lineage *grant)
 {
-    if (grant->state == LS_QUARANTINED || grant->unproven)
+    if (is_set_aside(grant))
         leave_alone(s, cap);
     drop(s, cap);
 }
@@ -318,7 +318,7 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     const struct lineage *owner = owner_of(s->w, pair);
     const struct lineage *of = owner ? owner : grant_of(s->w, pair->refresh);
     bool is_known = owner || s->ev->observed.spent;
-    if (c && of && (of->state == LS_QUARANTINED || of->unproven))
+    if (c && of && is_set_aside(of))
         c->drifted = is_known || s->ev->capture == 0;
     if (is_known) {
         drop_stored(s);
@@ -421,7 +421,7 @@ void on_capture_stored(struct step *s)
 {
     struct capture *cap = capture_find(s->w, s->ev->capture);
     uint64_t from = cap ? cap->consumer : 0;
-    int64_t heard_wall_ms = cap ? cap->server_minus_boot_ms : 0;
+    int64_t server_minus_boot_ms = cap ? cap->server_minus_boot_ms : 0;
     if (s->l)
         alarm_clear(s, ALARM_STORE);
     if (cap && cap->stage == STAGE_STORING) {
@@ -431,7 +431,7 @@ void on_capture_stored(struct step *s)
     }
     if (s->ev->kind == EV_ADOPTED && s->l && s->l->state == LS_CONTINUING &&
         s->l->continuing == s->ev->capture)
-        continued(s, from, heard_wall_ms);
+        continued(s, from, server_minus_boot_ms);
 }
 
 void on_capture_failed(struct step *s)

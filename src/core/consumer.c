@@ -103,8 +103,7 @@ static bool is_being_continued(const struct warden *w, const struct lineage *l)
 {
     for (uint32_t i = 0; l->n_consumers > 0 && i < w->n_slots; i++) {
         const struct lineage *other = &w->lineages[i];
-        if (other->state != LS_FREE && other->claimed && other->unproven &&
-            other->continues == l->id && other->state != LS_QUARANTINED)
+        if (is_claim_of(other, l->id) && other->state != LS_QUARANTINED)
             return true;
     }
     return false;
@@ -226,15 +225,15 @@ static bool may_be_held(const struct warden *w, const struct lineage *l, const s
 /* A place of its own; or of the lineage from whose place it came: there it stands, too. */
 static bool concerns(const struct warden *w, const struct consumer *c, const struct lineage *l)
 {
-    return belongs(w, c, l) ||
-           (c->id != 0 && l->claimed && l->unproven && w->lineages[c->slot].id == l->continues);
+    return belongs(w, c, l) || (c->id != 0 && is_claim_of(l, w->lineages[c->slot].id));
 }
 
 bool spend_is_held_back(const struct warden *w, const struct lineage *l)
 {
     if (l->n_captures > 0 || is_being_continued(w, l))
         return true;
-    for (uint32_t i = 0; i < w->limits.consumers; i++) {
+    bool has_places = l->n_consumers > 0 || l->claimed;
+    for (uint32_t i = 0; has_places && i < w->limits.consumers; i++) {
         const struct consumer *c = &w->consumers[i];
         if (concerns(w, c, l) && ((is_unknown(c) && c->tries > 0) || capture_is_open(w, c->shows)))
             return true;

@@ -200,6 +200,18 @@ struct warden {
     struct capture *captures;   /* limits.captures */
 };
 
+/* Taken by FX_CLAIM from a place of `home`, and not yet known whose it is. */
+static inline bool is_claim_of(const struct lineage *l, uint64_t home)
+{
+    return l->state != LS_FREE && l->claimed && l->unproven && l->continues == home;
+}
+
+/* Nobody's yet, or somebody's whom we do not know: where its pair stands is no place of ours. */
+static inline bool is_set_aside(const struct lineage *l)
+{
+    return l->state == LS_QUARANTINED || l->unproven;
+}
+
 /* One step's context: every state function gets it. */
 struct step {
     struct warden *w;
@@ -239,7 +251,7 @@ int64_t comfort_from(const struct lineage *l);   /* boot ms of the next allowed 
 int64_t wish_default_ms(const struct lineage *l);
 void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms);
 void hear_date(struct step *s);
-void hear_refusal(struct step *s); /* of the access token, in whatever state */
+void hear_refusal(struct step *s); /* of the current access token, in whatever state */
 void back_off(struct step *s, int64_t retry_after_ms, enum answer trouble);
 void back_off_clear(struct lineage *l);
 

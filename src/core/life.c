@@ -115,7 +115,6 @@ void hear_date(struct step *s)
     int64_t server_wall_ms = s->ev->server_wall_ms;
     if (server_wall_ms == 0 || !l->expiry_from_wall)
         return;
-
     /* A Date has whole seconds: the server's clock is anywhere in that one. Ours is believed when
      * it is there too; else the end of that second, which errs on the safe side. */
     int64_t into_ms = s->now.wall_ms - server_wall_ms;
@@ -130,8 +129,7 @@ void hear_date(struct step *s)
 void hear_refusal(struct step *s)
 {
     enum identity what = s->ev->kind == EV_PROBED ? s->ev->probe.what : s->ev->identity.what;
-    bool refused = what == IDENTITY_EXPIRED || what == IDENTITY_REVOKED;
-    if (refused && s->ev->generation == s->l->generation)
+    if (what == IDENTITY_EXPIRED || what == IDENTITY_REVOKED)
         s->l->access_dead = true;
 }
 

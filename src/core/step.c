@@ -169,9 +169,8 @@ static void on_policy(struct step *s)
     struct warden *w = s->w;
     s->l->policy = s->ev->policy;
     for (uint32_t i = 0; i < w->n_slots; i++) { /* it is the profile's: also what came from there */
-        struct lineage *l = &w->lineages[i];
-        if (l->state != LS_FREE && l->claimed && l->unproven && l->continues == s->l->id)
-            l->policy = s->ev->policy;
+        if (is_claim_of(&w->lineages[i], s->l->id))
+            w->lineages[i].policy = s->ev->policy;
     }
     serve_waiters(s);
 }
@@ -298,10 +297,11 @@ static void to_lineage(struct step *s)
         to_unknown(s);
         return;
     }
+    bool about_us = is_about_us(s);
     hear_date(s);
-    if (s->ev->kind == EV_IDENTITY || s->ev->kind == EV_PROBED)
+    if (about_us && (s->ev->kind == EV_IDENTITY || s->ev->kind == EV_PROBED))
         hear_refusal(s);
-    if ((reactions[s->ev->kind].states & IN(s->l->state)) && is_about_us(s))
+    if (about_us && (reactions[s->ev->kind].states & IN(s->l->state)))
         reactions[s->ev->kind].react(s);
     else if (s->ev->kind == EV_CLAIMED) /* who waits is always told something */
         answer_waiter(s, s->ev->waiter, ANSWER_BUSY, 0, 0);

@@ -113,7 +113,7 @@ enum event_kind {
     EV_OBSERVED,  /* a replica was read: answer to FX_READ; to FX_PUBLISH when something else
                      than expected is there; unasked when its watch saw a change; at start for
                      a capture that the store has (`from_store`). One look or write of a place at a
-                     time:  what is heard of it comes in their order */
+                     time: what is heard of it comes in their order */
     EV_PUBLISHED, /* answer to FX_PUBLISH: durable there. Without a consumer: a copy of the
                      current pair was handed to somebody we do not know */
     EV_CONSUMER_FAILED, /* answer to FX_READ, FX_PUBLISH: not done (locked, unreadable, full) */

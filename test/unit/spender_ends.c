@@ -288,17 +288,21 @@ static void a_program_that_ends_at_once(void **state)
         assert_true(err < 0 || strstr(f->why, "before it was ready") != NULL);
     }
 }
+/* A spender of our own making. */
+static void write_program(const struct fixture *f, const char *script, char *path, size_t size)
+{
+    snprintf(path, size, "%s/fake", f->path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+    assert_int_equal(write(fd, script, strlen(script)), (ssize_t)strlen(script));
+    close(fd);
+}
 
 /* It lives, and its sandbox never stands. */
 static void a_program_that_never_gets_ready(void **state)
 {
     struct fixture *f = *state;
     char path[96];
-    snprintf(path, sizeof(path), "%s/fake", f->path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
-    const char script[] = "#!/bin/sh\nexec sleep 60\n";
-    assert_int_equal(write(fd, script, sizeof(script) - 1), (ssize_t)sizeof(script) - 1);
-    close(fd);
+    write_program(f, "#!/bin/sh\nexec sleep 60\n", path, sizeof(path));
     spender_free(f->spender);
     f->options.program = path;
     f->options.deadline_ms = f->options.ask_deadline_ms = f->options.margin_ms = 100;
@@ -321,12 +325,8 @@ static void a_program_that_speaks_nonsense(void **state)
 {
     struct fixture *f = *state;
     char path[96];
-    snprintf(path, sizeof(path), "%s/fake", f->path);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
     /* It stays for a moment: one that is gone before it can be asked is another story. */
-    const char script[] = "#!/bin/sh\nprintf 'nonsense' >&3\nsleep 1\nexit 0\n";
-    assert_int_equal(write(fd, script, sizeof(script) - 1), (ssize_t)sizeof(script) - 1);
-    close(fd);
+    write_program(f, "#!/bin/sh\nprintf 'nonsense' >&3\nsleep 1\nexit 0\n", path, sizeof(path));
     spender_free(f->spender);
     f->options.program = path;
     start_spender(f);
