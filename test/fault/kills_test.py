@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The short form of kills.py: daemon, spender and both die at some of their points in every scenario,
-chosen evenly by a seed that is printed. Random moments are kill_test.py's.
+"""The short form of kills.py: daemon, spender and both die at some points of every scenario, chosen
+evenly by a seed that is printed, and at some random moments; kill_test.py has more of the daemon's.
 
 CW_FAULT_SEED repeats the choice, CW_FAULT_KILLS (20) is how many there are of each scenario.
 """
@@ -11,30 +11,37 @@ import sys
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
 
+import killing  # noqa: E402
 import kills  # noqa: E402
 import points  # noqa: E402
 import runner  # noqa: E402
 from nth_campaign import new_seed  # noqa: E402
 from nth_stand import SCENARIOS, Case, Stand  # noqa: E402
 
+VICTIMS = {killing.DAEMON, killing.SPENDER, killing.BOTH}
 KILLS = int(os.environ.get("CW_FAULT_KILLS", "20"))
+MOMENTS = 12
 ROUNDS = 5
 
 
-def short(*scenarios):
+def short(*scenarios, victims=frozenset()):
     for scenario in scenarios:
         tally = kills.CAMPAIGN.work(scenario, new_seed(), KILLS)
         print(f"# {scenario}: {tally.tried} of {tally.points} kills, answers lost: {tally.lost}")
         assert tally.tried > KILLS // 2, "most of the points were never reached"
         assert tally.failed == 0, f"{tally.failed} of {tally.tried} ended badly"
+        missing = [victim for victim in victims if not tally.victims[victim]]
+        assert not missing, f"never killed: {missing}"
 
 
 def test_kills_around_a_refresh():
-    short("refresh", "settle")
+    short("refresh", victims=VICTIMS)
+    short("settle")
 
 
 def test_kills_around_an_add_and_a_removal():
-    short("add", "remove")
+    short("add", victims=VICTIMS)
+    short("remove")
 
 
 def test_kills_around_starts():
@@ -43,6 +50,13 @@ def test_kills_around_starts():
 
 def test_kills_around_a_migration_and_a_backup():
     short("migration", "backup")
+
+
+def test_kills_at_random_moments():
+    for dies, counts in kills.at_random(MOMENTS, new_seed(), shares=1).items():
+        print(f"# {dies}: {dict(counts)}")
+        assert counts["failed"] == 0 and counts["kills"] == MOMENTS, counts
+        assert dies != killing.DAEMON or counts["lost"] == 0, counts
 
 
 def where_one_is_lost(stand, name, act):

@@ -28,6 +28,7 @@ class Tally:
     tried: int = 0
     points: int = 0  # all there are
     failed: int = 0
+    victims: dict = dataclasses.field(default_factory=collections.Counter)  # of those tried
     lost: dict = dataclasses.field(default_factory=collections.Counter)
     ends: int = 0  # a library ended its program: see nth_stand.ended_by_library()
 
@@ -36,6 +37,7 @@ class Tally:
         self.points += other["points"]
         self.failed += other["failed"]
         self.ends += other["ends"]
+        self.victims.update(other["victims"])
         self.lost.update(other["lost"])
 
 
@@ -75,6 +77,7 @@ class Campaign:
     def _one(self, stand, case, tally, out):
         struck, complaints = stand.run(case)
         tally.tried += struck
+        tally.victims[case.victim] += struck
         tally.ends += stand.ended_by_library
         if stand.lost:
             tally.lost[stand.lost_where()] += 1
@@ -132,7 +135,7 @@ class Campaign:
         name, index, of, seed, seconds = words
         until = time.monotonic() + float(seconds) if float(seconds) else None
         tally = self.work(name, int(seed), share=(int(index), int(of)), until=until)
-        print(json.dumps({**vars(tally), "lost": dict(tally.lost)}))
+        print(json.dumps(vars(tally)))
 
 
 def words_of(words, *names):

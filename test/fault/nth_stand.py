@@ -58,10 +58,11 @@ class Case:
     act: int
     nth: int
     error: int = 0
-    both: bool = False
+    who: int = points.ITSELF
 
     ACTS = {points.FAIL_ONCE: "fails", points.FAIL_ON: "fails-on", points.KILL_BEFORE: "dies-before",
             points.KILL_AFTER: "dies-after"}
+    WHO = {points.ITSELF: [], points.BOTH: ["both"], points.OTHER: ["other"]}
 
     def __str__(self):
         """As --only takes it."""
@@ -69,11 +70,18 @@ class Case:
         words = [self.scenario, self.role, classes, self.ACTS[self.act], str(self.nth)]
         if self.act in (points.FAIL_ONCE, points.FAIL_ON):
             words.append(points.error_name(self.error))
-        return ":".join(words + ["both"] * self.both)
+        return ":".join(words + self.WHO[self.who])
 
     @property
     def kills(self):
         return self.act in (points.KILL_BEFORE, points.KILL_AFTER)
+
+    @property
+    def victim(self):
+        """Who dies: daemon, spender or both."""
+        if self.who == points.OTHER:
+            return "spender" if self.role == "daemon" else "daemon"
+        return "both" if self.who == points.BOTH else self.role
 
     @classmethod
     def parse(cls, text):
@@ -81,10 +89,11 @@ class Case:
         numbers = {name: number for number, name in cls.ACTS.items()}
         errors = {points.error_name(error): error
                   for errors in points.ERRORS.values() for error in errors}
-        both = "both" in rest
-        error = next((errors[word] for word in rest if word != "both"), 0)
+        who = next((who for who, words in cls.WHO.items() if words and words[0] in rest),
+                   points.ITSELF)
+        error = next((errors[word] for word in rest if word in errors), 0)
         chosen = points.KILLABLE if classes == "all" else (classes,)
-        return cls(scenario, role, tuple(chosen), numbers[act], int(nth), error, both)
+        return cls(scenario, role, tuple(chosen), numbers[act], int(nth), error, who)
 
 
 class Complaint(Exception):
@@ -280,31 +289,71 @@ class Stand:
         if self.scenario.is_running:
             self.start()
         self.sheet.clear()
+        self.sheet.know("daemon", self.daemon() or 0)
 
     def run(self, case):
         """(was struck, complaints)."""
         self.restore()
         self.is_patient = case.nth % 4 == 0
         self._before()
-        self.sheet.arm(case.role, case.classes, case.act, case.nth, case.error, case.both)
+        self.sheet.arm(case.role, case.classes, case.act, case.nth, case.error, case.who)
         relief = threading.Timer(SHORTAGE_S, self.sheet.disarm)
         if case.act == points.FAIL_ON:
             relief.start()
         try:
-            result = self.scenario.act(self)
+            with self._who_is_held(case):
+                result = self.scenario.act(self)
+                self._until_quiet()
         except Complaint as complaint:
             self.sheet.disarm()
             self.end_programs()
             return True, [str(complaint)]
         finally:
             relief.cancel()
-        self._until_quiet()
         struck = self.sheet.struck > 0
         complaints = self._ask(result, case) if struck else []
         self.end_programs()
         if not struck:
             self.sheet.disarm()
         return struck, complaints
+
+    @contextlib.contextmanager
+    def _who_is_held(self, case):
+        """Meanwhile, whoever stands at its point until the other one is dead has its wish."""
+        if case.who != points.OTHER:
+            yield
+            return
+        over = threading.Event()
+
+        def watch():
+            while True:
+                last = over.wait(PEACE_S / 10)
+                if self.sheet.is_held:
+                    self.sheet.let_go(self._kill(self.sheet.pid(case.victim)))
+                if last:
+                    return
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self.sheet.disarm()
+            over.set()
+            watcher.join()
+
+    def _kill(self, pid):
+        """And see it dead; None when it is not there."""
+        if pid == 0 or not harness.is_running(pid):
+            return None
+        harness.send_signal(pid, signal.SIGKILL)
+        self._until_gone([pid])
+        return pid
+
+    def _until_gone(self, pids):
+        # A process whose first thread has ended may still listen in another.
+        while any(harness.is_running(pid) for pid in pids) or self.daemon() in pids:
+            time.sleep(PEACE_S / 5)
 
     def _ask(self, result, case):
         complaints = []
@@ -345,15 +394,13 @@ class Stand:
     def _finish_kill(self, case):
         """Whoever is to go with the struck one may still wait for something: it goes now."""
         victims = [self.sheet.victim]
-        if case.both:
+        if case.who == points.BOTH:
             for role in ("daemon", "spender"):
                 pid = self.sheet.pid(role)
                 if pid in harness.descendants():
                     harness.send_signal(pid, signal.SIGKILL)
                     victims.append(pid)
-        # A process whose first thread has ended may still listen in another.
-        while any(harness.is_running(pid) for pid in victims) or self.daemon() in victims:
-            time.sleep(PEACE_S / 5)
+        self._until_gone(victims)
 
     def lost_where(self):
         """Where an answer was when it was lost with its spender."""
@@ -448,7 +495,7 @@ class Stand:
         if self.graced and "in-doubt" not in self.cw("events").stdout:
             raise Complaint("presented again, though nobody had been told of a doubt")
         # An answer can be lost with the spender only: the daemon is not on its way.
-        if self.graced and (case is None or case.role != "spender" and not case.both):
+        if self.graced and (case is None or case.victim not in ("spender", "both")):
             raise Complaint("an answer is lost though the spender was not touched")
 
     def nothing_left_over(self, case):

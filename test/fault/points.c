@@ -69,6 +69,9 @@ enum class {
 
 enum act { COUNT, FAIL_ONCE, FAIL_ON, KILL_BEFORE, KILL_AFTER };
 
+/* BOTH: the other one at once, or at its next point. */
+enum who { ITSELF, BOTH, OTHER };
+
 #define SHORT_WRITE (-1) /* in place of an errno: half of it is written */
 #define LEFT_OUT    (-2) /* of a sync: it is not made, and said to be */
 #define CRASH_TEXT  2048
@@ -78,13 +81,13 @@ struct sheet { /* points.py has the same, field by field */
     uint32_t role;
     uint32_t classes; /* bit mask */
     uint32_t act;
-    uint32_t
-        both; /* a kill takes daemon and spender: the other one at once, or at its next point */
+    uint32_t who; /* dies at a kill, of daemon and spender */
     int32_t errnum;
     uint64_t nth; /* 1, 2, … */
     _Atomic uint64_t reached;
     _Atomic uint32_t struck;
     _Atomic uint32_t doomed; /* whoever comes to a point dies there */
+    _Atomic uint32_t held;   /* stands at its point until the driver has killed the other one */
     _Atomic int32_t pids[ROLE_COUNT];
     _Atomic uint64_t heard; /* what the spender had of the answer to its latest question, */
     uint64_t heard_before;  /* in bytes; and before the strike */
@@ -141,9 +144,16 @@ static _Noreturn void die(void)
         (void)syscall(SYS_tgkill, (int)syscall(SYS_getpid), (int)syscall(SYS_gettid), SIGKILL);
 }
 
-static _Noreturn void die_with_the_other(void)
+static void kill_as_told(void)
 {
-    if (sheet->both != 0) {
+    if (sheet->who == OTHER) {
+        atomic_store(&sheet->held, 1);
+        while (atomic_load(&sheet->held) != 0) {
+            /* No call: the sandbox may not know it. */
+        }
+        return;
+    }
+    if (sheet->who == BOTH) {
         atomic_store(&sheet->doomed, 1);
         enum role other = role == ROLE_DAEMON ? ROLE_SPENDER : ROLE_DAEMON;
         int pid = atomic_load(&sheet->pids[other]);
@@ -182,16 +192,16 @@ static struct point meet(enum class c, const char *call)
         errno = before;
     }
     if (act == KILL_BEFORE)
-        die_with_the_other();
+        kill_as_told();
     p.kills_after = act == KILL_AFTER;
-    p.fails = !p.kills_after;
+    p.fails = act == FAIL_ONCE || act == FAIL_ON;
     return p;
 }
 
 static void leave(struct point p)
 {
     if (p.kills_after)
-        die_with_the_other();
+        kill_as_told();
 }
 
 /* ---- The true calls ------------------------------------------------------------------------- */

@@ -27,6 +27,7 @@ CLASSES = ("memory", "map", "open", "read", "write", "sync", "name", "look", "ro
 KILLABLE = tuple(name for name in CLASSES if name not in ("memory", "map"))
 
 COUNT, FAIL_ONCE, FAIL_ON, KILL_BEFORE, KILL_AFTER = range(5)
+ITSELF, BOTH, OTHER = range(3)  # who dies, of daemon and spender, when one is at its point
 
 SHORT_WRITE = -1  # half of it is written
 LEFT_OUT = -2  # a sync that is not made, and said to be
@@ -61,9 +62,9 @@ _Place = collections.namedtuple("_Place", "offset format")
 
 
 def _places():
-    fields = [("armed", "I"), ("role", "I"), ("classes", "I"), ("act", "I"), ("both", "I"),
+    fields = [("armed", "I"), ("role", "I"), ("classes", "I"), ("act", "I"), ("who", "I"),
               ("errnum", "i"), ("nth", "Q"), ("reached", "Q"), ("struck", "I"), ("doomed", "I"),
-              ("pids", f"{len(ROLES)}i"), ("heard", "Q"),
+              ("held", "I"), ("pids", f"{len(ROLES)}i"), ("heard", "Q"),
               ("heard_before", "Q"), ("victim", "i"), ("counts", f"{len(ROLES) * len(CLASSES)}Q"),
               ("call", "32s"), ("where", f"{TEXT}s"), ("crash_signal", "i"), ("crash_role", "i"),
               ("crash_where", f"{TEXT}s")]
@@ -125,14 +126,14 @@ class Sheet:
         self._set("armed", 0)
         self.map[:] = bytes(SIZE)
 
-    def arm(self, role="none", classes=(), act=COUNT, nth=0, error=0, both=False):
+    def arm(self, role="none", classes=(), act=COUNT, nth=0, error=0, who=ITSELF):
         """From now on calls are counted, and the nth of these classes is struck."""
         self._set("role", ROLES.index(role))
         self._set("classes", sum(1 << CLASSES.index(name) for name in classes))
         self._set("act", act)
         self._set("nth", nth)
         self._set("errnum", error)
-        self._set("both", int(both))
+        self._set("who", who)
         self._set("armed", 1)
 
     def disarm(self):
@@ -141,6 +142,19 @@ class Sheet:
     def forgive(self):
         """Whoever was doomed with another program is not any more."""
         self._set("doomed", 0)
+
+    @property
+    def is_held(self):
+        """Somebody stands at its point and waits for the other one's end."""
+        return self._get("held") != 0
+
+    def let_go(self, victim):
+        """Who was held goes on: this one has been killed, or None was there to be."""
+        if victim is None:
+            self._set("struck", 0)
+        else:
+            self._set("victim", victim)
+        self._set("held", 0)
 
     @property
     def struck(self):
@@ -170,6 +184,12 @@ class Sheet:
         if number == 0:
             return None
         return ROLES[self._get("crash_role")], number, self._get("crash_where")
+
+    def know(self, role, pid):
+        """A program that was there before the sheet was cleared."""
+        pids = list(self._get("pids"))
+        pids[ROLES.index(role)] = pid
+        self._set("pids", *pids)
 
     def pid(self, role):
         return self._get("pids")[ROLES.index(role)]

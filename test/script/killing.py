@@ -1,10 +1,10 @@
 """Kills at random moments around a spend, and the proof that nothing was lost.
 
 A round: several profiles of one daemon are asked for a longer life than their tokens have left, each
-at its own moment, so that the one kill that ends the round meets each spend at another point. Then
-it is looked up where the kill met them: in what it left behind (store, spool) and in the lab's log.
-Then somebody asks for a token, which starts the next daemon, and all that the lab granted must be
-held by credwarden.
+at its own moment, so that the one kill that ends the round meets each spend at another point. Who dies is
+the daemon, the spender alone, or both in one instant. Then it is looked up where the kill met them:
+in what it left behind (store, spool) and in the lab's log. Then somebody asks for a token, which
+starts what is dead again, and all that the lab granted must be held by credwarden.
 """
 
 import collections
@@ -23,6 +23,8 @@ import harness
 from runner import wait_until
 
 BATCH = 4
+RESTART_EVERY = 4  # rounds: a daemon that outlived its spender is followed by another
+DAEMON, SPENDER, BOTH = "daemon", "spender", "both"  # who dies
 LAB_MS = 100  # the answer takes this long, half of it before the lab's commit
 
 # Where a kill met a spend, in the order of its life.
@@ -138,11 +140,12 @@ class Ask:
 
 class Story:
     """One world, one lab, so many families; rounds of kills; what is true at the end. `batch`
-    spends are under way at a kill; `both`: the spender dies in the same instant as the daemon."""
+    spends are under way when `dies` (DAEMON, SPENDER or BOTH) is killed."""
 
-    def __init__(self, world, seed, batch=BATCH, both=False, kills_access=False, **provider):
-        self.world, self.rng, self.batch, self.both = world, random.Random(seed), batch, both
-        self.places, self.answered, self.kills = collections.Counter(), 0, 0
+    def __init__(self, world, seed, batch=BATCH, dies=DAEMON, kills_access=False, **provider):
+        self.world, self.rng, self.batch, self.dies = world, random.Random(seed), batch, dies
+        self.places, self.answered, self.kills, self.rounds = collections.Counter(), 0, 0, 0
+        self.graced = collections.Counter()  # answers lost with the spender, of each profile
         self.answer_s = 0.2  # from asking to the answer: what is aimed at; learned
         self.seen_seq = 0
         options = {"grace": provider.pop("lab_grace")} if "lab_grace" in provider else {}
@@ -171,13 +174,14 @@ class Story:
         return max(0.0, self.answer_s + self.rng.uniform(-0.012, 0.008))
 
     def ask_and_kill(self, profiles):
-        """Returns the asks, and when (wall time) the daemon was killed."""
+        """Returns the asks, and when (wall time) the victims were killed; None: there were none.
+        A daemon that outlives its spender is stopped where it is, until go_on()."""
         batch = self.rng.sample(self.names, self.batch)
         ages = sorted(((self.draw_age(), name) for name in batch), reverse=True)
         connections = {name: self.world.connection() for name in batch}
         for connection in connections.values():
             connection.connect()
-        pid = self.world.daemon_pid()
+        pid, there = self.world.daemon_pid(), spenders()
         time.sleep(0.003)  # so that no token lives as long any more as it did when we looked
         asks, end = [], time.monotonic() + ages[0][0]
         while True:
@@ -191,15 +195,35 @@ class Story:
             pause = max(0.0, min(end, end - ages[0][0] if ages else end) - time.monotonic())
             for ask in select.select(open_asks, [], [], pause)[0]:
                 ask.read()
-        victims = [pid, *(spenders() if self.both else [])]
+        killed = self.kill(pid, there)
+        self.learn(asks)
+        for name in set(connections) - {ask.name for ask in asks}:
+            connections[name].close()
+        return asks, killed
+
+    def kill(self, daemon, there):
+        """`there`: spenders that were there a moment ago; to look for them takes its time."""
+        spender = [] if self.dies == DAEMON else \
+            [pid for pid in there if harness.is_running(pid)] or spenders()
+        victims = {DAEMON: [daemon], SPENDER: spender, BOTH: [daemon, *spender]}[self.dies]
+        if self.dies == SPENDER:  # first, or it might have dealt with the death before we look
+            harness.send_signal(daemon, signal.SIGSTOP)
         killed = time.time()
         for victim in victims:
             harness.send_signal(victim, signal.SIGKILL)
         wait_until(lambda: not any(harness.is_running(victim) for victim in victims), pause=0.001)
-        for connection in connections.values():
-            connection.close()
-        self.learn(asks)
-        return asks, killed
+        self.kills += self.dies == DAEMON or len(spender) > 0
+        return killed if victims else None
+
+    def go_on(self, asks):
+        """A daemon that outlived its spender answers who has asked. Else nobody answers any more."""
+        if self.dies == SPENDER:
+            harness.send_signal(self.world.daemon_pid(), signal.SIGCONT)
+            for ask in asks:
+                if ask.took is None:
+                    ask.read()
+        for ask in asks:
+            ask.connection.close()
 
     def learn(self, asks):
         for ask in asks:
@@ -226,7 +250,7 @@ class Story:
                 stage, written = spool[opened[name]]
                 if stage == PREPARED:
                     met[name] = INTENT
-                elif stage == SPOOL_ANSWERED and (self.both or written <= killed):
+                elif stage == SPOOL_ANSWERED and (self.dies != DAEMON or written <= killed):
                     met[name] = ANSWERED
                 else:
                     met[name] = COMMITTED if self.families[name] in committed else ASKED
@@ -259,17 +283,18 @@ class Story:
         first = True
         for ask in asks:
             if first:
-                access = self.world.cw("token", ask.name).stdout.strip()
+                access = self.world.cw("token", ask.name).stdout.strip()  # starts a daemon
             else:
                 answer = self.world.api("GET", f"/v1/profiles/{ask.name}/token")
                 assert answer.status == 200, (met[ask.name], answer)
                 access = answer.json["access_token"]
             first = False
-            assert self.lab.use(access).status == 200, f"refused after a kill {met[ask.name]}"
+            assert self.lab.use(access).status == 200, f"refused after a kill {met.get(ask.name)}"
         try:
             profiles = wait_until(self.holds_everything, timeout, "what the lab granted")
         except AssertionError as error:
             raise AssertionError(f"{error}; the kill was {met}") from None
+        self.check_presented(met)
         for ask in asks:
             if ask.answer is not None:
                 self.answered += 1
@@ -285,31 +310,56 @@ class Story:
         told = ask.answer.json["generation"]
         assert told <= generation, f"{ask.name} was told of {told}, now there is {generation}"
 
+    def check_presented(self, met):
+        """No token twice; but once more, where its answer was lost with the spender."""
+        families = {family["family"]: family for family in self.lab.families()}
+        for name in self.names:
+            family = families[self.families[name]]
+            lost = family["graced"] - self.graced[name]
+            may = self.dies != DAEMON and met.get(name) in (ASKED, COMMITTED)
+            assert family["alive"] and family["reuses"] == family["graced"] and lost <= may, \
+                f"presented twice after a kill {met.get(name)}: {family}"
+            self.graced[name] += lost
+
     def round(self, profiles):
+        self.rounds += 1
         asks, killed = self.ask_and_kill(profiles)
-        met = self.locate(profiles, asks, killed)
-        self.kills += 1
-        return self.recover(asks, met)
+        met = self.locate(profiles, asks, killed) if killed else {}
+        self.go_on(asks)
+        profiles = self.recover(asks, met)
+        if self.dies == SPENDER and self.rounds % RESTART_EVERY == 0:
+            profiles = self.restart()
+        return profiles
+
+    def restart(self):
+        self.world.kill_daemon()
+        self.world.cw("token", self.names[0])
+        profiles = wait_until(self.holds_everything)
+        self.check_presented({})
+        return profiles
 
     def run(self, kills):
         for name in self.names:  # from now on every pair is one that credwarden obtained
             self.world.cw("renew", name)
-        self.world.kill_daemon()
-        self.world.cw("token", self.names[0])
-        profiles = wait_until(self.holds_everything)
-        for _ in range(kills):
+        profiles = self.restart()
+        while self.kills < kills:
             profiles = self.round(profiles)
 
     # ---- the end ----
 
-    def assert_nothing_lost(self):
-        """Every family alive, no refresh token presented twice, and each can be spent again."""
-        for name, family in self.families.items():
+    def assert_all_live(self):
+        """Each can be spent again; no refresh token was presented twice, but after a lost answer."""
+        for name in self.names:
             wait_until(lambda name=name: self.world.api(
                 "POST", f"/v1/profiles/{name}/renew").status == 200, what=f"a renewal of {name}")
-            state = self.lab.family(family)
-            assert state["alive"] and state["reuses"] == 0 and state["graced"] == 0, state
-            assert state["spends"] == state["generation"] - 1, state
+        self.check_presented({})
+
+    def assert_nothing_lost(self):
+        """Every family alive, no refresh token presented twice, and each can be spent again."""
+        self.assert_all_live()
+        assert not self.graced.total(), self.graced
+        for family in self.lab.families():
+            assert family["spends"] == family["generation"] - 1, family
         counts = self.count()
         assert counts["lost"] == counts["presented twice"] == 0, counts
         return counts["spent"]
