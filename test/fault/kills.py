@@ -16,10 +16,8 @@ makes then, so that the story goes on). kills_test.py is the short form.
 """
 
 import collections
-import concurrent.futures
 import json
 import pathlib
-import subprocess
 import sys
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
@@ -27,6 +25,8 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
 import harness  # noqa: E402
 import killing  # noqa: E402
 import points  # noqa: E402
+import runner  # noqa: E402
+from crew import Crew  # noqa: E402
 from harness import World  # noqa: E402
 from killing import BOTH, DAEMON, SPENDER  # noqa: E402
 from nth_campaign import MISSES, Campaign, new_seed, words_of  # noqa: E402
@@ -72,27 +72,26 @@ def random_kills(kills, seed, dies):
 
 def at_random(kills, seed, shares=SHARES):
     """{victim: counts} of so many kills of each, in shares, each in a process of its own."""
-    def one(order):
-        dies, index = order
-        words = [sys.executable, __file__, "--moments", str(len(range(index, kills, shares))),
-                 str(seed + index), dies]
-        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
-        if done.returncode == 0:
-            return {**json.loads(done.stdout.splitlines()[-1]), "failed": 0}
-        print(f"{done.stdout}# again: CW_BUILD={harness.BUILD} {' '.join(words[1:])}", flush=True)
-        return {"failed": 1}
-
-    sums = {dies: collections.Counter() for dies in (DAEMON, SPENDER, BOTH)}
-    orders = [(dies, index) for index in range(min(kills, shares)) for dies in sums]
-    with concurrent.futures.ThreadPoolExecutor(len(orders) or 1) as pool:
-        for (dies, _), counts in zip(orders, pool.map(one, orders)):
-            sums[dies].update(counts)
+    sums = {dies: collections.Counter(failed=0) for dies in (DAEMON, SPENDER, BOTH)}
+    orders = [(len(range(index, kills, shares)), seed + index, dies)
+              for index in range(min(kills, shares)) for dies in sums]
+    with Crew(len(orders) or 1) as crew:
+        begun = [crew.start([sys.executable, __file__, "--moments", *order]) for order in orders]
+        for order, share in zip(orders, begun):
+            status, output = share.result()
+            if status == 0:
+                sums[order[-1]].update(json.loads(output.splitlines()[-1]))
+            else:
+                sums[order[-1]]["failed"] += 1
+                print(f"{output}# again: CW_BUILD={harness.BUILD} {__file__} --moments "
+                      f"{' '.join(map(str, order))}", flush=True)
     return sums
 
 
 # ---- the long form ----
 
 def main(words):
+    runner.stop_by_exception()
     if words[:1] == ["--share"]:
         CAMPAIGN.share(words[1:])
         return 0

@@ -22,6 +22,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
 
 import harness  # noqa: E402
 import points  # noqa: E402
+import runner  # noqa: E402
 from nth_campaign import MISSES, Campaign, new_seed, words_of  # noqa: E402
 from nth_stand import Case  # noqa: E402
 
@@ -69,13 +70,14 @@ CAMPAIGN = Campaign(__file__, cases_of)
 
 
 def main(words):
+    runner.stop_by_exception()
     if words[:1] == ["--share"]:
         CAMPAIGN.share(words[1:])
         return 0
     if "--sanitized" in words:
         with_sanitized_programs()
         words = [word for word in words if word != "--sanitized"]
-        return subprocess.run([sys.executable, __file__, *words], check=False).returncode
+        os.execv(sys.executable, [sys.executable, __file__, *words])
     minutes, only, scenario, workers = words_of(words, "--minutes", "--only", "--scenario",
                                                 "--workers")
     if only:

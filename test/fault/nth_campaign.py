@@ -5,16 +5,15 @@ process of it, because there is one world at a time in a process.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 
 import nth_stand
+from crew import Crew
 from nth_stand import SCENARIOS, Case, Stand
 
 MISSES = 2  # so many points beyond the last one that was counted are tried as well
@@ -109,26 +108,27 @@ class Campaign:
         tallies = {name: Tally() for name in names}
         each_s = minutes * 60 / len(names) if minutes else 0
 
-        def one(name, index):
-            command = [sys.executable, self.program, "--share", name, str(index), str(workers),
-                       str(seed), str(each_s)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-            for line in done.stdout.splitlines():
-                if line.startswith("#"):
-                    print(line, flush=True)
-            if done.returncode != 0:
-                sys.exit(f"{' '.join(command)} ended with {done.returncode}")
-            return json.loads(done.stdout.splitlines()[-1])
-
-        for name in names:
-            begun = time.monotonic()
-            with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-                for part in pool.map(lambda i, name=name: one(name, i), range(workers)):
-                    tallies[name].add(part)
-            tally = tallies[name]
-            print(f"{name:12} {tally.tried:6} of {tally.points} tried, {tally.failed} failed, "
-                  f"{time.monotonic() - begun:.0f} s", flush=True)
+        with Crew(workers) as crew:
+            for name in names:
+                begun = time.monotonic()
+                shares = [crew.start([sys.executable, self.program, "--share", name, index, workers,
+                                      seed, each_s]) for index in range(workers)]
+                for share in shares:
+                    tallies[name].add(self._told(*share.result()))
+                tally = tallies[name]
+                print(f"{name:12} {tally.tried:6} of {tally.points} tried, {tally.failed} failed, "
+                      f"{time.monotonic() - begun:.0f} s", flush=True)
         return tallies
+
+    @staticmethod
+    def _told(status, output):
+        """What a share came to."""
+        for line in output.splitlines():
+            if line.startswith("#"):
+                print(line, flush=True)
+        if status != 0:
+            sys.exit(f"a share ended with status {status}")
+        return json.loads(output.splitlines()[-1])
 
     def share(self, words):
         """What run() starts: --share SCENARIO INDEX OF SEED SECONDS."""

@@ -118,51 +118,52 @@ def children():
 class Stand:
     def __init__(self, scenario):
         self.scenario = scenario
-        self.world = World()
-        self.disk = contextlib.ExitStack()
-        self._on_a_fast_disk()
-        self.sheet = points.Sheet(self.world)
-        self.folders = (self.world.share / "credwarden", self.world.state / "credwarden",
-                        self.world.runtime, self.world.folder / "elsewhere")
         self.ends = []  # (pid, status) of what ended in this try
         self.graced = 0  # answers that were lost on the wire in this try
         self.is_patient = True  # wait for a second try of the daemon, or leave it to itself
-        self.in_doubt, self.lost = False, False  # at the end of this try; an answer, with its spender
-        self.elsewhere = self.folders[-1]
-
-    def _on_a_fast_disk(self):
-        """In memory where the system allows it: what is tried here is no power loss, and a try syncs
-        two dozen times."""
-        try:
-            self.disk.enter_context(mounts.small_disk(self.world.home, "256m"))
-        except runner.Skip:
-            return
-        for path in (self.world.config, self.world.share, self.world.state):
-            path.mkdir(mode=0o700, parents=True)
+        # At the end of this try; and an answer, with its spender.
+        self.in_doubt, self.lost = False, False
 
     def __enter__(self):
-        self.world.__enter__()
-        try:
-            self.elsewhere.mkdir(mode=0o700)
-            self.lab = self.world.start_lab(access_life="12h", grace="10m")  # beyond all tries
-            self.world.write_provider("lab", **self.lab.provider_keys(reuse_grace="3s"))
-            self.world.write_config(spend_deadline="5s")
+        with contextlib.ExitStack() as stack:
+            self._build(stack)
             self.scenario.furnish(self)
             self.end_programs()
             self.kept = [self._read(folder) for folder in self.folders]
             self.lab.control("POST", "/lab/keep")
-        except BaseException:
-            self.disk.close()
-            self.world.__exit__(None, None, None)
-            raise
+            self.furniture = stack.pop_all()
         return self
 
     def __exit__(self, *what):
-        self.end_programs()
+        self.furniture.__exit__(*what)
+
+    def _build(self, stack):
+        self.world = stack.enter_context(World())
+        self._on_a_fast_disk(stack)
+        self.sheet = points.Sheet(self.world)
+        self.elsewhere = self.world.folder / "elsewhere"
+        self.elsewhere.mkdir(mode=0o700)
+        self.folders = (self.world.share / "credwarden", self.world.state / "credwarden",
+                        self.world.runtime, self.elsewhere)
+        self.lab = self.world.start_lab(access_life="12h", grace="10m")  # beyond all tries
+        stack.callback(self._end_lab)
+        stack.callback(self.end_programs)
+        self.world.write_provider("lab", **self.lab.provider_keys(reuse_grace="3s"))
+        self.world.write_config(spend_deadline="5s")
+
+    def _end_lab(self):
         self.lab.process.terminate()
         self.lab.process.wait(10)
-        self.disk.close()
-        self.world.__exit__(*what)
+
+    def _on_a_fast_disk(self, stack):
+        """In memory where the system allows it: what is tried here is no power loss, and a try syncs
+        two dozen times."""
+        try:
+            stack.enter_context(mounts.small_disk(self.world.home, "256m"))
+        except runner.Skip:
+            return
+        for path in (self.world.config, self.world.share, self.world.state):
+            path.mkdir(mode=0o700, parents=True)
 
     # ---- the state that every try begins with ----
 
@@ -200,11 +201,14 @@ class Stand:
 
     def reap(self):
         """Note how each ended that has ended."""
-        while True:
+        while children():
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if found is None or found.si_pid == self.lab.process.pid:
+            if found is None:
                 return
-            self.ends.append(os.waitpid(found.si_pid, 0))
+            if found.si_pid == self.lab.process.pid:
+                self.lab.process.wait()  # whoever stops us has ended it, too
+            else:
+                self.ends.append(os.waitpid(found.si_pid, 0))
 
     def end_programs(self):
         """By SIGKILL, until nothing but the lab is left. Orphans become our children."""

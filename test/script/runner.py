@@ -70,6 +70,20 @@ def wait_until(predicate, timeout=10, what=None, pause=0.02):
         time.sleep(pause)
 
 
+def stop_by_exception():
+    """For programs that are no tests: SIGTERM and SIGINT raise SystemExit in the main thread, so that
+    `with` and `finally` clean up; once, because that is not to be stopped."""
+    told = []
+
+    def stop(number, _frame):
+        if not told:
+            told.append(number)
+            sys.exit(f"stopped by {signal.Signals(number).name}")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
 def _on_alarm(signum, _frame):
     # One more alarm, should the cleanup hang as well.
     signal.alarm(CLEANUP_LIMIT_S)
