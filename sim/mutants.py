@@ -16,6 +16,7 @@ Short: each from one seed on. --proof: from several, and the median is told; the
 
 import argparse
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import os
@@ -30,6 +31,9 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "test" / "script"))
+import runner  # noqa: E402
+
 PATCHES = ROOT / "sim" / "mutants"
 COPIED = ("src/base", "src/core", "sim")  # all that the simulator is made of
 MUTATED = ("src/core/", "sim/")
@@ -188,6 +192,16 @@ def control(simulator, seed, schedules):
         raise NotCaught(f"without a mutant: oracle {oracle}, in seed {seed + done - 1}")
 
 
+@contextlib.contextmanager
+def emptied_at_once(pool):
+    """Whatever ends the block early: what has not begun by then does not begin."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
 def show(mutant, schedules, oracle):
     print(f"{mutant.number} {mutant.name:<36} {schedules:>9}  {oracle}", flush=True)
 
@@ -199,6 +213,7 @@ def main():
     parser.add_argument("--list", action="store_true", help="only say what there is")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only those whose name has this in it")
     options = parser.parse_args()
+    runner.stop_by_exception()
     mutants = [Mutant.read(patch) for patch in sorted(PATCHES.glob("*.patch"))]
     if options.names:
         mutants = [m for m in mutants if any(name in m.patch.stem for name in options.names)]
@@ -218,7 +233,7 @@ def main():
         sys.exit(str(why))
     print(f"{'':2} {'mutant':<36} {'schedules':>9}  oracle")
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder, \
-            concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+            concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool, emptied_at_once(pool):
         caught = [pool.submit(catch, simulator, m, effort, pathlib.Path(folder)) for m in mutants]
         for mutant, result in zip(mutants, caught):
             try:
