@@ -14,6 +14,7 @@ The oracles are in judge_… below and in store_look.c.
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -29,15 +30,20 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
+import load  # noqa: E402
 import sums  # noqa: E402
 from harness import World, program  # noqa: E402
 from refusals import DAEMON, SIGN_IN, assert_refused, profiles  # noqa: E402
-from runner import wait_until  # noqa: E402
+from runner import stop_by_exception, wait_until  # noqa: E402
 
 PAGE = sums.PAGE
 FRAME = 24 + PAGE
 STORE, LOG, MARK = "store.db", "store.db-wal", "high-water"
 PATHS = "account.uuid organization.uuid"
+# Of damage: neither noticed nor the same as without; what was there is changed; refused without
+# the words that help.
+WRONG = ("SILENT", "CHANGED", "WORDLESS")
+SHOWN = 20
 LEAF_TABLE, LEAF_INDEX, INNER_TABLE, INNER_INDEX = 0x0D, 0x0A, 0x05, 0x02
 
 
@@ -203,7 +209,7 @@ def pages_with_pairs(content):
 # ---- the store alone ----
 
 def judge_many(house, image, cases):
-    """By store_look. {outcome: count}; raises on what must not be, and says how to repeat it."""
+    """By store_look: {outcome: count}. Says how to repeat what must not be (WRONG)."""
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="cw-look-", dir=scratch_place()))
     try:
         done = subprocess.run(
@@ -212,11 +218,17 @@ def judge_many(house, image, cases):
             stdout=subprocess.PIPE, text=True, check=False)
     finally:
         shutil.rmtree(scratch)
-    bad = [line for line in done.stdout.splitlines() if ":" in line]
-    assert done.returncode == 0 and not bad, \
-        f"{image}: {len(bad)} cases, for one: {bad[0] if bad else done.returncode}" \
-        " (python3 test/fault/corrupt.py --case FILE HOW VALUE)"
-    return {words[0]: int(words[1]) for words in map(str.split, done.stdout.splitlines())}
+    lines = done.stdout.splitlines()
+    bad = [line for line in lines if ":" in line]
+    for line in bad[:SHOWN]:
+        print(f"{image}: {line} (python3 test/fault/corrupt.py --case FILE HOW VALUE)", flush=True)
+    counts = {outcome: int(count) for outcome, count in map(str.split, lines[len(bad):])}
+    assert set(WRONG) <= set(counts) and done.returncode == any(counts[name] for name in WRONG), done
+    return counts
+
+
+def nothing_wrong(counts):
+    return not any(counts[outcome] for outcome in WRONG)
 
 
 def scratch_place():
@@ -385,17 +397,16 @@ def expected_answers(house, image):
 
 
 def proof(minutes, seed):
-    rng = random.Random(seed)
+    rng, failures = random.Random(seed), load.Failures()
     end = time.monotonic() + minutes * 60 if minutes else None
-    totals, repairs, lost = {}, 0, 0
+    totals, repairs, lost = collections.Counter(), 0, 0
     with house() as home:
         for image in home.images:
             cases = long_cases(home, image)
             if end:
                 rng.shuffle(cases)
             for at in range(0, len(cases), 5000):
-                for outcome, count in judge_many(home, image, cases[at:at + 5000]).items():
-                    totals[outcome] = totals.get(outcome, 0) + count
+                totals.update(judge_many(home, image, cases[at:at + 5000]))
                 if end and time.monotonic() > end - minutes * 20:
                     break
         content = home.read("checkpointed", STORE)
@@ -403,12 +414,15 @@ def proof(minutes, seed):
         for page in range(len(content) // PAGE):
             if end and time.monotonic() > end:
                 break
-            judge_mend(home, page, rng.randrange(PAGE), rng.randrange(1, 256), expected)
-            lost += judge_repair(home, page, rng)
+            with failures.counted():
+                judge_mend(home, page, rng.randrange(PAGE), rng.randrange(1, 256), expected)
+            with failures.counted():
+                lost += judge_repair(home, page, rng)
             repairs += 2
     print("proof: " + json.dumps({"corrupt": {
         "seed": seed, "cases": sum(totals.values()), **totals, "repairs": repairs,
-        "logins_not_saved": lost}}))
+        "repairs_failed": failures.count, "logins_not_saved": lost}}))
+    return nothing_wrong(totals) and not failures.count
 
 
 def one_case(case):
@@ -416,7 +430,9 @@ def one_case(case):
     with house() as home:
         for image in home.images:
             if home.read(image, file):
-                print(image, judge_many(home, image, [(file, how, int(value))]))
+                counts = judge_many(home, image, [(file, how, int(value))])
+                print(image, counts)
+                assert nothing_wrong(counts)
 
 
 def main():
@@ -427,10 +443,11 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
     parser.add_argument("--case", nargs=3, metavar=("FILE", "HOW", "VALUE"))
     args = parser.parse_args()
+    stop_by_exception()
     if args.case:
         one_case(args.case)
-    else:
-        proof(args.minutes, args.seed)
+    elif not proof(args.minutes, args.seed):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

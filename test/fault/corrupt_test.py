@@ -38,7 +38,9 @@ def test_a_damaged_file_is_never_believed():
     with house() as home:
         for image in home.images:
             cases = corrupt.short_cases(home, image, rng, FLIPS)
-            print(f"# {image}: {corrupt.judge_many(home, image, cases)}")
+            counts = corrupt.judge_many(home, image, cases)
+            print(f"# {image}: {counts}")
+            assert corrupt.nothing_wrong(counts)
             expected = corrupt.expected_answers(home, image)
             outcomes = [corrupt.judge_daemon(home, image, case, expected)
                         for case in rng.sample(cases, DAEMON_CASES)]

@@ -56,18 +56,22 @@ CAMPAIGN = Campaign(__file__, cases_of)
 # ---- random moments ----
 
 def random_kills(kills, seed, dies):
-    """Counts of what became of so many kills. Raises when a login is lost, or a token is presented
+    """Prints what became of so many kills. Raises when a login is lost, or a token is presented
     without a reason."""
     with World() as world:
         forgiving = {"lab_grace": "10m", "reuse_grace": "3s"} if dies != DAEMON else {}
         story = killing.Story(world, seed, dies=dies,
                               kills_access=dies == DAEMON and seed % 2 == 1, **forgiving)
-        story.run(kills)
-        if dies == DAEMON:
-            story.assert_nothing_lost()
-        else:
-            story.assert_all_live()
-        return {"kills": story.kills, "lost": story.graced.total()}
+        try:
+            story.run(kills)
+            if dies == DAEMON:
+                story.assert_nothing_lost()
+            else:
+                story.assert_all_live()
+        finally:
+            print(json.dumps({"kills": story.kills, "answers_lost": story.graced.total(),
+                              "logins_lost": story.logins_lost,
+                              "presented_twice": story.presented_twice}))
 
 
 def at_random(kills, seed, shares=SHARES):
@@ -79,11 +83,10 @@ def at_random(kills, seed, shares=SHARES):
         begun = [crew.start([sys.executable, __file__, "--moments", *order]) for order in orders]
         for order, share in zip(orders, begun):
             status, output = share.result()
-            if status == 0:
-                sums[order[-1]].update(json.loads(output.splitlines()[-1]))
-            else:
+            sums[order[-1]].update(json.loads(output) if output else {})
+            if status != 0:
                 sums[order[-1]]["failed"] += 1
-                print(f"{output}# again: CW_BUILD={harness.BUILD} {__file__} --moments "
+                print(f"# again: CW_BUILD={harness.BUILD} {__file__} --moments "
                       f"{' '.join(map(str, order))}", flush=True)
     return sums
 
@@ -96,7 +99,7 @@ def main(words):
         CAMPAIGN.share(words[1:])
         return 0
     if words[:1] == ["--moments"]:
-        print(json.dumps(random_kills(int(words[1]), int(words[2]), words[3])))
+        random_kills(int(words[1]), int(words[2]), words[3])
         return 0
     minutes, only, scenario, moments = words_of(words, "--minutes", "--only", "--scenario",
                                                 "--random")
@@ -107,8 +110,9 @@ def main(words):
                            scenarios=[scenario] if scenario else None)
     moments = int(moments) if moments else RANDOM_KILLS if not scenario else 0
     random_sums = at_random(moments, seed)
-    failed = sum(tally.failed for tally in tallies.values())
-    failed += sum(counts["failed"] for counts in random_sums.values())
+    wrong = {name: sum(getattr(tally, name) for tally in tallies.values()) +
+             sum(counts[name] for counts in random_sums.values())
+             for name in ("logins_lost", "presented_twice", "failed")}
     victims = sum((tally.victims for tally in tallies.values()), collections.Counter())
     lost = sum((tally.lost for tally in tallies.values()), collections.Counter())
     print("proof: " + json.dumps({
@@ -117,9 +121,10 @@ def main(words):
         "kills_at_points_of": {dies: victims[dies] for dies in random_sums},
         "answers_lost_at_points": dict(lost),
         "kills_at_random_of": {dies: counts["kills"] for dies, counts in random_sums.items()},
-        "answers_lost_at_random": {dies: counts["lost"] for dies, counts in random_sums.items()},
-        "kills_failed": failed}))
-    return 1 if failed else 0
+        "answers_lost_at_random_of": {dies: counts["answers_lost"]
+                                      for dies, counts in random_sums.items()},
+        **wrong}))
+    return 1 if any(wrong.values()) else 0
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def test_kills_at_random_moments():
     for dies, counts in kills.at_random(MOMENTS, new_seed(), shares=1).items():
         print(f"# {dies}: {dict(counts)}")
         assert counts["failed"] == 0 and counts["kills"] == MOMENTS, counts
-        assert dies != killing.DAEMON or counts["lost"] == 0, counts
+        assert counts["logins_lost"] == counts["presented_twice"] == 0, counts
+        assert dies != killing.DAEMON or counts["answers_lost"] == 0, counts
 
 
 def where_one_is_lost(stand, name, act):

@@ -29,7 +29,7 @@ import harness  # noqa: E402
 from harness import World, is_running  # noqa: E402
 from mounts import read_only, small_disk  # noqa: E402
 from refusals import DAEMON, FAILED, LATER, TOKEN, profiles  # noqa: E402
-from runner import Skip, in_threads, wait_until  # noqa: E402
+from runner import Skip, in_threads, stop_by_exception, wait_until  # noqa: E402
 
 PAGE = 4096
 CALLERS = 24
@@ -382,6 +382,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--case", nargs=2, metavar=("KIND", "STEP"))
     args = parser.parse_args()
+    stop_by_exception()
     if args.case:
         print(one(*args.case))
         return 0

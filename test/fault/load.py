@@ -2,8 +2,9 @@
 what a process holds. `--proof` runs print one JSON object as their last line."""
 
 import argparse
-import itertools
+import contextlib
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -11,10 +12,12 @@ import random
 import sys
 import threading
 import time
+import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "script"))
 import harness  # noqa: E402
+import runner  # noqa: E402
 from runner import in_threads, wait_until  # noqa: E402
 
 WORKERS = 8
@@ -173,13 +176,32 @@ class Callers:
         return self.counts
 
 
-def proof(run):
-    """For the main of a tool: --proof, --minutes, --seed. `run(seed, minutes)` returns counts."""
+class Failures:
+    """What did not hold, told and counted, so that the rest is tried as well."""
+
+    def __init__(self):
+        self.count = 0
+
+    @contextlib.contextmanager
+    def counted(self):
+        try:
+            yield
+        except AssertionError:
+            traceback.print_exc(file=sys.stdout)
+            self.count += 1
+
+
+def proof(run, none_of):
+    """For the main of a tool: --proof, --minutes, --seed. `run(seed, minutes)` returns counts; those
+    that are named in `none_of` must be 0. The exit status."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--proof", action="store_true", required=True)
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 1 << 32))
     given = parser.parse_args()
+    runner.stop_by_exception()
     print(f"seed {given.seed} (repeat with: python3 {sys.argv[0]} --proof "
           f"--minutes {given.minutes:g} --seed {given.seed})", flush=True)
-    print("proof: " + json.dumps(run(given.seed, given.minutes)))
+    counts = run(given.seed, given.minutes)
+    print("proof: " + json.dumps(counts))
+    return 1 if any(counts[name] for name in none_of) else 0

@@ -12,6 +12,7 @@ import runner  # noqa: E402  (load.py has made the way)
 
 def tell(seen):
     print(f"# {seen}")
+    assert seen["lost_by_us"] == 0
 
 
 @runner.limit(90)

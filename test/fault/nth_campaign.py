@@ -27,6 +27,8 @@ class Tally:
     tried: int = 0
     points: int = 0  # all there are
     failed: int = 0
+    logins_lost: int = 0
+    presented_twice: int = 0
     victims: dict = dataclasses.field(default_factory=collections.Counter)  # of those tried
     lost: dict = dataclasses.field(default_factory=collections.Counter)
     ends: int = 0  # a library ended its program: see nth_stand.ended_by_library()
@@ -35,6 +37,8 @@ class Tally:
         self.tried += other["tried"]
         self.points += other["points"]
         self.failed += other["failed"]
+        self.logins_lost += other["logins_lost"]
+        self.presented_twice += other["presented_twice"]
         self.ends += other["ends"]
         self.victims.update(other["victims"])
         self.lost.update(other["lost"])
@@ -80,6 +84,8 @@ class Campaign:
         tally.ends += stand.ended_by_library
         if stand.lost:
             tally.lost[stand.lost_where()] += 1
+        tally.logins_lost += len(stand.logins_lost)
+        tally.presented_twice += len(stand.presented_twice)
         if not complaints:
             return
         tally.failed += 1

@@ -119,6 +119,7 @@ class Stand:
     def __init__(self, scenario):
         self.scenario = scenario
         self.ends = []  # (pid, status) of what ended in this try
+        self.logins_lost, self.presented_twice = set(), set()  # families, in this try
         self.graced = 0  # answers that were lost on the wire in this try
         self.is_patient = True  # wait for a second try of the daemon, or leave it to itself
         # At the end of this try; and an answer, with its spender.
@@ -194,6 +195,8 @@ class Stand:
         self.lab.control("POST", "/lab/rewind")
         self.world.outputs.clear()
         self.ends.clear()
+        self.logins_lost.clear()
+        self.presented_twice.clear()
         self.sheet.clear()
         self.graced, self.in_doubt, self.lost, self.ended_by_library = 0, False, False, False
 
@@ -478,9 +481,12 @@ class Stand:
                 self.in_doubt = True
                 self.lost |= shown["generation"] < issued["generation"]
                 continue
+            if shown["state"] == "dead":
+                self.logins_lost.add(issued["family"])
             if shown["state"] != "live" or shown["alarms"]:
                 raise Complaint(f"{name} does not recover: {shown['state']}, {shown['alarms']}")
             if shown["generation"] != issued["generation"]:
+                self.logins_lost.add(issued["family"])
                 raise Complaint(f"{name} is at {shown['generation']}, the server at "
                                 f"{issued['generation']}: an answer is lost and nobody knows")
             answer = self.ask_about(name, "POST", "renew")
@@ -489,12 +495,17 @@ class Stand:
             self.token_works(name)
 
     def _presented_rightly(self, case):
-        for family in self.lab.families():
-            if not family["alive"]:
-                raise Complaint(f"the login {family['family']} has ended: {family['ended_by']}")
-            if family["reuses"] != family["graced"] or family["graced"] > 1:
-                raise Complaint(f"presented twice without a reason: {family}")
-            self.graced += family["graced"]
+        families = self.lab.families()
+        self.graced += sum(family["graced"] for family in families)
+        ended = [family for family in families if not family["alive"]]
+        again = [family for family in families
+                 if family["reuses"] != family["graced"] or family["graced"] > 1]
+        self.logins_lost |= {family["family"] for family in ended}
+        self.presented_twice |= {family["family"] for family in again}
+        if again:
+            raise Complaint(f"presented twice without a reason: {again}")
+        if ended:
+            raise Complaint(f"logins have ended: {ended}")
         self.lost |= self.graced > 0
         if self.graced and "in-doubt" not in self.cw("events").stdout:
             raise Complaint("presented again, though nobody had been told of a doubt")

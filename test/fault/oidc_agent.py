@@ -28,7 +28,7 @@ import harness  # noqa: E402
 import killing  # noqa: E402
 from harness import World  # noqa: E402
 from nth_campaign import new_seed, words_of  # noqa: E402
-from runner import wait_until  # noqa: E402
+from runner import stop_by_exception, wait_until  # noqa: E402
 
 TRIES, MINUTES = 200, 5
 COMMAND_S = 60
@@ -172,6 +172,7 @@ def main(words):
         print("oidc-agent is not installed (Debian: oidc-agent-cli); nothing to measure against")
         print("proof: " + json.dumps({"oidc_agent": "not installed"}))
         return 0
+    stop_by_exception()
     tries, minutes = words_of(words, "--tries", "--minutes")
     with World() as world:
         story = Story(world, new_seed())

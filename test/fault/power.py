@@ -344,12 +344,14 @@ def tell(proof, removed, excused, thin, took):
         print(f"NEVER SEEN: a sync in {name}()")
     tries = [tried for _, tried, *_ in removed]
     surprises = sum(bool(wrong) for *_, wrong in excused)
+    on_a_thin_disk = int(thin[1] > 0 == thin[0])
     figures = {"disks": proof.images, "violations": len(proof.violations),
-               "syncs": len(removed) + len(FOR_ROOM),
-               "removals_noticed": len(removed) - len(missed) + (thin[1] > 0 == thin[0]),
+               "syncs": len(proof.labels()),
+               "removals_noticed": len(removed) - len(missed) + on_a_thin_disk,
+               "syncs_of_SQLite's_own_not_needed": len(OF_SQLITE), "these": list(OF_SQLITE),
+               "noticed_on_a_thin_disk": on_a_thin_disk,
                "disks_until_noticed_median": statistics.median(tries),
                "disks_until_noticed_max": max(tries), "noticed_in_pairs": len(BACKED),
-               "sqlite_own_without_effect": len(OF_SQLITE), "noticed_on_a_thin_disk": int(thin[1] > 0 == thin[0]),
                "excused_yet_missed": surprises, "sites_never_seen": len(unseen),
                "seconds": round(took), "seed": proof.seed}
     print("proof: " + json.dumps(figures))

@@ -146,6 +146,7 @@ class Story:
         self.world, self.rng, self.batch, self.dies = world, random.Random(seed), batch, dies
         self.places, self.answered, self.kills, self.rounds = collections.Counter(), 0, 0, 0
         self.graced = collections.Counter()  # answers lost with the spender, of each profile
+        self.logins_lost, self.presented_twice = 0, 0
         self.answer_s = 0.2  # from asking to the answer: what is aimed at; learned
         self.seen_seq = 0
         options = {"grace": provider.pop("lab_grace")} if "lab_grace" in provider else {}
@@ -293,6 +294,7 @@ class Story:
         try:
             profiles = wait_until(self.holds_everything, timeout, "what the lab granted")
         except AssertionError as error:
+            self.logins_lost = len(self.behind())
             raise AssertionError(f"{error}; the kill was {met}") from None
         self.check_presented(met)
         for ask in asks:
@@ -313,13 +315,15 @@ class Story:
     def check_presented(self, met):
         """No token twice; but once more, where its answer was lost with the spender."""
         families = {family["family"]: family for family in self.lab.families()}
+        self.logins_lost = sum(not family["alive"] for family in families.values())
         for name in self.names:
             family = families[self.families[name]]
-            lost = family["graced"] - self.graced[name]
+            again = family["reuses"] - self.graced[name]
             may = self.dies != DAEMON and met.get(name) in (ASKED, COMMITTED)
-            assert family["alive"] and family["reuses"] == family["graced"] and lost <= may, \
-                f"presented twice after a kill {met.get(name)}: {family}"
-            self.graced[name] += lost
+            self.presented_twice += max(0, again - may)
+            assert again <= may, f"presented twice after a kill {met.get(name)}: {family}"
+            self.graced[name] += again
+        assert self.logins_lost == 0, families
 
     def round(self, profiles):
         self.rounds += 1
@@ -367,11 +371,14 @@ class Story:
     def count(self):
         """What became of the refresh tokens, from the lab's log and what credwarden holds."""
         presented = [line["presented"] for line in self.lab.log(endpoint="token")]
-        profiles = self.current()
-        lost = [name for name, family in self.families.items()
-                if profiles[name]["generation"] != self.lab.family(family)["generation"]]
-        return {"spent": len(presented), "lost": len(lost),
+        return {"spent": len(presented), "lost": len(self.behind()),
                 "presented twice": len(presented) - len(set(presented))}
+
+    def behind(self):
+        """Profiles of which credwarden does not hold what was granted last."""
+        profiles = self.current()
+        return [name for name, family in self.families.items()
+                if profiles[name]["generation"] != self.lab.family(family)["generation"]]
 
     def tell(self, out=print):
         out(f"# {self.kills} kills met {sum(self.places.values())} spends:")
