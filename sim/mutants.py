@@ -80,7 +80,8 @@ class Mutant:
 
 
 def run(argv, why, timeout=BUILD_TIMEOUT_S, **more):
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, **more)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False,
+                          **more)
     if done.returncode != 0:
         raise NotCaught(f"{why}:\n{done.stdout}{done.stderr}".rstrip())
     return done.stdout
@@ -211,7 +212,8 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--proof", action="store_true", help="from several seeds: the long form")
     parser.add_argument("--list", action="store_true", help="only say what there is")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only those whose name has this in it")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="only those whose name has this in it")
     options = parser.parse_args()
     runner.stop_by_exception()
     mutants = [Mutant.read(patch) for patch in sorted(PATCHES.glob("*.patch"))]

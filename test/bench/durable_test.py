@@ -23,8 +23,8 @@ def test_an_answer_is_durable_within_a_few_fdatasyncs():
     with World() as world:
         times = durable_times(world, Stopwatch(world), SPENDS)
     durable, bare = statistics.median(times.durable), statistics.median(times.bare)
-    print(f"# answer received to durable: median {durable / 1000:.0f} us of {SPENDS}, one fdatasync "
-          f"{bare / 1000:.0f} us: {durable / bare:.1f} of it")
+    print(f"# answer received to durable: median {durable / 1000:.0f} us of {SPENDS}, one "
+          f"fdatasync {bare / 1000:.0f} us: {durable / bare:.1f} of it")
     assert durable <= MULTIPLE_MAX * bare
 
 

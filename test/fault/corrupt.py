@@ -223,7 +223,7 @@ def judge_many(house, image, cases):
     for line in bad[:SHOWN]:
         print(f"{image}: {line} (python3 test/fault/corrupt.py --case FILE HOW VALUE)", flush=True)
     counts = {outcome: int(count) for outcome, count in map(str.split, lines[len(bad):])}
-    assert set(WRONG) <= set(counts) and done.returncode == any(counts[name] for name in WRONG), done
+    assert set(WRONG) <= set(counts) and done.returncode == int(not nothing_wrong(counts)), done
     return counts
 
 
@@ -272,7 +272,8 @@ def judge_daemon(house, image, case, expected):
     if started.code == 0:
         restored = house.world.api("GET", "/v1/status").json["daemon"]["restored"]
         if not restored:
-            wait_until(lambda: profiles(house.world)["flight"]["generation"] == 2, what="the answer")
+            wait_until(lambda: profiles(house.world)["flight"]["generation"] == 2,
+                       what="the answer")
         found = answers(house)
         house.world.cw("daemon", "stop")
         assert restored or found == expected, f"{image} {case}: believed"

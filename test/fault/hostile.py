@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Hostile peers: crowds on the API's socket that stall, babble and never read, while an honest
-caller is answered; tricks with the folders while the daemon runs; and liars on the spender's socket.
+caller is answered; tricks with the folders while the daemon runs; and liars on the spender's
+socket.
 
     python3 test/fault/hostile.py --proof [--minutes M] [--seed N]
 """
@@ -150,8 +151,8 @@ IN_THE_WAY = ("a file", "a folder", "a FIFO", "a link to a file", "a link to now
 
 
 def in_the_sockets_place(tricks=IN_THE_WAY):
-    """What stands in the socket's place under a running daemon: the command line says so at once and
-    touches nothing; the daemon goes on for whom it has; back in its place, all is as before."""
+    """What stands in the socket's place under a running daemon: the command line says so at once
+    and touches nothing; the daemon goes on for whom it has; back in its place, all is as before."""
     with World() as world:
         furnish(world)
         precious = world.write_file("precious", b"do not touch")
@@ -187,9 +188,9 @@ def in_the_sockets_place(tricks=IN_THE_WAY):
 
 
 def state_folder_swapped():
-    """The state folder, the spool in it, the runtime folder and the store's folder are swapped under
-    the daemon: what it has open counts, nothing is lost, and the next start says what is wrong or
-    starts anew from what is there."""
+    """The state folder, the spool in it, the runtime folder and the store's folder are swapped
+    under the daemon: what it has open counts, nothing is lost, and the next start says what is
+    wrong or starts anew from what is there."""
     tricks = 0
     for swap in ("spool", "state", "runtime", "link"):
         with World() as world:
@@ -311,7 +312,8 @@ def links_to_foreign_files(places=PLACES):
                 link(foreign, place)
                 world.cw("status", check=False, timeout=30)
                 assert foreign.read_bytes() == b"another user's", f"{name} was written to"
-                assert foreign.stat().st_uid == NOBODY and foreign.stat().st_mode & 0o777 == 0o644, \
+                facts = foreign.stat()
+                assert facts.st_uid == NOBODY and facts.st_mode & 0o777 == 0o644, \
                     f"{name}: mode or owner was changed"
                 tricks += 1
     return tricks
@@ -393,8 +395,8 @@ print("leak" if b"access_token" in got else "none", got.count(b" 403 "), got.cou
 
 
 def crowd_of_another_user(count=400):
-    """Another user, should the folders ever be open to him: turned away each time, at no cost to the
-    honest caller; and as the folders are, he does not get near."""
+    """Another user, should the folders ever be open to him: turned away each time, at no cost to
+    the honest caller; and as the folders are, he does not get near."""
     need_root()
     with World() as world:
         furnish(world)

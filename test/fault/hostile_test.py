@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The short form of hostile.py: crowds on the API's socket, other users, tricks with the folders."""
+"""The short form of hostile.py: crowds on the API's socket, other users, folder tricks."""
 
 import os
 import pathlib

@@ -62,7 +62,7 @@ def test_kills_at_random_moments():
 
 def where_one_is_lost(stand, name, act):
     """Where the spender held an answer when it died at the latest of these calls that loses one.
-    More than one round: a message more or less to the daemon may move the moment from call to call."""
+    More than one round: a message more or less to the daemon may move the moment by a call."""
     for _ in range(ROUNDS):
         for nth in range(stand.count()["spender"][name], 0, -1):
             case = Case("refresh", "spender", (name,), act, nth)

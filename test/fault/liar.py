@@ -246,8 +246,8 @@ def lies_of_a_daemon(base, chance):
 
 
 def spender_that_is_lied_to(seed, every=1):
-    """Each lie (or every third …) while an honest spend is in its hands: that one is finished, the lie sends nothing,
-    nothing crashes. Returns counts."""
+    """Each lie (or every third …) while an honest spend is in its hands: that one is finished, the
+    lie sends nothing, nothing crashes. Returns counts."""
     chance = random.Random(seed)
     with World() as world, tempfile.TemporaryDirectory(dir=world.folder) as folder:
         base = template(world)

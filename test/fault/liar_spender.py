@@ -28,7 +28,7 @@ KIND, ID, ASK = 1, 2, 3
 VERSION, SECCOMP, LANDLOCK = 10, 11, 12
 DEADLINE, PROVIDER, TOKEN, SCOPE, SECRET, BOX_PUBLIC = 20, 21, 22, 23, 24, 25
 REPLY, RESCUED = 30, 31
-SPEND, IDENTITY, USAGE, METADATA = 0, 1, 2, 3
+SPEND, IDENTITY, USAGE = 0, 1, 2
 PREPARED, STARTED, ANSWERED = 2, 3, 4
 HEADER = struct.Struct("<8sIIQ40sQ32s32s")
 ANSWER_AT = 4096
@@ -90,7 +90,8 @@ def seal(plain, public):
 
 def checksum(content):
     out = ctypes.create_string_buffer(32)
-    assert SODIUM.crypto_generichash(out, 32, content, ctypes.c_ulonglong(len(content)), None, 0) == 0
+    length = ctypes.c_ulonglong(len(content))
+    assert SODIUM.crypto_generichash(out, 32, content, length, None, 0) == 0
     return out.raw
 
 
@@ -383,10 +384,10 @@ def deaf(_c):
     time.sleep(600)
 
 
-LIVE, DOUBT, DEAD, QUARANTINED = "live", "in-doubt", "dead", "quarantined"
-# What the lineage at hand may be afterwards. A spend that the spool's own word says was not sent, or
-# an answer that says "later", leaves it live; with the intent's own secret a lie about the spend at
-# hand is believed: "granted" is (rest: GRANTED), and that too is the one lineage's.
+LIVE, DOUBT = "live", "in-doubt"
+# What the lineage at hand may be afterwards. A spend that the spool's own word says was not sent,
+# or an answer that says "later", leaves it live; with the intent's own secret a lie about the spend
+# at hand is believed: "granted" is (rest: GRANTED), and that too is the one lineage's.
 GRANTED = "granted"
 LIES = {
     wrong_secret: {DOUBT}, no_secret: {DOUBT}, secret_of_another: {DOUBT}, wrong_key: {DOUBT},

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Means that run out: a disk that fills up with so many bytes left, a disk that cannot be written,
-too few descriptors, too little memory, and a kernel that kills who wants more. The programs may refuse to start or answer with an error;
-what they say is true, nothing is lost, no login is spent twice, and when the means are back all is
-well without a word.
+too few descriptors, too little memory, and a kernel that kills who wants more. The programs may
+refuse to start or answer with an error; what they say is true, nothing is lost, no login is spent
+twice, and when the means are back all is well without a word.
 
     python3 limits.py --proof [--minutes M]     every step
     python3 limits.py --case KIND STEP          one step, as a failure prints it
@@ -19,7 +19,6 @@ import os
 import pathlib
 import resource
 import signal
-import subprocess
 import sys
 import time
 
@@ -28,16 +27,17 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
 import harness  # noqa: E402
 from harness import World, is_running  # noqa: E402
 from mounts import read_only, small_disk  # noqa: E402
-from refusals import DAEMON, FAILED, LATER, TOKEN, profiles  # noqa: E402
+from refusals import DAEMON, TOKEN, profiles  # noqa: E402
 from runner import Skip, in_threads, stop_by_exception, wait_until  # noqa: E402
 
 PAGE = 4096
 CALLERS = 24
 PATIENCE = ("--timeout", "1s")
 FULL_WORDS = ("disk is full", "make room", "no space", "cannot be written", "is full")
-MEMORY_WORDS = ("nothing was sent", "memory", "does not start", "ended without", "cannot", "limit", "descriptor",
-                "busy", "reached", "files", "closed", "stopping", "unreachable", "not answer",
-                "not asked", "within the time", "not be started", "not running", "went away")
+MEMORY_WORDS = ("nothing was sent", "memory", "does not start", "ended without", "cannot",
+                "limit", "descriptor", "busy", "reached", "files", "closed", "stopping",
+                "unreachable", "not answer", "not asked", "within the time", "not be started",
+                "not running", "went away")
 
 STEPS = {
     "data": [*range(0, 40 * PAGE, PAGE), *range(40 * PAGE, 300 * PAGE, 10 * PAGE)],
@@ -53,8 +53,8 @@ class Scene:
     """A world with one login in it, and what the end of every story has to find."""
 
     def __init__(self, world, forgiving=False):
-        """Forgiving: the server lets a token that was spent be presented once more. Where a spender is
-        killed in mid-spend an answer is lost with it, and no login."""
+        """Forgiving: the server lets a token that was spent be presented once more. Where a spender
+        is killed in mid-spend an answer is lost with it, and no login."""
         self.world, self.forgiving = world, forgiving
         self.lab = world.start_lab(access_life="1h", **({"grace": "10m"} if forgiving else {}))
         world.write_provider("lab", **self.lab.provider_keys(
@@ -102,7 +102,8 @@ class Scene:
         world.cw("daemon", "restart")
         there = self.settled(late)
         for known in self.standby:
-            assert profiles(world)[known]["policy"] == "standby", f"{known}: it said that it was done"
+            assert profiles(world)[known]["policy"] == "standby", \
+                f"{known}: it said that it was done"
         self.standby.clear()
         for known in self.added & {name, late}:
             assert known in there, f"{known} is lost: {sorted(there)}"
@@ -122,8 +123,8 @@ class Scene:
         assert not spool or "in-doubt" in there.values(), f"left over: {spool}"
 
     def settled(self, late):
-        """{name: standing}, once what was begun with too little is over. An `add` whose caller was told
-        of an error may have come to its end since; it is then one like any other."""
+        """{name: standing}, once what was begun with too little is over. An `add` whose caller was
+        told of an error may have come to its end since; it is then one like any other."""
         rest = ("live", "in-doubt") if self.forgiving else ("live",)
 
         def over():

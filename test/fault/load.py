@@ -83,7 +83,7 @@ def facts_of(pid):
 def count_fds(pid):
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
-    except PermissionError:  # not dumpable, and we are not root: the daemon's own limit is the bound
+    except PermissionError:  # not dumpable, and we are not root: its own limit is the bound
         return 0
 
 
@@ -119,7 +119,8 @@ class Callers:
     """Programs that ask for tokens and use them, until told to stop. Each answer is counted by its
     status; a token that was handed out and is refused is a complaint."""
 
-    def __init__(self, world, names, threads, wishes=("",), is_judged=lambda name: True, pause=0.01):
+    def __init__(self, world, names, threads, wishes=("",), is_judged=lambda name: True,
+                 pause=0.01):
         self.pause = pause
         self.world, self.wishes, self.is_judged = world, wishes, is_judged
         self.over = threading.Event()
@@ -192,8 +193,8 @@ class Failures:
 
 
 def proof(run, none_of):
-    """For the main of a tool: --proof, --minutes, --seed. `run(seed, minutes)` returns counts; those
-    that are named in `none_of` must be 0. The exit status."""
+    """For the main of a tool: --proof, --minutes, --seed. `run(seed, minutes)` returns counts;
+    those that are named in `none_of` must be 0. The exit status."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--proof", action="store_true", required=True)
     parser.add_argument("--minutes", type=float, default=3)

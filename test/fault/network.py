@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The network at its worst, under load: every quirk of the lab at once, each on lineages of its own,
-and lineages that all expire in the same second against a server that throttles.
+"""The network at its worst, under load: every quirk of the lab at once, each on lineages of its
+own, and lineages that all expire in the same second against a server that throttles.
 
     python3 test/fault/network.py --proof [--minutes M] [--seed N]
 """
@@ -161,7 +161,8 @@ def quirks_under_load(each, threads, grace=False, keys=None, **lab_options):
         for name in names:
             quirk = QUIRKS[quirk_of(name)][1]
             if quirk:
-                lab.script("token", times=1 if grace else 1000000, family=pairs[name]["family"], **quirk)
+                lab.script("token", times=1 if grace else 1000000,
+                           family=pairs[name]["family"], **quirk)
         add_all(world, "lab", pairs)
         watch = Watch(world.daemon_pid())
         callers = Callers(world, names, threads, wishes=("", f"min_ttl={LIFE_S - 2}s"),

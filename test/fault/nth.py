@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Fail the Nth: every call of the daemon, the spender and the command line that can fail, fails once,
-in every scenario, with every error that its class can come to; and with the first of them it also
-goes on failing for a while, with all calls of its class after it.
+"""Fail the Nth: every call of the daemon, the spender and the command line that can fail, fails
+once, in every scenario, with every error that its class can come to; and with the first of them it
+also goes on failing for a while, with all calls of its class after it.
 
     python3 test/fault/nth.py --proof [--minutes M]    all of them, or what fits into the time
     python3 test/fault/nth.py --scenario refresh       one scenario
     python3 test/fault/nth.py --only refresh:daemon:open:fails:2:EMFILE
-    python3 test/fault/nth.py --sanitized --minutes 5  some of all, by chance, with sanitized programs
+    python3 test/fault/nth.py --sanitized --minutes 5  some of all, by chance, sanitized programs
 
 After each: no login is lost, nothing is presented twice, nothing is left over, the message the user
 saw is true, and the next start repairs (nth_stand.py asks). nth_test.py is the short form.
@@ -27,14 +27,12 @@ from nth_campaign import MISSES, Campaign, new_seed, words_of  # noqa: E402
 from nth_stand import Case  # noqa: E402
 
 ROOT = harness.ROOT
-
-
 SHORT_OF_MEMORY = 8  # memory stays short at every eighth of its points: there are thousands
 
 
 def cases_of(scenario, counts):
-    """Every point of every class of every program, with every error that it can come to; and with the
-    first of them it also goes on failing for a while (nth_stand.SHORTAGE_S)."""
+    """Every point of every class of every program, with every error that it can come to; and with
+    the first of them it also goes on failing for a while (nth_stand.SHORTAGE_S)."""
     def acts_at(name, nth):
         acts = [(points.FAIL_ONCE, error) for error in points.ERRORS[name]]
         if name != "memory" or nth % SHORT_OF_MEMORY == 1:

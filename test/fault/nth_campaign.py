@@ -99,7 +99,8 @@ class Campaign:
         case = Case.parse(text)
         with Stand(SCENARIOS[case.scenario]()) as stand:
             struck, complaints = stand.run(case)
-            print(f"struck: {stand.sheet.call} at {stand.sheet.where}" if struck else "never came there")
+            print(f"struck: {stand.sheet.call} at {stand.sheet.where}" if struck else
+                  "never came there")
             for what, text in stand.world.outputs:
                 print(f"{what}: {nth_stand.harness.redact(text.decode(errors='replace'))}")
             print("\n".join(complaints) or "all is well")
@@ -145,8 +146,8 @@ class Campaign:
 
 
 def words_of(words, *names):
-    """The values of `--name value` in the command line, None where absent. `--proof` may stand there
-    too; any other word ends the program, before anything has begun."""
+    """The values of `--name value` in the command line, None where absent. `--proof` may stand
+    there too; any other word ends the program, before anything has begun."""
     values, left = dict.fromkeys(names), list(words)
     while left:
         word = left.pop(0)

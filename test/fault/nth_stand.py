@@ -60,8 +60,8 @@ class Case:
     error: int = 0
     who: int = points.ITSELF
 
-    ACTS = {points.FAIL_ONCE: "fails", points.FAIL_ON: "fails-on", points.KILL_BEFORE: "dies-before",
-            points.KILL_AFTER: "dies-after"}
+    ACTS = {points.FAIL_ONCE: "fails", points.FAIL_ON: "fails-on",
+            points.KILL_BEFORE: "dies-before", points.KILL_AFTER: "dies-after"}
     WHO = {points.ITSELF: [], points.BOTH: ["both"], points.OTHER: ["other"]}
 
     def __str__(self):
@@ -102,8 +102,8 @@ class Complaint(Exception):
 
 def ended_by_library(number, where, struck_where):
     """libuv ends its process where the kernel has no room for what it cannot do without (a place in
-    the epoll set, its own pipes). libseccomp short of memory crashes, or loads a filter that forbids
-    even exiting; the spender holds nothing yet. What remains to be asked: is anything lost?"""
+    the epoll set, its own pipes). libseccomp short of memory crashes, or loads a filter that
+    forbids even exiting; the spender holds nothing yet. It remains to ask what is lost."""
     return number == signal.SIGABRT and where.startswith("libuv.so") or "libseccomp" in struck_where
 
 
@@ -157,8 +157,8 @@ class Stand:
         self.lab.process.wait(10)
 
     def _on_a_fast_disk(self, stack):
-        """In memory where the system allows it: what is tried here is no power loss, and a try syncs
-        two dozen times."""
+        """In memory where the system allows it: what is tried here is no power loss, and a try
+        syncs two dozen times."""
         try:
             stack.enter_context(mounts.small_disk(self.world.home, "256m"))
         except runner.Skip:
@@ -228,7 +228,7 @@ class Stand:
         return self.world.daemon_pid()
 
     def start(self):
-        """A daemon without faults, as the command line starts one. It has to start, and to answer."""
+        """A daemon without faults, as the command line starts one. It has to start and answer."""
         self.sheet.disarm()
         self.sheet.forgive()
         end = time.monotonic() + COMMAND_S
@@ -247,7 +247,8 @@ class Stand:
                        [(os.POSIX_SPAWN_DUP2, writer, READY_FD)])
         os.close(writer)
         with open(reader, "rb") as report:
-            return report.readline() if select.select([report], [], [], COMMAND_S)[0] else b"nothing"
+            is_told = select.select([report], [], [], COMMAND_S)[0]
+            return report.readline() if is_told else b"nothing"
 
     def stop(self, gently):
         pid = self.daemon()
@@ -381,14 +382,14 @@ class Stand:
         ask(self.stop, case is not None and case.nth % 2 == 1 and not kills)
         ask(self.start)
         if complaints and "next start" in complaints[-1]:
-            ask(self._no_crash, case)
+            ask(self._no_crash)
             return complaints
         ask(self.scenario.effect, self, result)
         ask(self.all_is_well)
         ask(self._presented_rightly, case)
         ask(self.stop, True)
         ask(self.nothing_left_over, case)
-        ask(self._no_crash, case)
+        ask(self._no_crash)
         return complaints
 
     def _until_quiet(self):
@@ -450,7 +451,8 @@ class Stand:
             shown = self.profiles().get(name)
             if shown and shown["state"] == "live" and not shown["alarms"]:
                 return shown
-            if shown and self.lives_on(shown) and (shown["next_spend_in_ms"] or 0) > SETTLED_S * 1000:
+            if shown and self.lives_on(shown) and \
+                    (shown["next_spend_in_ms"] or 0) > SETTLED_S * 1000:
                 return shown
             if time.monotonic() > end:
                 return shown
@@ -516,8 +518,8 @@ class Stand:
     def nothing_left_over(self, case):
         data, state, _, elsewhere = self.folders
         if case is not None and (case.kills or self._could_not_remove(case)):
-            # A backup that was cut off stays where the user wanted one, by its name what it is. That
-            # folder is not ours to clean up.
+            # A backup that was cut off stays where the user wanted one, by its name what it is.
+            # That folder is not ours to clean up.
             for path in elsewhere.glob(".credwarden-tmp-*"):
                 path.unlink()
         for folder, allowed in ((data, DATA_NAMES | self.scenario.kept_names), (state, STATE_NAMES),
@@ -533,7 +535,7 @@ class Stand:
         return case.classes == ("name",) and \
             (case.act == points.FAIL_ON or self.sheet.call.startswith("unlink"))
 
-    def _no_crash(self, case):
+    def _no_crash(self):
         allowed = {signal.SIGKILL}
         if self.sheet.crash:
             role, number, where = self.sheet.crash
@@ -545,7 +547,6 @@ class Stand:
         for pid, status in self.ends:
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) not in allowed:
                 raise Complaint(f"process {pid} died by signal {os.WTERMSIG(status)}")
-
 
     def _no_report(self):
         """Of sanitized programs: nothing that was freed was used, and the like."""
@@ -567,8 +568,8 @@ class Scenario:
         self.login(stand, "work", "alice")
 
     def login(self, stand, name, subject):
-        """Renewed once: of a pair whose life it has heard of itself, a daemon that starts asks nobody
-        for the time. Otherwise there may or may not be a spender when the scenario begins."""
+        """Renewed once: of a pair whose life it has heard of itself, a daemon that starts asks
+        nobody for the time. Else there may or may not be a spender when the scenario begins."""
         login = stand.lab.login(subject)
         self.families[name] = login["family"]
         stand.world.add(name, "lab", login)
@@ -730,8 +731,9 @@ class Backup(Scenario):
             again = stand.cw("backup", path)
             if again.code != 0:
                 raise Complaint(f"it cannot be backed up afterwards: {again!r}")
-        whole = subprocess.run(["sqlite3", path, "PRAGMA integrity_check; SELECT name FROM profile"],
-                               stdout=subprocess.PIPE, text=True, check=False).stdout
+        sql = "PRAGMA integrity_check; SELECT name FROM profile"
+        whole = subprocess.run(["sqlite3", path, sql], stdout=subprocess.PIPE, text=True,
+                               check=False).stdout
         if whole != "ok\nwork\n":
             raise Complaint(f"the backup is not whole: {whole!r}")
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The short form of nth.py: some calls of every scenario fail, chosen evenly from all by a seed that
-is printed, and those that once ended badly.
+"""The short form of nth.py: some calls of every scenario fail, chosen evenly from all by a seed
+that is printed, and those that once ended badly.
 
 CW_FAULT_SEED repeats the choice, CW_FAULT_TRIES (32) is how many there are of each scenario.
 """
@@ -85,15 +85,15 @@ def test_what_once_ended_badly_does_so_no_more():
 
 def test_a_caller_that_finds_no_memory_is_let_in_when_there_is_some():
     with Stand(SCENARIOS["remove"]()) as stand:
-        for nth in (1, 2):  # the connection, its buffer
+        for call in (1, 2):  # the connection, its buffer
             stand.restore()
             stand.start()
-            stand.sheet.arm("daemon", ["memory"], points.FAIL_ONCE, nth, errno.ENOMEM)
+            stand.sheet.arm("daemon", ["memory"], points.FAIL_ONCE, call, errno.ENOMEM)
             begun = time.monotonic()
             told = stand.cw("remove", "home", "--yes")
             assert stand.sheet.struck
-            assert time.monotonic() - begun < 5, f"{nth}: {told!r}"
-            assert told.code == 0 or nth > 1, f"{told!r}"
+            assert time.monotonic() - begun < 5, f"{call}: {told!r}"
+            assert told.code == 0 or call > 1, f"{told!r}"
             stand.stop(gently=True)
 
 
@@ -106,12 +106,13 @@ def complaint_of(question, *args):
 
 
 def test_a_fault_that_is_not_survived_is_seen():
-    """Or all of the above would prove nothing: the questions are asked of a house that is broken."""
+    """Or all of the above would prove nothing: the same questions, asked of a broken house."""
     with Stand(SCENARIOS["refresh"]()) as stand:
         stand.restore()
         stand.start()
         stand.cw("renew", "work")
-        stand.lab.control("POST", "/lab/rewind")  # the server goes back: what we hold is unknown to it
+        # The server goes back: what we hold is unknown to it.
+        stand.lab.control("POST", "/lab/rewind")
         told = complaint_of(stand.all_is_well)
         assert "the server refuses the token" in told, told
         stand.cw("daemon", "stop")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The same kills, of somebody else's program: oidc-agent holds a login of the lab whose refresh token
-rotates, is made to renew it, is killed meanwhile, starts again. Does the login still live?
+"""The same kills, of somebody else's program: oidc-agent holds a login of the lab whose refresh
+token rotates, is made to renew it, is killed meanwhile, starts again. Does the login still live?
 
-    python3 test/fault/oidc_agent.py --proof [--tries N] [--minutes M]    200 tries, 5 minutes at most
+    python3 test/fault/oidc_agent.py --proof [--tries N] [--minutes M]   200, 5 minutes at most
 
 Where oidc-agent is not installed (Debian: oidc-agent-cli), it says so and is done. Nothing here
 passes or fails: it is what the figures of kills.py are measured against. CW_FAULT_SEED repeats the
@@ -181,7 +181,8 @@ def main(words):
         print(f"{story.met[place]:6} kills {place}: {story.lost[place]} logins lost")
     print("proof: " + json.dumps({
         "oidc_agent_kills": story.tries, "oidc_agent_logins_lost": sum(story.lost.values()),
-        "oidc_agent_renewal_s": round(story.renewal_s, 2), "oidc_agent_met": dict(story.met), "oidc_agent_lost": dict(story.lost)}))
+        "oidc_agent_renewal_s": round(story.renewal_s, 2), "oidc_agent_met": dict(story.met),
+        "oidc_agent_lost": dict(story.lost)}))
     return 0
 
 

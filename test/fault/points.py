@@ -19,7 +19,6 @@ import struct
 import harness
 
 ROLES = ("none", "daemon", "spender", "cli", "other")
-PROGRAM_OF = {"daemon": "credwardend", "spender": "credwarden-spender", "cli": "credwarden"}
 CLASSES = ("memory", "map", "open", "read", "write", "sync", "name", "look", "room", "lock",
            "descriptor", "connect", "accept", "send", "receive", "process", "random", "pipe")
 

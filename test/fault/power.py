@@ -334,11 +334,13 @@ def tell(proof, removed, excused, thin, took):
               if wrong else f"NOT MISSED {label}: {tried} disks")
     for label, tried, case, wrong in excused:
         if wrong:
-            print(f"MISSED ALONE {label}: disk {tried}, {case.story} {case.at} {case.seed}: {wrong}")
+            print(f"MISSED ALONE {label}: disk {tried}, {case.story} {case.at} {case.seed}: "
+                  f"{wrong}")
     for text in proof.violations:
         print(f"VIOLATION {text}")
     if thin[0] or not thin[1]:
-        print(f"NOT MISSED on a thin disk: presented {thin[0]} times with the sync, {thin[1]} without")
+        print(f"NOT MISSED on a thin disk: presented {thin[0]} times with the sync, {thin[1]} "
+              "without")
     unseen = proof.sites_never_seen()
     for name in sorted(unseen):
         print(f"NEVER SEEN: a sync in {name}()")

@@ -127,8 +127,8 @@ class Recorder:
 
     @contextlib.contextmanager
     def death_at_sync(self, path):
-        """The daemon of now dies at its next sync of this file. What is asked for meanwhile may have
-        started another one."""
+        """The daemon of now dies at its next sync of this file. What is asked for meanwhile may
+        have started another one."""
         pid = self.world.daemon_pid()
         self.journal.kill_at_sync(path)
         yield

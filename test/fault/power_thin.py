@@ -1,7 +1,7 @@
-"""A thin disk: it takes bytes for which it has no room, and says so only when they are synced (blocks
-given out late, a thin volume, a quota far away). What is then held back is not a loss of power but
-the spend: a sync that is made for room's sake is missed when a token is presented whose answer may
-find none.
+"""A thin disk: it takes bytes for which it has no room, and says so only when they are synced
+(blocks given out late, a thin volume, a quota far away). What is then held back is not a loss of
+power but the spend: a sync that is made for room's sake is missed when a token is presented whose
+answer may find none.
 
     presented()              how often a token is presented on such a disk: never
     presented(lacking=True)  the same without the sync of the new spool file

@@ -220,8 +220,9 @@ def main():
         program = BUILD / "test" / "fuzz" / f"fuzz-{targets[0]}"
         with tempfile.TemporaryDirectory() as scratch:
             env = {**os.environ, **ENVIRONMENT, "TMPDIR": scratch}
-            sys.exit(subprocess.run([program, *LIMITS, f"-max_len={REPLAY_MAX}", *files], env=env, cwd=scratch,
-                                    check=False).returncode != 0)
+            done = subprocess.run([program, *LIMITS, f"-max_len={REPLAY_MAX}", *files], env=env,
+                                  cwd=scratch, check=False)
+            sys.exit(done.returncode != 0)
     if options.minimise:
         for target in targets:
             with Run(target) as run:

@@ -16,7 +16,8 @@ def wrap(world, line):
     for name in PROGRAMS:
         place = world.programs / name
         place.unlink()
-        place.write_text("#!/bin/sh\n" + line.format(name=name, program=f"'{program(name)}'") + "\n")
+        command = line.format(name=name, program=f"'{program(name)}'")
+        place.write_text(f"#!/bin/sh\n{command}\n")
         place.chmod(0o700)
 
 

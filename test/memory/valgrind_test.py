@@ -14,7 +14,7 @@ import subprocess
 
 import scenario
 import runner
-from harness import ROOT, World, redact
+from harness import World, redact
 from runner import limit, skip
 
 OPTIONS = ("--quiet --vgdb=no --error-exitcode=99 --leak-check=full "
@@ -34,7 +34,7 @@ def build_shim(world):
 
 def errors_of(report):
     """The complaints in a report, but those about the spender's trial of its own sandbox, which
-    asks for refusals on purpose. (A suppression would have to name every argument of every call.)"""
+    asks for refusals on purpose. (A suppression had to name every argument of every call.)"""
     blocks = re.split(r"^==\d+== *\n", report.read_text(), flags=re.M)
     return [block for block in blocks if ERROR.search(block)
             and not ("== Syscall param " in block and "by 0x" in block

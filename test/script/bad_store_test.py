@@ -102,8 +102,10 @@ def test_a_database_of_somebody_else_is_refused_untouched():
 def test_a_file_that_is_no_database_is_refused_untouched():
     with World() as world:
         house = House(world)
-        for content, text in ((b"", "is empty; run `credwarden repair`, or put a backup in its place, or move"),
-                              (b"hello, world\n" * 1000, "is not a store; run `credwarden repair`, or"),
+        for content, text in ((b"", "is empty; run `credwarden repair`, or put a backup in its"
+                               " place, or move"),
+                              (b"hello, world\n" * 1000,
+                               "is not a store; run `credwarden repair`, or"),
                               (b"SQLite format 3\0", "put a backup in its place"),
                               (b"SQLite format 3\0" + bytes(8176), "put a backup in its place")):
             house.store.write_bytes(content)

@@ -236,7 +236,7 @@ def test_answers_that_say_nothing():
 
 
 def test_an_answer_that_cannot_be_read_just_now_is_waited_for():
-    """The daemon has run out of descriptors when the answer lies in the spool: no doubt, patience."""
+    """The daemon has no descriptors left when the answer lies in the spool: patience, no doubt."""
     with World() as world:
         lab = new_world(world, access_life="5m")
         daemon = world.daemon_pid()

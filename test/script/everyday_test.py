@@ -59,8 +59,8 @@ def test_a_day_in_text():
         assert line.split()[:4] == ["work", "lab", "alice@lab.invalid", "live"], line
         assert re.search(r"credwardend \S+, pid \d+, up", world.cw("status").stdout)
         shown = world.cw("show", "work").stdout
-        for words in ("alice (alice@lab.invalid)", "always: spent by us alone", "generation       1",
-                      "alarms           none"):
+        for words in ("alice (alice@lab.invalid)", "always: spent by us alone",
+                      "generation       1", "alarms           none"):
             assert words in shown, shown
 
         access = world.cw("token", "work").stdout
@@ -223,7 +223,8 @@ def test_help_of_every_command():
         text = world.cw("help").stdout
         commands = re.findall(r"^  ([a-z]+) {2,}\S", text.split("Options")[0], re.M)
         assert commands == ["add", "list", "status", "show", "token", "renew", "history", "policy",
-                            "rename", "remove", "events", "backup", "repair", "daemon", "version", "help"]
+                            "rename", "remove", "events", "backup", "repair", "daemon", "version",
+                            "help"]
         for command in commands:
             told = world.cw("help", command).stdout
             assert told.startswith(f"usage: credwarden {command}"), told
@@ -380,7 +381,8 @@ def test_following_from_a_number_leaves_no_gap():
         connection = world.connection()
         for _ in range(110):  # more than one page
             for policy in ("never", "always"):
-                assert ask(connection, "POST", f"/v1/profiles/work/policy?to={policy}").status == 200
+                answer = ask(connection, "POST", f"/v1/profiles/work/policy?to={policy}")
+                assert answer.status == 200
         follower = world.start([world.programs / "credwarden", "events", "--follow", "--json",
                                 "--after", "1"], stdout=subprocess.PIPE)
         ids = [json.loads(follower.stdout.readline())["id"] for _ in range(221)]
@@ -462,7 +464,8 @@ def test_a_login_of_claude_code():
             "mcpOAuth": {"kept": True}})
         before = path.read_bytes()
         said = world.cw("add", "work", "--provider", "claude", "--from", path)
-        assert "policy never" in said.stdout and "credwarden policy work always" in said.stdout, said
+        assert "policy never" in said.stdout, said
+        assert "credwarden policy work always" in said.stdout, said
         shown = world.cw("show", "work", "--json").json
         assert shown["policy"] == "never" and shown["label"] == "alice@lab.invalid", shown
         assert shown["subject"].count("/") == 1 and shown["login_deadline"], shown

@@ -520,8 +520,8 @@ def test_a_backup_that_was_put_back_is_lived_on_and_not_presented_blindly():
     """Without a token that tells, and with a grace that would forgive one spend but not several."""
     with World() as world:
         world.write_config(spend_deadline="2s")  # twice that is what a forgotten request is given
-        lab, still, moved, backup = backed_up(world, keys={"reuse_grace": "30s"},
-                                              access_life="14s", grace="30s")
+        lab, still, _, backup = backed_up(world, keys={"reuse_grace": "30s"},
+                                          access_life="14s", grace="30s")
         rotate(world, "moved", 2)
         before = len(lab.log(endpoint="token"))
         put_back(world, backup)

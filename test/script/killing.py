@@ -1,10 +1,10 @@
 """Kills at random moments around a spend, and the proof that nothing was lost.
 
-A round: several profiles of one daemon are asked for a longer life than their tokens have left, each
-at its own moment, so that the one kill that ends the round meets each spend at another point. Who dies is
-the daemon, the spender alone, or both in one instant. Then it is looked up where the kill met them:
-in what it left behind (store, spool) and in the lab's log. Then somebody asks for a token, which
-starts what is dead again, and all that the lab granted must be held by credwarden.
+A round: several profiles of one daemon are asked for a longer life than their tokens have left,
+each at its own moment, so that the one kill that ends the round meets each spend at another point.
+Who dies is the daemon, the spender alone, or both in one instant. Then it is looked up where the
+kill met them: in what it left behind (store, spool) and in the lab's log. Then somebody asks for a
+token, which starts what is dead again, and all that the lab granted must be held by credwarden.
 """
 
 import collections
@@ -217,7 +217,7 @@ class Story:
         return killed if victims else None
 
     def go_on(self, asks):
-        """A daemon that outlived its spender answers who has asked. Else nobody answers any more."""
+        """A daemon that outlived its spender answers who has asked; else nobody does."""
         if self.dies == SPENDER:
             harness.send_signal(self.world.daemon_pid(), signal.SIGCONT)
             for ask in asks:
@@ -270,7 +270,7 @@ class Story:
         return {profile["name"]: profile for profile in answer.json["profiles"]}
 
     def holds_everything(self):
-        """The profiles, when credwarden holds what the lab issued last to each, and all is quiet."""
+        """The profiles, when credwarden holds what the lab issued last to each, at rest."""
         issued = {family["family"]: family for family in self.lab.families()}
         profiles = self.current()
         for name, family in self.families.items():
@@ -352,7 +352,7 @@ class Story:
     # ---- the end ----
 
     def assert_all_live(self):
-        """Each can be spent again; no refresh token was presented twice, but after a lost answer."""
+        """Each can be spent again; no token was presented twice, but after a lost answer."""
         for name in self.names:
             wait_until(lambda name=name: self.world.api(
                 "POST", f"/v1/profiles/{name}/renew").status == 200, what=f"a renewal of {name}")

@@ -109,8 +109,8 @@ def everything(world, lab):
     """One of each operation, and as many ways to fail as there are."""
     world.cw("add", "work", "--provider", "lab", "--from", give(world, "work", lab.login("alice")))
     world.cw("add", "home", "--provider", "lab", "--from", "-", input=json.dumps(lab.login("bob")))
-    world.cw("add", "work", "--provider", "lab", "--from", give(world, "work", lab.login("mallory")),
-             check=False)
+    stranger = give(world, "work", lab.login("mallory"))
+    world.cw("add", "work", "--provider", "lab", "--from", stranger, check=False)
     for spoilt in (lambda text: text[:-9], lambda text: text + "}", lambda text: text.upper(),
                    lambda text: text.replace("lab-rt-", "lab-at-")):
         world.cw("add", "x", "--provider", "lab", "--from", "-", check=False,
@@ -131,10 +131,12 @@ def everything(world, lab):
     gossip.server_close()
 
     world.cw("renew", "work", "--json")
-    quirks = [{"status": 500}, {"body": "html"}, {"torn_after": 60}, {"duplicate_key": "access_token"},
-              {"set": {"access_token": "lab-rt-0123456789abcdef"}}, {"non_utf8": True},
+    quirks = [{"status": 500}, {"body": "html"}, {"torn_after": 60},
+              {"duplicate_key": "access_token"}, {"non_utf8": True},
+              {"set": {"access_token": "lab-rt-0123456789abcdef"}},
               {"huge_mib": 2}, {"status": 429}, {"redirect": lab.url + "/elsewhere"},
-              {"lose_after_commit": True}, {"delay_after_ms": 3000}, {"missing_refresh_token": True}]
+              {"lose_after_commit": True}, {"delay_after_ms": 3000},
+              {"missing_refresh_token": True}]
     names = [f"odd{i}" for i in range(len(quirks))]
     for name, quirk in zip(names, quirks):
         pair = lab.login(name)
@@ -238,7 +240,8 @@ def test_the_walls_are_up():
         assert facts_of(spender)["Seccomp"] == "2", "the spender has no filter"
         assert "seccomp" in world.cw("status").stdout
         loaded = mapped_libraries(daemon)
-        assert not [name for name in loaded if re.search("curl|ssl|crypto\\.so|nghttp", name)], loaded
+        found = [name for name in loaded if re.search("curl|ssl|crypto\\.so|nghttp", name)]
+        assert not found, loaded
         assert [name for name in mapped_libraries(spender) if "curl" in name]
         follower = world.start([world.programs / "credwarden", "events", "--follow"],
                                stdout=subprocess.PIPE)

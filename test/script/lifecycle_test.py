@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The daemon's own life: who starts it and with what, how it goes, what a signal does, and what a
-newer command line says to an older daemon. (A suspend cannot be played here: that time asleep counts
-is held by test/unit/sys_clock.c and by the core's stories.)"""
+newer command line says to an older daemon. (A suspend cannot be played here: that time asleep
+counts is held by test/unit/sys_clock.c and by the core's stories.)"""
 
 import contextlib
 import json

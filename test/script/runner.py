@@ -71,8 +71,8 @@ def wait_until(predicate, timeout=10, what=None, pause=0.02):
 
 
 def stop_by_exception():
-    """For programs that are no tests: SIGTERM and SIGINT raise SystemExit in the main thread, so that
-    `with` and `finally` clean up; once, because that is not to be stopped."""
+    """For programs that are no tests: SIGTERM and SIGINT raise SystemExit in the main thread, so
+    that `with` and `finally` clean up; once, because that is not to be stopped."""
     told = []
 
     def stop(number, _frame):
