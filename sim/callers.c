@@ -524,6 +524,8 @@ void callers_act(struct world *w, struct op *op)
     int row = some_row(w);
     if (h && row != NOBODY)
         act(w, h, row);
+    else if (h && w->phase == PHASE_SAFETY)
+        add(w, h); /* nobody is signed in there */
     if (w->phase == PHASE_SAFETY)
         op_new(w, HAP_ACT, NULL, w->span_ms / 64 + a_while(w, SITE_ACT_GAP, 0, w->span_ms / 4));
 }

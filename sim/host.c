@@ -333,7 +333,7 @@ void host_start(struct world *w, struct host *h)
         say(w, h, "the store is an older copy, and that is noticed");
         store_accept_restored(w, host_now(w, h).wall_ms);
     }
-    h->room = 12;
+    h->room = w->room;
     for (uint32_t i = 0; i < n; i++)
         h->room += w->store.rows[i].standing != STANDING_RETIRED;
     struct warden_limits limits = {

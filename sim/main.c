@@ -29,6 +29,7 @@ struct options {
 
 struct tally {                  /* of one job; goes through a pipe */
     uint64_t runs, steps, seed; /* seed: of the first that failed */
+    uint64_t cut_short;
     struct outcome failure;
 };
 
@@ -67,6 +68,7 @@ static void run_many(const struct options *o, uint64_t first, uint64_t stride, s
         run(&world, o->from + i, NULL, NULL, &out);
         ret->runs++;
         ret->steps += out.steps;
+        ret->cut_short += out.cut_short;
         if (out.failed && o->survey) {
             printf("ORACLE %s: %s, seed %" PRIu64 ", step %" PRIu64 "\n", out.oracle, out.why,
                    o->from + i, out.steps);
@@ -110,6 +112,7 @@ static void add_tally(struct tally *sum, const struct tally *t)
 {
     sum->runs += t->runs;
     sum->steps += t->steps;
+    sum->cut_short += t->cut_short;
     if (t->failure.failed && (!sum->failure.failed || t->seed < sum->seed)) {
         sum->seed = t->seed;
         sum->failure = t->failure;
@@ -384,8 +387,8 @@ int main(int argc, char **argv)
                ", \"oracle\": \"%s\"}\n",
                sum.seed, sum.runs, sum.failure.oracle);
     else
-        printf("runs: {\"schedules\": %" PRIu64 ", \"steps\": %" PRIu64
+        printf("runs: {\"schedules\": %" PRIu64 ", \"cut_short\": %" PRIu64 ", \"steps\": %" PRIu64
                ", \"steps_per_second\": %.0f}\n",
-               sum.runs, sum.steps, (double)sum.steps / took);
+               sum.runs, sum.cut_short, sum.steps, (double)sum.steps / took);
     return sum.failure.failed;
 }

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LAST_WORDS_MS (4 * MINUTE_MS)
-#define STEPS_AT_MOST 60000 /* of a run that does not come to rest */
+#define STEPS_AT_LEAST 200  /* of the safety phase … */
+#define SPANS_AT_MOST  2000 /* … if they can be had */
+#define LAST_WORDS_MS  (4 * MINUTE_MS)
+#define STEPS_AT_MOST  60000 /* of a run that does not come to rest */
 
 static struct world *running; /* whose core a broken CHECK belongs to */
 
@@ -194,6 +196,8 @@ static void live_through(struct world *w)
     swarm_draw(w);
     world_begin(w);
     live(w, w->now + w->limits.until, w->limits.steps);
+    for (int i = 0; w->steps < STEPS_AT_LEAST && i < SPANS_AT_MOST; i++)
+        live(w, w->now + w->span_ms, STEPS_AT_LEAST);
     if (w->is_full)
         return;
     weather_clears(w);
@@ -227,6 +231,7 @@ void run(struct world *w, uint64_t seed, struct tape *tape, struct story *story,
     if (!ret->failed)
         live_through(w);
     running = NULL;
+    ret->cut_short = !ret->failed && w->is_full;
     ret->steps = w->steps;
     memcpy(ret->oracle, w->oracle, sizeof(ret->oracle));
     memcpy(ret->why, w->why, sizeof(ret->why));

@@ -28,7 +28,7 @@ enum {
     SUBJECTS_MAX = 12, /* of each provider: the same words from another server are another */
     FAMILIES_MAX = 64,
     ISSUED_MAX = 4096,
-    ROWS_MAX = 40,
+    ROWS_MAX = 64,
     PROFILES_MAX = 12,
     CAPTURES_MAX = 32,
     PLACES_MAX = 12,
@@ -356,6 +356,7 @@ struct world {
     uint32_t rate[FAULT_COUNT]; /* in 1024; all 0 once the faults have stopped */
     struct limits_of_run limits;
     uint32_t waiters; /* that a warden has room for */
+    uint32_t room;    /* that it has at a start for more lineages */
     int64_t span_ms;  /* the tempo of this run: the life of its shortest access token */
 
     uint32_t n_providers, n_families, n_issued, n_hosts, n_profiles, n_places, n_siblings;
@@ -500,6 +501,7 @@ void swarm_draw(struct world *w);
 /* run.c */
 struct outcome {
     bool failed;
+    bool cut_short; /* the world was full: judged up to there, and not how it comes right */
     char oracle[32], why[256];
     uint64_t steps;
 };
