@@ -81,7 +81,8 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     row->intent_at = w->now;
     row->intent_host = (int16_t)h->index;
     count_spend(w);
-    spool_new(h, fx->intent, row_of(fx->lineage), fx->generation, w->now);
+    spool_new(h, fx->intent, row_of(fx->lineage), fx->generation, w->now)->lease_until =
+        w->leases[row_of(fx->lineage)].until;
     return EV_INTENT_DURABLE;
 }
 
@@ -341,6 +342,7 @@ static void tell_written(struct world *w, struct host *h, const struct effect *f
         ev = event_of(EV_LOADED, lineage_id(row));
         ev.loaded = loaded_of(w, h, row, false);
         host_tell(w, h, &ev);
+        fleet_tell_others(w, h, row); /* it may stand in their places, too */
     }
 }
 
@@ -354,6 +356,8 @@ void store_written(struct world *w, struct op *op)
     int before = profile == NOBODY ? NOBODY : w->store.profiles[profile];
     bool failed = store_fails(w, h, reserved);
     enum event_kind heard = failed ? EV_STORE_FAILED : apply(w, h, fx);
+    if (fx->kind == FX_RESOLVE && !failed)
+        fleet_tell_others(w, h, op->row);
     if (!has_answer(fx->kind))
         return;
     if (heard == EV_ADOPTED && fx->capture == 0 && fx->standing == STANDING_LIVE)

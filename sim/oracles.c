@@ -162,8 +162,9 @@ static void check_adopt(struct world *w, const struct host *h, const struct effe
     const struct row *row = &w->store.rows[index];
     const struct told *t = &h->told[index];
     bool may_be_nobody = !w->providers[row->provider].has_identity || t->asked == IDENTITY_SCOPE;
-    if (fx->standing == STANDING_QUARANTINED && row->kept && fp_is_none(fx->subject))
-        return; /* back to where it was */
+    if (fx->standing == STANDING_QUARANTINED && (row->kept || row->claimed) &&
+        fp_is_none(fx->subject))
+        return; /* back to where it was, or to wait for its owner */
     if (fp_is_none(fx->subject) && !may_be_nobody)
         violated(w, "subject", "L%d is adopted, and its server was not asked whose it is", index);
     if (!fp_is_none(fx->subject) &&

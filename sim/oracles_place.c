@@ -6,8 +6,9 @@
 #include "sim/oracles.h"
 #include "sim/story.h"
 
-#define FORGOTTEN_MS (6 * MINUTE_MS)
-#define MOMENT_MS    (3 * SECOND_MS)
+#define LOOKS_AT_LEAST 3
+#define FORGOTTEN_MS   (6 * MINUTE_MS)
+#define MOMENT_MS      (3 * SECOND_MS)
 
 /* holders. At most one place that we wrote holds the refresh token. */
 static void check_holders(struct world *w, const struct effect *fx, const struct place *p)
@@ -145,8 +146,10 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
     int index = row_of(fx->lineage);
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *p = &w->places[i];
+        /* One that cannot be read since the start is not waited for for ever. */
+        bool given_up = p->told_what == SEEN_COUNT && p->told_failed >= LOOKS_AT_LEAST;
         if (p->host == h->index && p->is_bound && p->is_known && p->by_us && p->what == SEEN_PAIR &&
-            fp_equal(p->pair.refresh, fx->presented))
+            !given_up && fp_equal(p->pair.refresh, fx->presented))
             violated(w, "withheld", "L%d: %s is presented, and C%u holds it by our own hand", index,
                      name_token(w, fx->presented), (unsigned)p->id);
     }
@@ -182,25 +185,26 @@ void oracle_continues(struct world *w, const struct host *h, const struct effect
                  name_token(w, c->pair.access));
     if (w->wall_was_wrong && !w->providers[row->provider].has_date)
         return; /* what we wrote down of ours may be anything */
+    if (WALL_ZERO + ours->expires_at - row->pair.expires_wall_ms > MOMENT_MS)
+        return; /* its answer was long under way, and it is counted from the request */
     if (theirs->family == ours->family && theirs->generation < ours->generation &&
         theirs->expires_at + MOMENT_MS < ours->expires_at)
         violated(w, "newer", "L%d goes back from %s to %s", index, name_token(w, row->pair.access),
                  name_token(w, c->pair.access));
 }
 
-/* stranded. A known subject's pair is not set aside as a stranger's. */
+/* stranded. A known subject's pair, by its server's word, is not set aside as a stranger's. */
 void oracle_quarantines(struct world *w, const struct host *h, const struct effect *fx)
 {
     const struct capture *c = sealed_find(w, fx->capture);
     if (!c || c->named != IDENTITY_NAMED || fp_is_none(c->pair.refresh))
         return;
-    unsigned subject = w->issued[issued_index(w, c->pair.access)].subject;
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         const struct row *row = &w->store.rows[i];
         bool lives = row->standing == STANDING_LIVE || row->standing == STANDING_DOUBT ||
                      row->standing == STANDING_DEAD;
         if (lives && row->wanted == 0 && !h->told[i].removing && h->told[i].here &&
-            h->told[i].standing == row->standing && fp_equal(row->subject, subject_fp(subject)))
+            h->told[i].standing == row->standing && fp_equal(row->subject, c->subject))
             violated(w, "stranded", "%s is set aside, and is the subject's of L%u",
                      name_token(w, c->pair.access), i);
     }
@@ -283,7 +287,8 @@ static void check_in_step(struct world *w, const struct place *p)
     bool heard = w->hosts[p->host].told[p->row].generation == row->generation;
     bool calm = heard && row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
                 row->intent == 0 && w->leases[p->row].holder == NOBODY &&
-                w->now - row->pair_at > MINUTE_MS && w->now - p->written_at > MINUTE_MS &&
+                w->now - row->pair_at > MINUTE_MS &&
+                w->now - p->written_at > MINUTE_MS + look_round_ms(w) &&
                 !is_being_added(w, p->profile) && !has_open_capture(w, p);
     /* What its client got by itself, or from a run that is forgotten, may last longer than ours. */
     bool outlasts = p->what == SEEN_PAIR && fp_is_none(p->pair.refresh) &&

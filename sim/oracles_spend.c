@@ -8,7 +8,6 @@
 #define IN_FLIGHT_MS      (3 * MINUTE_MS)  /* longer than any spend that nothing disturbs */
 #define HELD_TOLERANCE_MS (10 * MINUTE_MS) /* what is known here is the least */
 #define WANT_TOLERANCE_MS (2 * SECOND_MS)
-#define SLOW_STORE_MS     MINUTE_MS
 
 /* single-flight. An intent is durable before a token is presented, it names that token; and a
  * lineage has one spend in hand. lease. It carries the fence of the latest lease, which outlasts
@@ -23,9 +22,8 @@ void oracle_ordered(struct world *w, const struct host *h, const struct effect *
     for (unsigned i = 0; i < w->n_hosts; i++) {
         for (unsigned k = 0; k < SPOOL_MAX; k++) {
             const struct spool *s = &w->hosts[i].spool[k];
-            /* It sleeps, and finds its lease over when it wakes; its intent was slow. */
-            int64_t lease_ms = LEASE_MS - w->providers[row->provider].deadline_ms - SLOW_STORE_MS;
-            bool cut_off = i != h->index && w->now - s->begun_at > lease_ms;
+            /* It sleeps, and finds its lease over when it wakes. */
+            bool cut_off = i != h->index && w->now > s->lease_until;
             /* Of a run that this copy of the store knows nothing of, nor that there was one. */
             cut_off |= s->begun_at < w->forgotten_at || !w->providers[row->provider].rotates;
             if (s->intent != 0 && s->intent != fx->intent && s->row == index && s->locked &&

@@ -23,6 +23,11 @@ int place_row(const struct world *w, const struct place *p)
     return w->store.profiles[p->profile];
 }
 
+int64_t look_round_ms(const struct world *w)
+{
+    return w->span_ms / 8;
+}
+
 /* ---- binding ---- */
 
 bool place_is_replica_of(const struct world *w, const struct host *h, int row)
@@ -47,13 +52,13 @@ void place_bind(struct world *w, struct host *h, struct place *p)
     p->is_bound = p->is_known = true;
     p->row = (int16_t)row;
     p->told_what = SEEN_COUNT;
+    p->told_failed = 0;
     host_tell(w, h, &ev);
 }
 
-/* Orders about it that were not carried out yet are void. */
-static void let_go(struct world *w, struct host *h, struct place *p)
+/* What was ordered for it, and not carried out yet, is void. */
+static void void_orders(struct world *w, const struct place *p)
 {
-    struct event ev = event_of(EV_UNBOUND, 0);
     struct op *op;
     for (uint32_t at = 0; (op = op_each(w, &at));) {
         if (op->what != HAP_PLACE || &w->places[op->index] != p)
@@ -61,6 +66,12 @@ static void let_go(struct world *w, struct host *h, struct place *p)
         op_drop(w, op);
         at = 0;
     }
+}
+
+static void let_go(struct world *w, struct host *h, struct place *p)
+{
+    struct event ev = event_of(EV_UNBOUND, 0);
+    void_orders(w, p);
     ev.consumer = p->id;
     host_tell(w, h, &ev);
     p->is_known = false;
@@ -77,7 +88,7 @@ static bool may_hold_token(struct world *w, const struct place *p)
             return true;
     }
     return !fp_is_none(refresh) && p->replica &&
-           (p->told_what == SEEN_COUNT || p->told_what == SEEN_TORN || p->told_failed ||
+           (p->told_what == SEEN_COUNT || p->told_what == SEEN_TORN || p->told_failed > 0 ||
             fp_equal(p->told.refresh, refresh) || (p->by_us && fp_equal(p->pair.refresh, refresh)));
 }
 
@@ -107,10 +118,12 @@ void places_follow(struct world *w, struct host *h)
         int row = place_row(w, p);
         if (p->host != h->index)
             continue;
-        if (p->is_known && (row == NOBODY || !h->told[p->row].here))
-            p->is_known = false; /* its lineage was ended */
-        else if (p->is_known && p->row != row && h->told[row].here)
+        if (p->is_known && !h->told[p->row].here) { /* its lineage was ended, and that is heard */
+            void_orders(w, p);
+            p->is_known = false;
+        } else if (p->is_known && row != NOBODY && p->row != row && h->told[row].here) {
             let_go(w, h, p);
+        }
         if (h->up && p->is_bound && !p->is_known)
             place_bind(w, h, p);
     }
@@ -158,7 +171,7 @@ void place_order(struct world *w, struct host *h, const struct effect *fx)
 static void tell_failed(struct world *w, struct host *h, struct place *p)
 {
     struct event ev = event_of(EV_CONSUMER_FAILED, 0);
-    p->told_failed = true;
+    p->told_failed++;
     ev.consumer = p->id;
     host_tell(w, h, &ev);
 }
@@ -234,7 +247,7 @@ void place_seen(struct world *w, struct op *op)
         if (op->seen == SEEN_BLANK && p->told_what == SEEN_PAIR)
             p->blanked = p->told.access; /* with which its client was refused, for all one knows */
         p->told_what = op->seen;
-        p->told_failed = false;
+        p->told_failed = 0;
         p->told = op->pair;
         p->told_at = op->started_at;
     }
@@ -276,7 +289,7 @@ void place_put(struct world *w, struct op *op)
     ev.published = op->pair;
     note_held(w, p, &op->pair);
     p->told_what = SEEN_PAIR;
-    p->told_failed = false;
+    p->told_failed = 0;
     p->told = op->pair;
     p->told_at = op->started_at;
     host_tell(w, h, &ev);
@@ -315,7 +328,7 @@ void place_write(struct world *w, struct place *p, enum seen what, const struct 
     p->by_us = false;
     /* A watch is a hint: what it missed a look round finds later. */
     int64_t delay_ms = fault(w, FAULT_WATCH_LOST, SITE_PLACE, p->id & 31)
-                           ? 1 + w->span_ms / 8
+                           ? 1 + look_round_ms(w)
                            : 1 + a_while(w, SITE_PLACE, p->id & 31, NOTICE_MAX_MS);
     struct op *op = op_new(w, HAP_WATCH, h, delay_ms);
     op->index = (uint8_t)(p->id - 1);

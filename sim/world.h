@@ -196,9 +196,9 @@ struct spool {       /* one intent's file */
     int16_t row;
     uint64_t generation; /* of the pair that is presented */
     enum stage stage;
-    bool locked;   /* by the daemon that made it, then by the spender */
-    bool answered; /* the spender has heard, or has given up */
-    int64_t begun_at;
+    bool locked;                   /* by the daemon that made it, then by the spender */
+    bool answered;                 /* the spender has heard, or has given up */
+    int64_t begun_at, lease_until; /* true times */
     uint32_t boot;
     uint32_t life; /* of the daemon that the spender answers to */
     struct reply reply;
@@ -272,7 +272,7 @@ struct place {   /* where a consumer's copy is */
     struct fp blanked;   /* the access token that was blanked */
     enum seen told_what; /* what the warden heard of it last */
     struct pair told;
-    bool told_failed;      /* and since then that it could not be read or written */
+    uint32_t told_failed;  /* and since then, how often, that it could not be read or written */
     int64_t told_at;       /* when that was seen */
     int64_t locked_until;  /* by its sibling */
     int64_t looked_at;     /* by its warden, last */

@@ -82,6 +82,11 @@ static void begin_adopt(struct step *s, struct fp subject, enum standing standin
     become(s, LS_ADOPTING);
 }
 
+void set_aside(struct step *s)
+{
+    begin_adopt(s, (struct fp){{0}}, STANDING_QUARANTINED);
+}
+
 void on_adopted(struct step *s)
 {
     struct lineage *l = s->l;
@@ -93,6 +98,7 @@ void on_adopted(struct step *s)
     alarm_clear(s, ALARM_STORE);
     if (l->standing == STANDING_QUARANTINED) {
         become(s, LS_QUARANTINED);
+        leave_alone(s, &l->pair, 0);
         answer_add(s, ANSWER_MISMATCH);
     } else {
         become(s, LS_LIVE);
@@ -120,7 +126,7 @@ static void refuse(struct step *s, enum answer answer)
         return;
     }
     if (s->l->kept)
-        begin_adopt(s, (struct fp){{0}}, STANDING_QUARANTINED); /* back to where it was */
+        set_aside(s); /* back to where it was */
     else if (s->l->state != LS_UNPROVEN)
         become(s, LS_UNPROVEN);
 }

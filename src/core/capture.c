@@ -66,20 +66,6 @@ static void drop(struct step *s, struct capture *cap)
     forget(s->w, cap);
 }
 
-static void leave_alone(struct step *s, const struct capture *cap)
-{
-    struct lineage *own = s->l;
-    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
-        struct consumer *c = &s->w->consumers[i];
-        if (c->id == 0 || c->shows != cap->id)
-            continue;
-        c->drifted = true;
-        s->l = &s->w->lineages[c->slot];
-        alarm_look(s);
-    }
-    s->l = own;
-}
-
 static void back_off_capture(struct step *s, struct capture *cap, int64_t retry_after_ms)
 {
     int64_t pause = ms_min(ASK_FIRST_MS << ms_min(cap->tries, 12), ASK_MAX_MS);
@@ -129,7 +115,7 @@ static void continue_with(struct step *s, struct capture *cap, struct lineage *t
 
 static void quarantine(struct step *s, struct capture *cap)
 {
-    leave_alone(s, cap);
+    leave_alone(s, &cap->pair, cap->id);
     store(s, cap, FX_QUARANTINE);
 }
 
@@ -137,8 +123,21 @@ static void quarantine(struct step *s, struct capture *cap)
 static void drop_of_grant(struct step *s, struct capture *cap, const struct lineage *grant)
 {
     if (is_set_aside(grant))
-        leave_alone(s, cap);
+        leave_alone(s, &cap->pair, cap->id);
     drop(s, cap);
+}
+
+/* Of two of one lineage the one that lasts longer goes first: the other led to it, perhaps. */
+static bool is_outdone(const struct warden *w, const struct capture *cap)
+{
+    for (uint32_t i = 0; cap->target != NO_SLOT && i < w->limits.captures; i++) {
+        const struct capture *other = &w->captures[i];
+        if (other->id != 0 && other->stage == STAGE_NAMED && other->target == cap->target &&
+            !fp_is_none(other->pair.refresh) &&
+            other->pair.expires_wall_ms > cap->pair.expires_wall_ms)
+            return true;
+    }
+    return false;
 }
 
 static void go_on_named(struct step *s, struct capture *cap)
@@ -153,11 +152,10 @@ static void go_on_named(struct step *s, struct capture *cap)
         drop(s, cap);
     } else if (!target || fp_is_none(cap->pair.refresh)) {
         quarantine(s, cap); /* somebody's, or a static one that was put there on purpose */
-    } else if (can_continue(target)) {
-        if (is_newer(cap, target))
-            continue_with(s, cap, target);
-        else
-            drop(s, cap);
+    } else if (can_continue(target) && !is_newer(cap, target)) {
+        drop(s, cap);
+    } else if (can_continue(target) && !is_outdone(s->w, cap)) {
+        continue_with(s, cap, target);
     }
 }
 
@@ -167,6 +165,34 @@ bool slots_are_spoken_for(const struct warden *w)
     for (uint32_t i = 0; i < w->limits.lineages; i++)
         n += w->lineages[i].state == LS_FREE;
     return n <= w->n_claims;
+}
+
+/* Another pair from a place of the same lineage, that is being tried already. NULL: none. */
+static struct lineage *tried_now(const struct warden *w, const struct lineage *home)
+{
+    for (uint32_t i = 0; i < w->n_slots; i++) {
+        if (is_claim_of(&w->lineages[i], home->id) && w->lineages[i].state != LS_QUARANTINED)
+            return &w->lineages[i];
+    }
+    return NULL;
+}
+
+static bool lasts_longer(const struct capture *cap, const struct lineage *l)
+{
+    return l->pair.expires_wall_ms != 0 && cap->pair.expires_wall_ms > l->pair.expires_wall_ms;
+}
+
+/* One at a time, and of two the one that lasts longer: it may be what the other was spent for. */
+static void go_on_beside(struct step *s, struct capture *cap, struct lineage *tried)
+{
+    struct lineage *own = s->l;
+    if (!lasts_longer(cap, tried)) {
+        quarantine(s, cap);
+    } else if (tried->state == LS_UNPROVEN) {
+        s->l = tried;
+        set_aside(s);
+        s->l = own;
+    }
 }
 
 /* Nobody can say whose it is. Newer than ours, it has replaced ours, as far as one can see: it is
@@ -184,6 +210,8 @@ static void go_on_mute(struct step *s, struct capture *cap)
         return;
     } else if (!is_newer(cap, bound)) {
         quarantine(s, cap);
+    } else if (tried_now(s->w, bound)) {
+        go_on_beside(s, cap, tried_now(s->w, bound));
     } else if (may_spend(bound, s->now) && !slots_are_spoken_for(s->w)) {
         store(s, cap, FX_CLAIM);
     }
@@ -192,11 +220,14 @@ static void go_on_mute(struct step *s, struct capture *cap)
 static int64_t one_owes(const struct warden *w, const struct capture *cap)
 {
     struct lineage *l = held_back(w, cap);
+    const struct lineage *tried;
     switch (cap->stage) {
     case STAGE_CAPTURED:
         return cap->not_before_boot_ms;
     case STAGE_NAMED:
-        return !l || cap->target == NO_SLOT || !is_believed(l) || can_continue(l)
+        if (!l || cap->target == NO_SLOT || !is_believed(l))
+            return cap->not_before_boot_ms;
+        return can_continue(l) && !(is_newer(cap, l) && is_outdone(w, cap))
                    ? cap->not_before_boot_ms
                    : TIME_NEVER;
     case STAGE_MUTE:
@@ -206,6 +237,11 @@ static int64_t one_owes(const struct warden *w, const struct capture *cap)
             return TIME_NEVER;
         if (!is_newer(cap, l))
             return cap->not_before_boot_ms;
+        tried = tried_now(w, l);
+        if (tried && lasts_longer(cap, tried) && tried->state != LS_UNPROVEN)
+            return TIME_NEVER;
+        if (tried)
+            return ms_max(cap->not_before_boot_ms, tried->not_before_boot_ms);
         return slots_are_spoken_for(w) ? TIME_NEVER
                                        : ms_max(may_spend_from(l), cap->not_before_boot_ms);
     case STAGE_ASKING:
@@ -425,8 +461,8 @@ void on_capture_stored(struct step *s)
     if (s->l)
         alarm_clear(s, ALARM_STORE);
     if (cap && cap->stage == STAGE_STORING) {
-        if (s->ev->kind == EV_QUARANTINED)
-            leave_alone(s, cap); /* it may have been seen once more since that was ordered */
+        if (s->ev->kind == EV_QUARANTINED) /* it may have been seen once more since it was ordered */
+            leave_alone(s, &cap->pair, cap->id);
         forget(s->w, cap);
     }
     if (s->ev->kind == EV_ADOPTED && s->l && s->l->state == LS_CONTINUING &&

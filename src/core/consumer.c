@@ -13,6 +13,7 @@
 #define RETRY_FIRST_MS SECOND_MS
 #define RETRY_MAX_MS   (5 * MINUTE_MS)
 #define TORN_PATIENCE  3 /* looks at a torn place; then it is no write that is under way */
+#define LOOK_PATIENCE  3 /* … at one that cannot be read; then it is not waited for any more */
 
 struct consumer *consumer_find(const struct warden *w, uint64_t id)
 {
@@ -241,10 +242,10 @@ bool spend_is_held_back(const struct warden *w, const struct lineage *l)
     return false;
 }
 
-/* Not looked at once since it is known: it may hold the token of any lineage. */
+/* Not seen since it was bound: it may hold the token of any lineage, not only of its own. */
 static bool is_to_be_looked_at(const struct warden *w, const struct consumer *c)
 {
-    return c->id != 0 && c->replica && !c->known && c->tries == 0 &&
+    return c->id != 0 && c->replica && !c->known && c->tries < LOOK_PATIENCE &&
            may_be_touched(&w->lineages[c->slot]);
 }
 
@@ -259,6 +260,15 @@ bool spend_is_hindered(const struct warden *w, const struct lineage *l)
             return true;
         bool unsure = busy || (!c->known && may_be_touched(&w->lineages[c->slot]));
         if (is_to_be_looked_at(w, c) || (unsure && may_have(c, l->pair.refresh)))
+            return true;
+    }
+    return false;
+}
+
+bool is_given_to_somebody(const struct warden *w, const struct lineage *l)
+{
+    for (uint32_t i = 0; i < w->limits.consumers; i++) {
+        if (may_have(&w->consumers[i], l->pair.refresh))
             return true;
     }
     return false;
@@ -322,8 +332,9 @@ void consumer_saw(struct step *s, struct consumer *c)
     c->own_access = false;
     c->shows = 0;
     c->not_before_boot_ms = 0;
-    if (c->what == SEEN_BLANK && !is_none(&c->there))
+    if (c->what == SEEN_BLANK && !is_none(&c->there) && !c->perhaps)
         c->blanked = c->there;
+    c->perhaps = false;
     c->there = c->what == SEEN_PAIR ? s->ev->observed.pair : (struct pair){0};
     if (c->what == SEEN_TORN)
         retry_later(s, c);
@@ -359,6 +370,7 @@ void on_published(struct step *s)
     c->what = SEEN_PAIR;
     c->known = true;
     c->there = s->ev->published;
+    c->perhaps = false;
     c->own_access = false;
     c->shows = 0;
     c->tries = 0;
@@ -372,18 +384,32 @@ void on_consumer_failed(struct step *s)
     if (!c)
         return;
     bool writing = c->doing == DOING_PUBLISH || c->doing == DOING_WITHHOLD;
-    if (writing && !fp_is_none(c->written.refresh))
+    if (writing && !fp_is_none(c->written.refresh)) {
         c->there = c->written; /* it may be, and that is the worse case */
+        c->perhaps = true;
+    }
     c->known = false;
     retry_later(s, c);
     on_consumer_rests(s, c, false);
 }
 
+static void forget(struct step *s, struct consumer *c)
+{
+    on_consumer_rests(s, c, false);
+    s->w->lineages[c->slot].n_consumers--;
+    memset(c, 0, sizeof(*c));
+}
+
+/* It may be another lineage's still: of one that another warden has ended, and whose own write is
+ * under way, so that it has not followed yet. */
 void on_bound(struct step *s)
 {
     struct warden *w = s->w;
-    if (consumer_find(w, s->ev->consumer) || s->l->n_consumers >= CONSUMERS_PER_LINEAGE_MAX)
+    struct consumer *known = consumer_find(w, s->ev->consumer);
+    if (s->l->n_consumers >= CONSUMERS_PER_LINEAGE_MAX || (known && belongs(w, known, s->l)))
         return;
+    if (known)
+        forget(s, known);
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         struct consumer *c = &w->consumers[i];
         if (c->id != 0)
@@ -399,13 +425,6 @@ void on_bound(struct step *s)
         s->l->n_consumers++;
         return;
     }
-}
-
-static void forget(struct step *s, struct consumer *c)
-{
-    on_consumer_rests(s, c, false);
-    s->w->lineages[c->slot].n_consumers--;
-    memset(c, 0, sizeof(*c));
 }
 
 /* What stands there stays there: should it be the refresh token, its user has it from now on. */
@@ -483,6 +502,24 @@ void set_own_access(struct warden *w, uint64_t capture)
 {
     for (uint32_t i = 0; i < w->limits.consumers; i++)
         w->consumers[i].own_access |= w->consumers[i].id != 0 && w->consumers[i].shows == capture;
+}
+
+void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
+{
+    struct lineage *own = s->l;
+    bool alone = fp_is_none(pair->refresh);
+    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
+        struct consumer *c = &s->w->consumers[i];
+        bool shows_it = (capture != 0 && c->shows == capture) ||
+                        (alone ? fp_equal(c->there.access, pair->access)
+                               : has_refresh(&c->there, pair->refresh));
+        if (c->id == 0 || !shows_it)
+            continue;
+        c->drifted = true;
+        s->l = &s->w->lineages[c->slot];
+        alarm_look(s);
+    }
+    s->l = own;
 }
 
 void no_stranger_any_more(struct step *s, const struct pair *pair)

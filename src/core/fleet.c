@@ -28,6 +28,7 @@ static void follow_row(struct step *s)
     take_row(s, row);
     l->access_dead = refused; /* that, the server has told us, and not the store */
     load_row(s);
+    ask_the_time(s);
     alarm_look(s);
     serve_waiters(s);
 }

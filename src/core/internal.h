@@ -142,6 +142,7 @@ struct consumer {
     uint64_t shows;        /* the capture that stands there; left alone until it is resolved */
     enum seen what;
     struct pair there;   /* SEEN_PAIR; else none */
+    bool perhaps;        /* a write failed: what it was to write may be `there`, or not */
     struct pair written; /* PUBLISH, WITHHOLD: what is being written */
     struct pair blanked; /* what was there when the client blanked it */
     int64_t read_boot_ms;
@@ -301,6 +302,7 @@ void consumers_go(struct step *s);
 bool spend_is_hindered(const struct warden *w, const struct lineage *l); /* somebody may be ahead */
 bool spend_is_held_back(const struct warden *w,
                         const struct lineage *l); /* … and not for a moment */
+bool is_given_to_somebody(const struct warden *w, const struct lineage *l); /* … maybe */
 bool withhold(struct step *s); /* false: nobody has the token that is to be presented */
 void consumers_follow(struct step *s, const struct lineage *from); /* to s->l */
 enum drift { DRIFT_NONE, DRIFT_UNKNOWN, DRIFT_SOMEBODY };
@@ -310,6 +312,9 @@ bool has_replica(const struct warden *w, const struct lineage *l);
 bool replica_is_being_read(const struct warden *w, const struct lineage *l);
 bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_t boot_ms);
 void consumers_leave(struct step *s); /* s->l ends */
+/* This is set aside: where it stands, by this id or with another access token beside the same
+ * refresh token, is no place to write. */
+void leave_alone(struct step *s, const struct pair *pair, uint64_t capture);
 /* What stands in a place as a stranger's is believed now, or spent: not to be left alone. */
 void no_stranger_any_more(struct step *s, const struct pair *pair);
 void set_own_access(struct warden *w, uint64_t capture);
@@ -370,6 +375,7 @@ void begin_ask(struct step *s);
 void on_identity(struct step *s);
 void believe(struct step *s, struct fp subject); /* adopt it, if it may be that subject's */
 void on_adopted(struct step *s);
+void set_aside(struct step *s); /* an unproven one: into quarantine, of nobody */
 void add_over(struct step *s);
 void answer_add(struct step *s, enum answer answer);
 void on_remove(struct step *s);

@@ -188,6 +188,8 @@ void on_loaded(struct step *s)
     s->l->alarms = from->alarms;
     take_row(s, from);
     load_row(s);
+    if (s->l->state == LS_QUARANTINED) /* by another warden, perhaps, and seen here */
+        leave_alone(s, &s->l->pair, 0);
     ask_the_time(s);
 }
 

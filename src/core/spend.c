@@ -124,7 +124,8 @@ void on_intent_durable(struct step *s)
      * hold. The user may also have changed the policy meanwhile. */
     bool too_late = s->now.boot_ms + l->rules.spend_deadline_ms > l->lease_until_boot_ms ||
                     (l->replay && replay_due_boot_ms(s->w, l) > s->now.boot_ms);
-    if (too_late || !may_spend(l, s->now) || spend_is_hindered(s->w, l)) {
+    if (too_late || !may_spend(l, s->now) || spend_is_hindered(s->w, l) ||
+        is_given_to_somebody(s->w, l)) {
         begin_closing(s, VERDICT_UNSENT, rest_standing(l));
         return;
     }
@@ -227,7 +228,8 @@ void on_settled(struct step *s)
     struct lineage *l = s->l;
     alarm_clear(s, ALARM_STORE);
     alarm_clear(s, ALARM_UNREACHABLE);
-    no_stranger_any_more(s, &l->pair);
+    if (!fp_equal(l->pair.refresh, l->pending.pair.refresh)) /* else it lives on where it stands */
+        no_stranger_any_more(s, &l->pair);
     take_pair(s, &l->pending.pair, l->pending.expires_boot_ms);
     l->generation++;
     l->standing = l->pending.standing;

@@ -159,25 +159,6 @@ static void what_comes_back_to_life_is_not_handed_out_before_it_is_stored(void *
 
 /* ---- claims ---- */
 
-/* The client has a newer pair whose access token is over, so that nobody can say whose it is. */
-static struct story *with_a_claim(enum policy policy)
-{
-    struct story *st = with_client(policy);
-    later(st, 30 * MINUTE_MS);
-    expect(st, saw(st, C1, 2, K1, false), "");
-    tell(st, timer());
-    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "claim(k11)");
-    struct event ev = {.kind = EV_ADDED, .lineage = B, .capture = K1};
-    ev.added.rules = st->rules;
-    ev.added.policy = policy;
-    ev.added.pair = pair_of(st, 2, HOUR);
-    ev.added.pair.expires_wall_ms = st->now.wall_ms - 1;
-    ev.added.continues = A;
-    ev.added.deadline_boot_ms = TIME_NEVER;
-    tell(st, ev);
-    return st;
-}
-
 static void a_claim_is_under_its_profiles_policy(void **state)
 {
     (void)state;

@@ -38,10 +38,26 @@ static void a_newer_pair_in_the_store_is_followed(void **state)
     struct story *st = story_new();
     expect(st, loaded(st, POLICY_ALWAYS, HOUR), "");
     later(st, 30 * MINUTE_MS);
-    expect(st, overtaken(st, 2, 2), "");
+    expect(st, overtaken(st, 2, 2), "ask-identity");
     expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
     expect(st, overtaken(st, 1, 1), ""); /* old news */
     expect(st, want(st, 2, 50 * MINUTE_MS), "answer(2,token)");
+    story_free(st);
+}
+
+static void news_of_a_pair_is_counted_by_the_servers_clock(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_ALWAYS, HOUR));
+    struct event ev = overtaken(st, 2, 2);
+    ev.loaded.pair.expires_wall_ms -= 50 * MINUTE_MS; /* our clock is as much too fast */
+    expect(st, ev, "ask-identity");
+    ev = named(EV_IDENTITY, IDENTITY_NAMED, 99);
+    ev.generation = 2;
+    ev.server_wall_ms = st->now.wall_ms - 50 * MINUTE_MS;
+    expect(st, ev, "");
+    expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
     story_free(st);
 }
 
@@ -50,7 +66,7 @@ static void who_came_second_to_the_intent_spends_nothing(void **state)
     (void)state;
     struct story *st = due();
     expect(st, leased(st), "store-intent(g1)");
-    expect(st, refusal(st, overtaken(st, 2, 2)), "unlease");
+    expect(st, refusal(st, overtaken(st, 2, 2)), "unlease ask-identity");
     expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
     struct view v;
     assert_true(warden_view(st->w, (uint64_t)A, st->now, &v));
@@ -63,7 +79,7 @@ static void news_while_the_lease_is_asked_for_is_followed(void **state)
 {
     (void)state;
     struct story *st = due();
-    expect(st, overtaken(st, 2, 2), "");
+    expect(st, overtaken(st, 2, 2), "ask-identity");
     expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
     later(st, MINUTE_MS);
     expect(st, renew(st, 2), "");
@@ -83,7 +99,7 @@ static void news_that_went_past_our_intent_is_followed(void **state)
     struct event old = overtaken(st, 1, 1);
     old.loaded.fence = 0;
     expect(st, old, ""); /* from before it */
-    expect(st, overtaken(st, 3, 3), "unlease");
+    expect(st, overtaken(st, 3, 3), "unlease ask-identity");
     expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
     story_free(st);
 }
@@ -157,7 +173,7 @@ static void anothers_open_intent_is_waited_for(void **state)
     expect(st, ev, "unlease");
     tell(st, timer());
     assert_null(strstr(st->said, "lease"));
-    expect(st, overtaken(st, 2, 2), "unlease"); /* it came to a good end there */
+    expect(st, overtaken(st, 2, 2), "unlease ask-identity"); /* it came to a good end there */
     expect(st, want(st, 1, 50 * MINUTE_MS), "answer(1,token)");
     story_free(st);
 }
@@ -224,7 +240,7 @@ static void a_late_pair_that_was_replaced_is_let_go(void **state)
     tell(st, leased(st));
     tell(st, of_intent(st, EV_INTENT_DURABLE));
     tell(st, granted(st, 2, HOUR));
-    expect(st, refusal(st, overtaken(st, 3, 2)), "drop(k0) unlease");
+    expect(st, refusal(st, overtaken(st, 3, 2)), "drop(k0) unlease ask-identity");
     expect(st, want(st, 1, -1), "answer(1,token)");
     story_free(st);
 }
@@ -245,6 +261,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_newer_pair_in_the_store_is_followed),
+        cmocka_unit_test(news_of_a_pair_is_counted_by_the_servers_clock),
         cmocka_unit_test(who_came_second_to_the_intent_spends_nothing),
         cmocka_unit_test(news_while_the_lease_is_asked_for_is_followed),
         cmocka_unit_test(news_that_went_past_our_intent_is_followed),

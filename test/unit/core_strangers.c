@@ -1,0 +1,229 @@
+/*
+ * Stories about places with something in them that is not what the lineage has: a stranger's login,
+ * a place that another profile had before, one that could not be read, two finds at once.
+ */
+#include "core_places.h"
+
+/* ---- whose place it is ---- */
+
+static struct event other_profile(struct story *st)
+{
+    struct event ev = loaded(st, POLICY_NEVER, HOUR);
+    ev.lineage = B;
+    ev.loaded.pair = pair_of(st, 7, HOUR);
+    ev.loaded.subject = fp_of(97);
+    return ev;
+}
+
+static void a_place_is_of_the_lineage_that_it_was_bound_to_last(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    tell(st, other_profile(st));
+    struct event ev = bound(C1, true, true);
+    ev.lineage = B; /* another warden has ended A, and A has not followed yet */
+    expect(st, ev, "");
+    expect(st, timer(), "read(c1)");
+    expect(st, saw(st, C1, 1, 0, true), "");
+    expect(st, timer(), "publish(c1,a14,r15)");
+    story_free(st);
+}
+
+static void a_place_that_is_bound_while_an_intent_is_written_is_withheld_first(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_ALWAYS, HOUR));
+    struct pair ours = pair_of(st, 1, HOUR);
+    until_due(st);
+    expect(st, timer(), "lease");
+    expect(st, leased(st), "store-intent(g1)");
+    expect(st, bound(C1, true, true), "");
+    expect(st, saw_pair(C1, ours, 0, false), ""); /* it has our refresh token */
+    expect(st, of_intent(st, EV_INTENT_DURABLE), "close-intent(unsent,live)");
+    story_free(st);
+}
+
+static void other_lineages_wait_for_a_place_that_could_not_be_read_but_not_for_ever(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, other_profile(st));
+    struct event ev = bound(C1, true, true);
+    ev.lineage = B;
+    tell(st, ev);
+    ev = loaded(st, POLICY_ALWAYS, MINUTE_MS);
+    ev.loaded.pair.expires_wall_ms = st->now.wall_ms - 1; /* due at once */
+    ev.loaded.expires_boot_ms = st->now.boot_ms - 1;
+    tell(st, ev);
+    expect(st, timer(), "read(c1)");
+    for (int look = 0; look < 2; look++) {
+        expect(st, failed(C1), "");
+        until_due(st);
+        expect(st, timer(), "read(c1)");
+    }
+    tell(st, failed(C1));
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "lease"));
+    story_free(st);
+}
+
+/* ---- blanked ---- */
+
+static void who_blanked_a_place_that_we_failed_to_write_was_not_refused_with_our_pair(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    struct pair former = pair_of(st, 4, HOUR);
+    struct event ev = saw_pair(C1, former, 0, false);
+    ev.observed.spent = true;
+    tell(st, ev);
+    expect(st, seen(C1, SEEN_BLANK, false), ""); /* with that one it was refused */
+    expect(st, timer(), "publish(c1,a2,r3)");
+    tell(st, failed(C1));
+    until_due(st);
+    expect(st, timer(), "read(c1)");
+    expect(st, seen(C1, SEEN_BLANK, true), "");
+    expect(st, timer(), "publish(c1,a2,r3)");
+    story_free(st);
+}
+
+/* ---- set aside ---- */
+
+static struct event set_aside(struct story *st, int n)
+{
+    struct event ev = loaded(st, POLICY_NEVER, HOUR);
+    ev.lineage = B;
+    ev.loaded.pair = pair_of(st, n, HOUR);
+    ev.loaded.standing = STANDING_QUARANTINED;
+    ev.loaded.subject = fp_of(98);
+    return ev;
+}
+
+static void what_another_warden_set_aside_is_left_alone_here_too(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, saw(st, C1, 5, 0, false), ""); /* the store has it already: as whose, is not said */
+    tell(st, set_aside(st, 5));
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void a_stranger_is_left_alone_whatever_access_token_stands_beside_his_refresh_token(
+    void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, saw(st, C1, 5, K1, false), "");
+    tell(st, timer());
+    struct pair before = pair_of(st, 5, HOUR);
+    before.access = fp_of(40);
+    tell(st, saw_pair(C1, before, 0, false)); /* written back meanwhile, and known from before */
+    expect(st, capture_named(K1, IDENTITY_NAMED, 98), "alarm-raise(subject) quarantine(k11)");
+    tell(st, of_capture(EV_QUARANTINED, K1));
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void a_claim_that_is_set_aside_unspent_is_left_alone_where_it_stands(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    later(st, 30 * MINUTE_MS);
+    expect(st, saw(st, C1, 2, K1, false), "");
+    tell(st, timer());
+    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "claim(k11)");
+    struct event ev = {.kind = EV_ADDED, .lineage = B, .capture = K1};
+    ev.added.rules = st->rules;
+    ev.added.rules.has_identity = false; /* of a provider that cannot be asked */
+    ev.added.policy = POLICY_ALWAYS;
+    ev.added.pair = pair_of(st, 2, HOUR);
+    ev.added.continues = A;
+    ev.added.deadline_boot_ms = TIME_NEVER;
+    tell(st, ev);
+    expect(st, timer(), "adopt(quarantined,s0)");
+    ev = (struct event){.kind = EV_ADOPTED, .lineage = B};
+    tell(st, ev);
+    tell(st, timer());
+    assert_null(strstr(st->said, "publish"));
+    story_free(st);
+}
+
+/* ---- two at once ---- */
+
+static void of_two_mute_finds_the_one_that_lasts_longer_is_tried(void **state)
+{
+    (void)state;
+    struct story *st = with_a_claim(POLICY_ALWAYS);
+    tell(st, bound(C2, true, false));
+    tell(st, timer());
+    struct pair later_one = pair_of(st, 3, 2 * HOUR);
+    tell(st, saw_pair(C2, later_one, K2, true));
+    tell(st, timer());
+    tell(st, capture_named(K2, IDENTITY_EXPIRED, 0)); /* it may be what the claimed one became */
+    if (!strstr(st->said, "adopt"))
+        tell(st, timer());
+    assert_non_null(strstr(st->said, "adopt(quarantined,s0)"));
+    struct event ev = {.kind = EV_ADOPTED, .lineage = B};
+    tell(st, ev);
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "claim(k12)"));
+    story_free(st);
+}
+
+static void of_two_mute_finds_the_older_is_set_aside(void **state)
+{
+    (void)state;
+    struct story *st = with_a_claim(POLICY_ALWAYS);
+    tell(st, bound(C2, true, false));
+    tell(st, timer());
+    struct pair older = pair_of(st, 3, HOUR);
+    older.expires_wall_ms = st->now.wall_ms - 2;
+    tell(st, saw_pair(C2, older, K2, true));
+    tell(st, timer());
+    tell(st, capture_named(K2, IDENTITY_EXPIRED, 0));
+    assert_non_null(strstr(st->said, "quarantine(k12)"));
+    tell(st, of_capture(EV_QUARANTINED, K2));
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "lease")); /* neither holds the other back */
+    story_free(st);
+}
+
+static void of_two_finds_of_one_lineage_the_later_goes_first(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    present_withheld(st); /* our own spend is under way: what is found waits for it */
+    tell(st, saw_pair(C1, pair_of(st, 2, 2 * HOUR), K1, false));
+    tell(st, timer());
+    tell(st, saw_pair(C1, pair_of(st, 3, 3 * HOUR), K2, false));
+    tell(st, timer());
+    tell(st, capture_named(K1, IDENTITY_NAMED, 99));
+    tell(st, capture_named(K2, IDENTITY_NAMED, 99));
+    expect(st, answered(st, VERDICT_UNSENT), "close-intent(unsent,live)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease");
+    expect(st, timer(), "adopt(k12,g2)");
+    tell(st, of_capture(EV_ADOPTED, K2));
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "drop(k11)"));
+    story_free(st);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_place_is_of_the_lineage_that_it_was_bound_to_last),
+        cmocka_unit_test(a_place_that_is_bound_while_an_intent_is_written_is_withheld_first),
+        cmocka_unit_test(other_lineages_wait_for_a_place_that_could_not_be_read_but_not_for_ever),
+        cmocka_unit_test(who_blanked_a_place_that_we_failed_to_write_was_not_refused_with_our_pair),
+        cmocka_unit_test(what_another_warden_set_aside_is_left_alone_here_too),
+        cmocka_unit_test(
+            a_stranger_is_left_alone_whatever_access_token_stands_beside_his_refresh_token),
+        cmocka_unit_test(a_claim_that_is_set_aside_unspent_is_left_alone_where_it_stands),
+        cmocka_unit_test(of_two_mute_finds_the_one_that_lasts_longer_is_tried),
+        cmocka_unit_test(of_two_mute_finds_the_older_is_set_aside),
+        cmocka_unit_test(of_two_finds_of_one_lineage_the_later_goes_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
