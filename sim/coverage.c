@@ -19,6 +19,8 @@
 
 static uint64_t cells[STATES_MAX][EV_COUNT];
 static bool counting;
+static enum event_kind wanted_event = EV_COUNT; /* the cell at which a run is to stop */
+static unsigned wanted_state;
 
 #define UNPROVEN "unproven asking adopting "
 #define SPENDING "intending spending settling closing "
@@ -74,9 +76,50 @@ static const struct {
     {EV_STOP, "", "is about the daemon"},
 };
 
+enum { CELL_NAME_MAX = 48 };
+
+static void cell_name(char name[CELL_NAME_MAX], unsigned event, unsigned state)
+{
+    (void)snprintf(name, CELL_NAME_MAX, "%s/%s", event_name((enum event_kind)event),
+                   warden_state_name(state));
+}
+
 void coverage_begin(void)
 {
     counting = true;
+}
+
+static bool is_cell(const char *cell, unsigned event, unsigned state)
+{
+    char name[CELL_NAME_MAX];
+    cell_name(name, event, state);
+    return strcmp(cell, name) == 0;
+}
+
+bool coverage_stop_at(const char *cell)
+{
+    for (unsigned e = 0; e < EV_COUNT; e++) {
+        for (unsigned s = 0; warden_state_name(s); s++) {
+            if (!is_cell(cell, e, s))
+                continue;
+            wanted_event = (enum event_kind)e;
+            wanted_state = s;
+            counting = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_possible(unsigned event, unsigned state)
+{
+    char name[CELL_NAME_MAX];
+    (void)snprintf(name, sizeof(name), " %s ", warden_state_name(state));
+    for (size_t i = 0; i < ARRAY_LEN(possible); i++) {
+        if (possible[i].event == (enum event_kind)event && possible[i].states)
+            return strstr(possible[i].states, name) != NULL;
+    }
+    return true;
 }
 
 static int lineage_of(const struct world *w, const struct event *ev)
@@ -95,12 +138,11 @@ static unsigned state_of(const struct host *h, int row)
 static void count(struct world *w, unsigned state, enum event_kind kind)
 {
     cells[state][kind]++;
+    if (kind == wanted_event && state == wanted_state)
+        violated(w, "reached", "%s met a lineage that is %s", event_name(kind),
+                 warden_state_name(state));
     for (size_t i = 0; i < ARRAY_LEN(possible); i++) {
-        char name[48];
-        if (possible[i].event != kind || !possible[i].states)
-            continue;
-        (void)snprintf(name, sizeof(name), " %s ", warden_state_name(state));
-        if (!strstr(possible[i].states, name))
+        if (possible[i].event == kind && !is_possible(kind, state))
             violated(w, "impossible", "%s met a lineage that is %s: %s", event_name(kind),
                      warden_state_name(state), possible[i].why);
     }
@@ -145,26 +187,20 @@ void coverage_add(const uint64_t *more, size_t n)
 
 void coverage_print(void)
 {
-    unsigned reached = 0, impossible = 0, missed = 0;
+    unsigned reached = 0, impossible = 0;
+    const char *comma = "";
+    printf("coverage: {\"missed\": [");
     for (unsigned e = 0; e < EV_COUNT; e++) {
-        const char *states = NULL;
-        for (size_t i = 0; i < ARRAY_LEN(possible); i++) {
-            if (possible[i].event == (enum event_kind)e)
-                states = possible[i].states;
-        }
-        printf("%-16s not met by:", event_name((enum event_kind)e));
         for (unsigned s = 0; warden_state_name(s); s++) {
-            char name[48];
-            (void)snprintf(name, sizeof(name), " %s ", warden_state_name(s));
-            bool can = !states || strstr(states, name);
+            char name[CELL_NAME_MAX];
             reached += cells[s][e] != 0;
-            impossible += !can;
-            missed += can && cells[s][e] == 0;
-            if (can && cells[s][e] == 0)
-                printf("%s", name);
+            impossible += !is_possible(e, s);
+            if (cells[s][e] != 0 || !is_possible(e, s))
+                continue;
+            cell_name(name, e, s);
+            printf("%s\"%s\"", comma, name);
+            comma = ", ";
         }
-        printf("\n");
     }
-    printf("coverage: {\"reached\": %u, \"impossible\": %u, \"missed\": %u}\n", reached, impossible,
-           missed);
+    printf("], \"reached\": %u, \"impossible\": %u}\n", reached, impossible);
 }

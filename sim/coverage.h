@@ -12,6 +12,9 @@ struct states {
 };
 
 void coverage_begin(void); /* it costs time: only where it is asked for */
+/* "EVENT/STATE", as coverage_print() names what was missed: a run that reaches it ends there, as if
+ * an oracle were broken ("reached"). false: no such cell. */
+bool coverage_stop_at(const char *cell);
 void coverage_before(const struct world *w, const struct host *h, const struct event *ev,
                      struct states *ret);
 void coverage_count(struct world *w, const struct states *before, const struct event *ev,

@@ -215,6 +215,7 @@ static enum event_kind apply_retire(struct world *w, const struct effect *fx)
     int index = row_of(fx->lineage);
     struct row *row = &w->store.rows[index];
     row->standing = STANDING_RETIRED;
+    store_know(w, &row->pair, false);
     row->intent = 0;
     row->wanted = 0;
     row->alarms = 0;

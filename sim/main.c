@@ -259,6 +259,8 @@ static int tell_stories(const struct options *o)
         n++;
     }
     (void)closedir(dir);
+    if (o->coverage)
+        coverage_print();
     printf("stories: {\"told\": %d, \"broken\": %s}\n", n, worst ? "true" : "false");
     return worst;
 }
@@ -271,12 +273,13 @@ static int usage(void)
         stderr,
         "usage: sim [--seed N [--trace]] [--from N] [--runs R] [--seconds S] [--jobs J]\n"
         "           [--shrink [--save FILE] | --no-shrink] [--stories DIR|FILE [--trace]] [--coverage]\n"
-        "           [--survey] [--quiet]\n"
+        "           [--reach EVENT/STATE] [--survey] [--quiet]\n"
         "  --seed N      this run alone (or, with --runs, from it on)\n"
         "  --shrink      make the first failure short (as long as it is not said not to)\n"
         "  --survey      name every failure, and go on\n"
         "  --stories D   tell every kept story again, or one\n"
-        "  --coverage    which events met which states\n");
+        "  --coverage    which events met which states\n"
+        "  --reach C     stop at that cell of it, as if it were a failure: with --save, a story\n");
     return 2;
 }
 
@@ -288,13 +291,21 @@ static bool read_number(const char *text, int64_t *ret)
 static bool read_options(int argc, char **argv, struct options *o)
 {
     static const struct option long_options[] = {
-        {"seed", required_argument, NULL, 's'},    {"from", required_argument, NULL, 'f'},
-        {"runs", required_argument, NULL, 'r'},    {"seconds", required_argument, NULL, 't'},
-        {"jobs", required_argument, NULL, 'j'},    {"save", required_argument, NULL, 'o'},
-        {"stories", required_argument, NULL, 'd'}, {"trace", no_argument, NULL, 'T'},
-        {"shrink", no_argument, NULL, 'S'},        {"no-shrink", no_argument, NULL, 'N'},
-        {"coverage", no_argument, NULL, 'C'},      {"quiet", no_argument, NULL, 'q'},
-        {"survey", no_argument, NULL, 'v'},        {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},
+        {"from", required_argument, NULL, 'f'},
+        {"runs", required_argument, NULL, 'r'},
+        {"seconds", required_argument, NULL, 't'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"save", required_argument, NULL, 'o'},
+        {"stories", required_argument, NULL, 'd'},
+        {"trace", no_argument, NULL, 'T'},
+        {"shrink", no_argument, NULL, 'S'},
+        {"no-shrink", no_argument, NULL, 'N'},
+        {"coverage", no_argument, NULL, 'C'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"survey", no_argument, NULL, 'v'},
+        {"reach", required_argument, NULL, 'R'},
+        {NULL, 0, NULL, 0},
     };
     int64_t from = 1, runs = 0;
     bool single = false;
@@ -339,6 +350,9 @@ static bool read_options(int argc, char **argv, struct options *o)
         case 'v':
             o->survey = true;
             break;
+        case 'R':
+            well = coverage_stop_at(optarg);
+            break;
         case 'q':
             o->quiet = true;
             break;
@@ -359,13 +373,13 @@ int main(int argc, char **argv)
     struct tally sum;
     if (!read_options(argc, argv, &o))
         return usage();
+    if (o.coverage)
+        coverage_begin();
     if (o.stories)
         return tell_stories(&o);
     if (o.trace)
         return trace(&o);
     bool well = true;
-    if (o.coverage)
-        coverage_begin();
     if (o.jobs == 1)
         run_many(&o, 0, 1, &sum);
     else

@@ -248,38 +248,6 @@ static void check_resolve(struct world *w, const struct host *h, const struct ef
     w->store.known[refresh] &= (uint8_t) ~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE);
 }
 
-/* alarms. Raised once, cleared once. */
-static void check_alarm(struct world *w, struct host *h, const struct effect *fx)
-{
-    int index = row_of(fx->lineage);
-    uint32_t bit = 1u << fx->alarm, *alarms = &h->told[index].alarms;
-    bool raise = fx->kind == FX_ALARM_RAISE;
-    if (raise == !!(*alarms & bit))
-        violated(w, "alarms", "L%d: alarm %s is %s twice", index, alarm_name(fx->alarm),
-                 raise ? "raised" : "cleared");
-    *alarms ^= bit;
-    if (raise && fx->alarm == ALARM_DEAD)
-        oracle_dead(w, h, index);
-}
-
-/* alarms. What people were told is what there is; and a caller without a token for want of a
- * provider does not stay a secret. */
-static void check_alarms(struct world *w, const struct host *h, int index)
-{
-    struct view v;
-    if (index == NOBODY || !warden_view(h->warden, lineage_id(index), host_now(w, h), &v))
-        return;
-    if (v.alarms != h->told[index].alarms)
-        violated(w, "alarms", "L%d: people were told %x, the core has %x", index,
-                 h->told[index].alarms, v.alarms);
-    uint32_t wanted =
-        v.standing == STANDING_DEAD && strcmp(v.state, "dead") == 0 ? 1u << ALARM_DEAD : 0;
-    if (v.doubt_since_boot_ms != 0)
-        wanted |= 1u << ALARM_DOUBT;
-    if (wanted & ~v.alarms)
-        violated(w, "alarms", "L%d is %s, and no alarm says so", index, v.state);
-}
-
 /* hammers. Whatever fails, a server is not asked more than once a second for long. (A waiter, a
  * capture and a new pair each have their own reason, so there is some room.) */
 static void check_requests(struct world *w, struct host *h, const struct effect *fx)
@@ -331,7 +299,7 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
         break;
     case FX_ALARM_RAISE:
     case FX_ALARM_CLEAR:
-        check_alarm(w, h, fx);
+        oracle_alarm(w, h, fx);
         break;
     case FX_DROP:
         check_drop(w, h, fx);
@@ -356,11 +324,7 @@ void oracle_step(struct world *w, struct host *h, const struct event *ev, const 
             check_requests(w, h, &out->list[i]);
         check_effect(w, h, &out->list[i]);
     }
-    check_alarms(w, h, row_of(ev->lineage));
-    for (size_t i = 0; i < out->n; i++) {
-        if (out->list[i].lineage != ev->lineage)
-            check_alarms(w, h, row_of(out->list[i].lineage));
-    }
+    oracle_alarms(w, h, ev, out);
 }
 
 /* spins. The deadline that is due is worked off: time goes on after a few timers at most. */

@@ -286,12 +286,13 @@ static void check_in_step(struct world *w, const struct place *p)
     const struct row *row = &w->store.rows[p->row];
     bool heard = w->hosts[p->host].told[p->row].generation == row->generation;
     bool calm = heard && row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
-                row->intent == 0 && w->leases[p->row].holder == NOBODY &&
-                w->now - row->pair_at > MINUTE_MS &&
+                row->intent == 0 && counts_right(w, &w->hosts[p->host], p->row) &&
+                w->leases[p->row].holder == NOBODY && w->now - row->pair_at > MINUTE_MS &&
                 w->now - p->written_at > MINUTE_MS + look_round_ms(w) &&
                 !is_being_added(w, p->profile) && !has_open_capture(w, p);
     /* What its client got by itself, or from a run that is forgotten, may last longer than ours. */
-    bool outlasts = p->what == SEEN_PAIR && fp_is_none(p->pair.refresh) &&
+    bool outlasts = p->what == SEEN_PAIR &&
+                    (fp_is_none(p->pair.refresh) || fp_equal(p->pair.refresh, row->pair.refresh)) &&
                     p->pair.expires_wall_ms > row->pair.expires_wall_ms;
     if (!calm || outlasts || place_row(w, p) != p->row || !access_is_alive(w, row->pair.access) ||
         (p->replica && !is_ours_to_keep(w, p, row)))

@@ -79,7 +79,9 @@ static void check_token(struct world *w, const struct host *h, const struct call
     int access = issued_index(w, row->pair.access);
     /* Refused, but not given up before its places have been looked at: lived on. */
     bool searched = row->standing == STANDING_DEAD && !(h->told[c->row].alarms & 1u << ALARM_DEAD);
-    bool heard = !w->fleet || h->told[c->row].standing == row->standing;
+    /* A spend of its own has to end before it can follow one that another warden has ended. */
+    bool heard = !w->fleet ||
+                 (h->told[c->row].standing == row->standing && row->standing != STANDING_RETIRED);
     if (heard && row->standing != STANDING_LIVE && row->standing != STANDING_DOUBT && !searched)
         violated(w, "answers", "L%d is %s, and its token is handed out", c->row,
                  standing_name(row->standing));
@@ -227,6 +229,8 @@ void oracle_end(struct world *w)
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         if (w->store.rows[i].standing != STANDING_RETIRED)
             check_end_of(w, (int)i);
+        for (unsigned k = 0; k < w->n_hosts; k++)
+            oracle_alarms_end(w, &w->hosts[k], (int)i);
     }
     oracle_captures_end(w);
     oracle_in_step(w);

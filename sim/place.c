@@ -230,6 +230,8 @@ void place_seen(struct world *w, struct op *op)
         if (!c) {
             if (op->late)
                 tell_failed(w, h, p);
+            else
+                op_new(w, HAP_WATCH, h, LOCK_WAIT_MS)->index = op->index;
             return;
         }
         c->told = true;

@@ -106,6 +106,7 @@ void on_adopted(struct step *s)
         consumers_follow(s, lineage_find(s->w, l->continues));
         captures_follow(s, lineage_find(s->w, l->continues));
         answer_add(s, ANSWER_DONE);
+        alarm_look(s);
     }
     serve_waiters(s);
 }

@@ -42,17 +42,24 @@ static int64_t expiring_from(const struct warden *w, const struct lineage *l)
     return from;
 }
 
+/* Boot ms from which the access token is of no use; TIME_NEVER: it lasts. */
+static int64_t access_over_from(const struct lineage *l)
+{
+    return fp_is_none(l->pair.access) || l->access_dead ? 0 : l->expires_boot_ms;
+}
+
 /* Spends keep failing and the access token is over: callers are without one. */
 static int64_t unreachable_from(const struct warden *w, const struct lineage *l)
 {
-    if (l->expires_boot_ms == TIME_NEVER)
+    int64_t over = access_over_from(l);
+    if (over == TIME_NEVER)
         return TIME_NEVER;
     if (l->state == LS_SPENDING) /* the answer is long overdue */
-        return ms_max(l->expires_boot_ms, l->sent_boot_ms + 2 * l->rules.spend_deadline_ms);
+        return ms_max(over, l->sent_boot_ms + 2 * l->rules.spend_deadline_ms);
     if (l->state != LS_LIVE)
         return TIME_NEVER;
     bool held_back = may_spend_from(l) != TIME_NEVER && spend_is_held_back(w, l);
-    return l->tries > 0 || held_back ? l->expires_boot_ms : TIME_NEVER;
+    return l->tries > 0 || held_back ? over : TIME_NEVER;
 }
 
 static bool is_used(const struct lineage *l)
@@ -70,6 +77,8 @@ int64_t alarm_due_boot_ms(const struct warden *w, const struct lineage *l)
         at = expiring_from(w, l);
     if (!(l->alarms & (1u << ALARM_UNREACHABLE)))
         at = ms_min(at, unreachable_from(w, l));
+    if ((l->alarms & (1u << ALARM_SUBJECT)) && drift_of(w, l) == DRIFT_NONE)
+        at = 0; /* from before a restart: where that was seen is no place of it any more */
     return at;
 }
 

@@ -62,8 +62,10 @@ static void forget(struct warden *w, struct capture *cap)
 
 static void drop(struct step *s, struct capture *cap)
 {
-    emit(s, FX_DROP)->capture = cap->id;
+    uint64_t id = cap->id;
+    emit(s, FX_DROP)->capture = id;
     forget(s->w, cap);
+    capture_resolved(s, id);
 }
 
 static void back_off_capture(struct step *s, struct capture *cap, int64_t retry_after_ms)
@@ -365,6 +367,8 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     struct capture *known = same_capture(s->w, pair);
     if (c && known)
         show(s, c, known);
+    if (c && !known && s->ev->capture == 0)
+        c->drifted = true; /* of a lineage that another warden has, and we have not heard of */
     if (known || s->ev->capture == 0) {
         if (!known || known->id != s->ev->capture)
             drop_stored(s);
@@ -461,9 +465,11 @@ void on_capture_stored(struct step *s)
     if (s->l)
         alarm_clear(s, ALARM_STORE);
     if (cap && cap->stage == STAGE_STORING) {
-        if (s->ev->kind == EV_QUARANTINED) /* it may have been seen once more since it was ordered */
+        if (s->ev->kind ==
+            EV_QUARANTINED) /* it may have been seen once more since it was ordered */
             leave_alone(s, &cap->pair, cap->id);
         forget(s->w, cap);
+        capture_resolved(s, s->ev->capture);
     }
     if (s->ev->kind == EV_ADOPTED && s->l && s->l->state == LS_CONTINUING &&
         s->l->continuing == s->ev->capture)
@@ -550,4 +556,5 @@ void capture_claimed(struct step *s, uint64_t id)
     if (!cap || cap->stage != STAGE_STORING)
         return;
     forget(s->w, cap);
+    capture_resolved(s, id);
 }

@@ -83,7 +83,8 @@ static struct pair wanted_there(const struct warden *w, const struct lineage *l,
 }
 
 /* Nobody is signed in there, or somebody we do not know, or who was refused with this very pair, or
- * who has by itself got more than we could give: not our place to write. */
+ * who has by itself got more than we could give, or has renewed what we could not go on with: not
+ * our place to write. */
 static bool is_left_alone(const struct warden *w, const struct consumer *c,
                           const struct pair *wanted)
 {
@@ -93,7 +94,8 @@ static bool is_left_alone(const struct warden *w, const struct consumer *c,
     /* One that is said to last longer than its server's last was written by a clock that was wrong.
      */
     bool said_in_vain = wanted->life_ms > 0 && theirs - w->now.wall_ms > wanted->life_ms;
-    bool outlasts_ours = c->own_access && ours != 0 && theirs > ours && !said_in_vain;
+    bool theirs_is_ours = c->own_access || has_refresh(&c->there, wanted->refresh);
+    bool outlasts_ours = theirs_is_ours && ours != 0 && theirs > ours && !said_in_vain;
     return c->drifted || outlasts_ours || capture_is_open(w, c->shows) || c->what == SEEN_GONE ||
            (c->what == SEEN_BLANK && fp_equal(c->blanked.access, wanted->access));
 }
@@ -363,10 +365,8 @@ void on_published(struct step *s)
         count_as_held(s);
     if (!c)
         return;
-    if (less && c->drifted) { /* a stranger's, claimed since: of no use there any more */
+    if (less) /* a stranger's, perhaps, that was claimed since: of no use there any more */
         c->drifted = false;
-        alarm_look(s);
-    }
     c->what = SEEN_PAIR;
     c->known = true;
     c->there = s->ev->published;
@@ -376,6 +376,7 @@ void on_published(struct step *s)
     c->tries = 0;
     c->not_before_boot_ms = 0;
     on_consumer_rests(s, c, true);
+    alarm_look(s);
 }
 
 void on_consumer_failed(struct step *s)
@@ -464,7 +465,7 @@ enum drift drift_of(const struct warden *w, const struct lineage *l)
             continue;
         if (c->drifted)
             return DRIFT_SOMEBODY;
-        if (c->replica && !c->known)
+        if ((c->replica && !c->known) || capture_is_open(w, c->shows))
             drift = DRIFT_UNKNOWN;
     }
     return drift;
@@ -504,6 +505,19 @@ void set_own_access(struct warden *w, uint64_t capture)
         w->consumers[i].own_access |= w->consumers[i].id != 0 && w->consumers[i].shows == capture;
 }
 
+void capture_resolved(struct step *s, uint64_t capture)
+{
+    struct lineage *own = s->l;
+    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
+        struct consumer *c = &s->w->consumers[i];
+        if (c->id == 0 || c->shows != capture)
+            continue;
+        s->l = &s->w->lineages[c->slot];
+        alarm_look(s);
+    }
+    s->l = own;
+}
+
 void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
 {
     struct lineage *own = s->l;
@@ -513,7 +527,7 @@ void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
         bool shows_it = (capture != 0 && c->shows == capture) ||
                         (alone ? fp_equal(c->there.access, pair->access)
                                : has_refresh(&c->there, pair->refresh));
-        if (c->id == 0 || !shows_it)
+        if (c->id == 0 || !c->replica || !shows_it)
             continue;
         c->drifted = true;
         s->l = &s->w->lineages[c->slot];

@@ -25,9 +25,14 @@ static void follow_row(struct step *s)
         return;
     }
     bool refused = l->access_dead && fp_equal(l->pair.access, row->pair.access);
+    bool claimed = l->standing == STANDING_QUARANTINED && row->standing != STANDING_QUARANTINED;
+    if (claimed)
+        no_stranger_any_more(s, &l->pair);
     take_row(s, row);
     l->access_dead = refused; /* that, the server has told us, and not the store */
     load_row(s);
+    if (claimed)
+        no_stranger_any_more(s, &l->pair);
     ask_the_time(s);
     alarm_look(s);
     serve_waiters(s);

@@ -210,7 +210,8 @@ static inline bool is_claim_of(const struct lineage *l, uint64_t home)
 /* Nobody's yet, or somebody's whom we do not know: where its pair stands is no place of ours. */
 static inline bool is_set_aside(const struct lineage *l)
 {
-    return l->state == LS_QUARANTINED || l->unproven;
+    enum state state = l->state == LS_RETIRING ? l->rest : l->state;
+    return state == LS_QUARANTINED || l->unproven;
 }
 
 /* One step's context: every state function gets it. */
@@ -311,7 +312,8 @@ void count_as_held(struct step *s); /* until the current access token's end some
 bool has_replica(const struct warden *w, const struct lineage *l);
 bool replica_is_being_read(const struct warden *w, const struct lineage *l);
 bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_t boot_ms);
-void consumers_leave(struct step *s); /* s->l ends */
+void consumers_leave(struct step *s);                    /* s->l ends */
+void capture_resolved(struct step *s, uint64_t capture); /* where it stands, that is looked at */
 /* This is set aside: where it stands, by this id or with another access token beside the same
  * refresh token, is no place to write. */
 void leave_alone(struct step *s, const struct pair *pair, uint64_t capture);

@@ -188,8 +188,11 @@ void on_loaded(struct step *s)
     s->l->alarms = from->alarms;
     take_row(s, from);
     load_row(s);
-    if (s->l->state == LS_QUARANTINED) /* by another warden, perhaps, and seen here */
+    /* By another warden, perhaps, and seen here before. */
+    if (s->l->state == LS_QUARANTINED)
         leave_alone(s, &s->l->pair, 0);
+    else if (!s->l->unproven)
+        no_stranger_any_more(s, &s->l->pair);
     ask_the_time(s);
 }
 

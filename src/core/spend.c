@@ -282,6 +282,7 @@ void on_closed(struct step *s)
         back_off(s, l->pending.retry_after_ms,
                  l->pending.verdict == VERDICT_THROTTLED ? ANSWER_THROTTLED : ANSWER_UNREACHABLE);
         become(s, rest);
+        alarm_look(s);
     }
     serve_waiters(s);
 }

@@ -123,6 +123,7 @@ void become(struct step *s, enum state next)
         break;
     case LS_DOUBT:
     case LS_SEARCHING:
+        alarm_clear(s, ALARM_DEAD); /* of a fleet: it came back to life meanwhile */
         alarm_raise(s, ALARM_DOUBT);
         break;
     case LS_DEAD:

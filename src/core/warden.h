@@ -111,9 +111,10 @@ enum event_kind {
     EV_UNBOUND,   /* no longer. Should the refresh token stand there, no other place is given it
                      before it has been replaced (stored: `given_away`) */
     EV_OBSERVED,  /* a replica was read: answer to FX_READ; to FX_PUBLISH when something else
-                     than expected is there; unasked when its watch saw a change; at start for
-                     a capture that the store has (`from_store`). One look or write of a place at a
-                     time: what is heard of it comes in their order */
+                     than expected is there; unasked when its watch saw a change (looked at once
+                     more, should it not have been sealed); at start for a capture that the store
+                     has (`from_store`). One look or write of a place at a time: what is heard of
+                     it comes in their order */
     EV_PUBLISHED, /* answer to FX_PUBLISH: durable there. Without a consumer: a copy of the
                      current pair was handed to somebody we do not know */
     EV_CONSUMER_FAILED, /* answer to FX_READ, FX_PUBLISH: not done (locked, unreadable, full) */
@@ -138,8 +139,8 @@ struct event {
                           name a consumer, but BOUND) */
     uint64_t consumer; /* BOUND, UNBOUND, OBSERVED, PUBLISHED, CONSUMER_FAILED */
     uint64_t capture;  /* OBSERVED: the bytes are stored under this id (the same again when they
-                          were already); 0: they are a pair of a lineage, now or once. Echo
-                          of the effect's: IDENTITY, ADOPTED, QUARANTINED, ADDED, OVERTAKEN,
+                          were already); 0: they are a pair of a lineage, now or (`spent`) once.
+                          Echo of the effect's: IDENTITY, ADOPTED, QUARANTINED, ADDED, OVERTAKEN,
                           STORE_FAILED; 0 there: not about one */
     uint64_t intent; /* INTENT_DURABLE, ANSWER, SETTLED, CLOSED, STORE_FAILED: echo of the effect's;
                         OVERTAKEN: echo of the refused effect's; 0: unasked */
@@ -158,7 +159,8 @@ struct event {
         struct {
             enum seen what;
             struct pair pair; /* SEEN_PAIR; refresh none: an access token alone */
-            bool spent;       /* the ledger knows it as a former pair of ours */
+            bool spent;       /* the ledger knows it as a former pair of ours, or as the last one
+                                 of a lineage that was ended */
             bool asked;       /* the answer to FX_READ or FX_PUBLISH */
             bool from_store;  /* a capture of an earlier run; may not be there any more */
         } observed;

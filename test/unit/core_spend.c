@@ -151,7 +151,7 @@ static void a_suspend_between_intent_and_spend_gives_the_lease_up(void **state)
     expect(st, leased(st), "store-intent(g1)");
     later(st, 8 * HOUR_MS);
     expect(st, of_intent(st, EV_INTENT_DURABLE), "close-intent(unsent,live)");
-    expect(st, of_intent(st, EV_CLOSED), "unlease");
+    expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(unreachable)");
     story_free(st);
 }
 

@@ -104,7 +104,9 @@ static void what_another_warden_set_aside_is_left_alone_here_too(void **state)
 {
     (void)state;
     struct story *st = with_client(POLICY_NEVER);
-    expect(st, saw(st, C1, 5, 0, false), ""); /* the store has it already: as whose, is not said */
+    /* The store has it already, as whose is not said. */
+    expect(st, saw(st, C1, 5, 0, false), "alarm-raise(subject)");
+    expect(st, timer(), "");
     tell(st, set_aside(st, 5));
     expect(st, timer(), "");
     story_free(st);
@@ -119,7 +121,9 @@ static void a_stranger_is_left_alone_whatever_access_token_stands_beside_his_ref
     tell(st, timer());
     struct pair before = pair_of(st, 5, HOUR);
     before.access = fp_of(40);
-    tell(st, saw_pair(C1, before, 0, false)); /* written back meanwhile, and known from before */
+    struct event back = saw_pair(C1, before, 0, false); /* written back meanwhile, and known */
+    back.observed.spent = true;
+    tell(st, back);
     expect(st, capture_named(K1, IDENTITY_NAMED, 98), "alarm-raise(subject) quarantine(k11)");
     tell(st, of_capture(EV_QUARANTINED, K1));
     expect(st, timer(), "");
@@ -147,6 +151,51 @@ static void a_claim_that_is_set_aside_unspent_is_left_alone_where_it_stands(void
     tell(st, ev);
     tell(st, timer());
     assert_null(strstr(st->said, "publish"));
+    story_free(st);
+}
+
+/* ---- what people are told ---- */
+
+static void a_stranger_who_renews_is_told_of_once(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    tell(st, saw(st, C1, 5, K1, false));
+    tell(st, timer());
+    expect(st, capture_named(K1, IDENTITY_NAMED, 98), "alarm-raise(subject) quarantine(k11)");
+    tell(st, of_capture(EV_QUARANTINED, K1));
+    expect(st, saw(st, C1, 6, K2, false), ""); /* whose that is, is not known yet */
+    tell(st, timer());
+    expect(st, capture_named(K2, IDENTITY_NAMED, 98), "quarantine(k12)");
+    story_free(st);
+}
+
+static void an_alarm_of_a_stranger_ends_with_the_last_place(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_NEVER, HOUR);
+    ev.loaded.alarms = 1u << ALARM_SUBJECT; /* a crash forgot that it was cleared */
+    tell(st, ev);
+    expect(st, timer(), "alarm-clear(subject)");
+    story_free(st);
+}
+
+static void who_goes_without_because_the_token_was_refused_is_told_of(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_ALWAYS, HOUR));
+    expect(st, renew(st, 1), "");
+    expect(st, timer(), "lease");
+    expect(st, leased(st), "store-intent(g1)");
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    struct event ev = named(EV_IDENTITY, IDENTITY_REVOKED, 0);
+    ev.generation = 1;
+    tell(st, ev); /* long before its expiry */
+    tell(st, answered(st, VERDICT_THROTTLED));
+    tell(st, of_intent(st, EV_CLOSED));
+    assert_non_null(strstr(st->said, "alarm-raise(unreachable)"));
     story_free(st);
 }
 
@@ -221,6 +270,9 @@ int main(void)
         cmocka_unit_test(
             a_stranger_is_left_alone_whatever_access_token_stands_beside_his_refresh_token),
         cmocka_unit_test(a_claim_that_is_set_aside_unspent_is_left_alone_where_it_stands),
+        cmocka_unit_test(a_stranger_who_renews_is_told_of_once),
+        cmocka_unit_test(an_alarm_of_a_stranger_ends_with_the_last_place),
+        cmocka_unit_test(who_goes_without_because_the_token_was_refused_is_told_of),
         cmocka_unit_test(of_two_mute_finds_the_one_that_lasts_longer_is_tried),
         cmocka_unit_test(of_two_mute_finds_the_older_is_set_aside),
         cmocka_unit_test(of_two_finds_of_one_lineage_the_later_goes_first),
