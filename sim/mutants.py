@@ -167,8 +167,12 @@ def first_by_mutant(simulator, program, mutant, seed, effort):
             checks += 1
             continue
         alone = dataclasses.replace(effort, schedules=1)
-        if first_violation(simulator.program, seed + done - 1, alone)[1] is None:
-            return done, oracle
+        if first_violation(simulator.program, seed + done - 1, alone)[1] is not None:
+            continue
+        if oracle not in mutant.expected:
+            raise NotCaught(f"oracle {oracle} spoke, which its patch does not name (seed "
+                            f"{seed + done - 1})")
+        return done, oracle
     raise NotCaught(f"no oracle spoke in {done} schedules from seed {seed} on; "
                     f"a check in the code did in {checks}")
 
