@@ -146,10 +146,19 @@ static void remove_row(struct world *w, struct host *h, int row)
     host_tell(w, h, &ev);
 }
 
+static bool has_profile(const struct world *w, int row)
+{
+    for (unsigned p = 0; p < PROFILES_MAX; p++) {
+        if (w->store.profiles[p] == row)
+            return true;
+    }
+    return false;
+}
+
 static void change(struct world *w, struct host *h, int row, enum change what)
 {
-    if (what == CHANGE_POLICY && w->store.rows[row].wanted != 0)
-        return; /* that is the profile's, and it has none yet */
+    if (what == CHANGE_POLICY && !has_profile(w, row))
+        return; /* it is a profile's */
     struct op *op = store_op(w, h, HAP_USER);
     op->row = (int16_t)row;
     op->index = (uint8_t)what;
@@ -259,14 +268,6 @@ static bool is_over(const struct world *w, const struct pair *pair)
 {
     int refresh = issued_index(w, pair->refresh);
     return refresh != NOBODY && (w->store.known[refresh] & (KNOWN_SPENT | KNOWN_REFUSED));
-}
-
-static bool has_profile(const struct world *w, int row)
-{
-    bool any = false;
-    for (unsigned p = 0; p < PROFILES_MAX; p++)
-        any |= w->store.profiles[p] == row;
-    return any;
 }
 
 /* It is the profile's: also that of what was claimed for it. */

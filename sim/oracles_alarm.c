@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define BIT(alarm) (1u << (alarm))
+#define LATE_MS    (3 * SECOND_MS)
 
 /* What each state says, and what it denies. */
 static const struct {
@@ -82,6 +83,9 @@ static void check_answer(struct world *w, const struct host *h, const struct eff
     bool goes_without = fx->answer == ANSWER_UNREACHABLE || fx->answer == ANSWER_THROTTLED;
     if (!goes_without || !warden_view(h->warden, fx->lineage, host_now(w, h), &v))
         return;
+    if (w->now - access_ends_at(w, &w->store.rows[index]) < LATE_MS &&
+        !h->told[index].access_refused)
+        return; /* this very moment */
     if (strcmp(v.state, "live") == 0 && v.left_ms == 0 && v.tries > 0 &&
         !(h->told[index].alarms & BIT(ALARM_UNREACHABLE)))
         violated(w, "alarms", "L%d: a caller goes without a token, and nobody is told", index);
@@ -111,7 +115,8 @@ static bool shows_a_stranger(const struct world *w, const struct host *h, int in
              k++) {
             const struct row *row = &w->store.rows[k];
             if (row->standing == STANDING_QUARANTINED && h->told[k].here &&
-                !fp_is_none(row->pair.refresh) && fp_equal(row->pair.refresh, p->told.refresh))
+                !fp_is_none(row->pair.refresh) && fp_equal(row->pair.refresh, p->told.refresh) &&
+                !fp_equal(row->pair.refresh, w->store.rows[index].pair.refresh))
                 return true;
         }
     }

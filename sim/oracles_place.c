@@ -239,12 +239,14 @@ static bool has_open_capture(const struct world *w, const struct place *p)
     return false;
 }
 
-/* It is, or was, another lineage's: of a login that was set aside, say. */
+/* It is another lineage's, or of the same grant: of a login that was set aside, say. */
 static bool is_anothers(const struct world *w, const struct place *p)
 {
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         const struct row *row = &w->store.rows[i];
-        if ((int)i != p->row && fp_equal(row->pair.access, p->pair.access))
+        bool same_grant = !fp_is_none(p->pair.refresh) && row->standing != STANDING_RETIRED &&
+                          fp_equal(row->pair.refresh, p->pair.refresh);
+        if ((int)i != p->row && (same_grant || fp_equal(row->pair.access, p->pair.access)))
             return true;
     }
     return false;

@@ -343,7 +343,7 @@ static void show(struct step *s, struct consumer *c, struct capture *cap)
     c->shows = cap->id;
     if (held_back(s->w, cap))
         return;
-    c->drifted = true;
+    c->drifted = c->replica;
     cap->consumer = c->id;
     cap->slot = c->slot;
     CHECK(s->l == &s->w->lineages[c->slot]);
@@ -356,7 +356,7 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     const struct lineage *owner = owner_of(s->w, pair);
     const struct lineage *of = owner ? owner : grant_of(s->w, pair->refresh);
     bool is_known = owner || s->ev->observed.spent;
-    if (c && of && is_set_aside(of))
+    if (c && c->replica && of && is_set_aside(of))
         c->drifted = is_known || s->ev->capture == 0;
     if (is_known) {
         drop_stored(s);
@@ -367,7 +367,7 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     struct capture *known = same_capture(s->w, pair);
     if (c && known)
         show(s, c, known);
-    if (c && !known && s->ev->capture == 0)
+    if (c && c->replica && !known && s->ev->capture == 0)
         c->drifted = true; /* of a lineage that another warden has, and we have not heard of */
     if (known || s->ev->capture == 0) {
         if (!known || known->id != s->ev->capture)
@@ -385,7 +385,7 @@ static void on_pair_seen(struct step *s, struct consumer *c)
         fx->capture = s->ev->capture;
         fx->pair = *pair;
         if (c)
-            c->drifted = true;
+            c->drifted = c->replica;
     } else if (!s->l) {
         quarantine(s, cap); /* nobody's place any more */
     }

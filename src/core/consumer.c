@@ -542,7 +542,7 @@ void no_stranger_any_more(struct step *s, const struct pair *pair)
     for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
         struct consumer *c = &s->w->consumers[i];
         bool shows_it = has_refresh(&c->there, pair->refresh) ||
-                        fp_equal(c->there.access, pair->access); /* what is left of it */
+                        (fp_is_none(c->there.refresh) && fp_equal(c->there.access, pair->access));
         if (c->id == 0 || !c->drifted || !shows_it)
             continue;
         c->drifted = false;

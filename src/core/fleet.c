@@ -6,6 +6,24 @@
  */
 #include "core/internal.h"
 
+/* What is known of the pair itself, and of what failed with it, is ours: the store's news may be no
+ * more than a fence. */
+static void keep_what_we_know(struct lineage *l, const struct lineage *before)
+{
+    if (!pair_equal(&l->pair, &before->pair))
+        return;
+    l->expires_boot_ms = before->expires_boot_ms;
+    l->expiry_from_wall = before->expiry_from_wall;
+    l->obtained_boot_ms = before->obtained_boot_ms;
+    l->access_dead = before->access_dead;
+    l->lead_ms = before->lead_ms;
+    if (l->standing != before->standing)
+        return;
+    l->tries = before->tries;
+    l->not_before_boot_ms = before->not_before_boot_ms;
+    l->trouble = before->trouble;
+}
+
 /* The store's word replaces ours; only the alarms, which each warden raises for itself, stay. */
 static void follow_row(struct step *s)
 {
@@ -16,6 +34,7 @@ static void follow_row(struct step *s)
     l->intent = 0;
     l->intent_elsewhere = false;
     l->replay = false;
+    struct lineage before = *l;
     back_off_clear(l);
     begin_anew(s);
     if (row->standing == STANDING_RETIRED) {
@@ -24,14 +43,13 @@ static void follow_row(struct step *s)
         on_retired(s);
         return;
     }
-    bool refused = l->access_dead && fp_equal(l->pair.access, row->pair.access);
-    bool claimed = l->standing == STANDING_QUARANTINED && row->standing != STANDING_QUARANTINED;
+    bool claimed = before.standing == STANDING_QUARANTINED && row->standing != STANDING_QUARANTINED;
     if (claimed)
-        no_stranger_any_more(s, &l->pair);
+        no_stranger_any_more(s, &before.pair);
     take_row(s, row);
-    l->access_dead = refused; /* that, the server has told us, and not the store */
+    keep_what_we_know(l, &before);
     load_row(s);
-    if (claimed)
+    if (!is_set_aside(l))
         no_stranger_any_more(s, &l->pair);
     ask_the_time(s);
     alarm_look(s);

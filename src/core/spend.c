@@ -228,8 +228,10 @@ void on_settled(struct step *s)
     struct lineage *l = s->l;
     alarm_clear(s, ALARM_STORE);
     alarm_clear(s, ALARM_UNREACHABLE);
-    if (!fp_equal(l->pair.refresh, l->pending.pair.refresh)) /* else it lives on where it stands */
-        no_stranger_any_more(s, &l->pair);
+    struct pair former = l->pair;
+    if (fp_equal(former.refresh, l->pending.pair.refresh))
+        former.refresh = (struct fp){{0}}; /* it lives on where it stands */
+    no_stranger_any_more(s, &former);
     take_pair(s, &l->pending.pair, l->pending.expires_boot_ms);
     l->generation++;
     l->standing = l->pending.standing;
