@@ -129,19 +129,6 @@ static void drop_of_grant(struct step *s, struct capture *cap, const struct line
     drop(s, cap);
 }
 
-/* Of two of one lineage the one that lasts longer goes first: the other led to it, perhaps. */
-static bool is_outdone(const struct warden *w, const struct capture *cap)
-{
-    for (uint32_t i = 0; cap->target != NO_SLOT && i < w->limits.captures; i++) {
-        const struct capture *other = &w->captures[i];
-        if (other->id != 0 && other->stage == STAGE_NAMED && other->target == cap->target &&
-            !fp_is_none(other->pair.refresh) &&
-            other->pair.expires_wall_ms > cap->pair.expires_wall_ms)
-            return true;
-    }
-    return false;
-}
-
 static void go_on_named(struct step *s, struct capture *cap)
 {
     struct lineage *target = lineage_of(s->w, cap);
@@ -167,21 +154,6 @@ bool slots_are_spoken_for(const struct warden *w)
     for (uint32_t i = 0; i < w->limits.lineages; i++)
         n += w->lineages[i].state == LS_FREE;
     return n <= w->n_claims;
-}
-
-/* Another pair from a place of the same lineage, that is being tried already. NULL: none. */
-static struct lineage *tried_now(const struct warden *w, const struct lineage *home)
-{
-    for (uint32_t i = 0; i < w->n_slots; i++) {
-        if (is_claim_of(&w->lineages[i], home->id) && w->lineages[i].state != LS_QUARANTINED)
-            return &w->lineages[i];
-    }
-    return NULL;
-}
-
-static bool lasts_longer(const struct capture *cap, const struct lineage *l)
-{
-    return l->pair.expires_wall_ms != 0 && cap->pair.expires_wall_ms > l->pair.expires_wall_ms;
 }
 
 /* One at a time, and of two the one that lasts longer: it may be what the other was spent for. */
@@ -212,8 +184,8 @@ static void go_on_mute(struct step *s, struct capture *cap)
         return;
     } else if (!is_newer(cap, bound)) {
         quarantine(s, cap);
-    } else if (tried_now(s->w, bound)) {
-        go_on_beside(s, cap, tried_now(s->w, bound));
+    } else if (claim_for(s->w, bound)) {
+        go_on_beside(s, cap, claim_for(s->w, bound));
     } else if (may_spend(bound, s->now) && !slots_are_spoken_for(s->w)) {
         store(s, cap, FX_CLAIM);
     }
@@ -239,7 +211,7 @@ static int64_t one_owes(const struct warden *w, const struct capture *cap)
             return TIME_NEVER;
         if (!is_newer(cap, l))
             return cap->not_before_boot_ms;
-        tried = tried_now(w, l);
+        tried = claim_for(w, l);
         if (tried && lasts_longer(cap, tried) && tried->state != LS_UNPROVEN)
             return TIME_NEVER;
         if (tried)

@@ -1,6 +1,6 @@
 /*
- * Consumers: places where others find a copy. Here is decided what should be in each, and that it
- * is written only where it is known what stands there now.
+ * Consumers: places where others find a copy. Bound and left, read and written; a write is an order
+ * that names what is expected to stand there. What should be there is said in place.c.
  *
  * The refresh token is given to one consumer of a lineage at most, and taken away from it before we
  * spend: a client that has an access token alone never calls the token endpoint (observed), so
@@ -12,180 +12,10 @@
 
 #define RETRY_FIRST_MS SECOND_MS
 #define RETRY_MAX_MS   (5 * MINUTE_MS)
-#define TORN_PATIENCE  3 /* looks at a torn place; then it is no write that is under way */
-#define LOOK_PATIENCE  3 /* … at one that cannot be read; then it is not waited for any more */
-
-struct consumer *consumer_find(const struct warden *w, uint64_t id)
-{
-    for (uint32_t i = 0; id != 0 && i < w->limits.consumers; i++) {
-        if (w->consumers[i].id == id)
-            return &w->consumers[i];
-    }
-    return NULL;
-}
-
-static bool belongs(const struct warden *w, const struct consumer *c, const struct lineage *l)
-{
-    return c->id != 0 && &w->lineages[c->slot] == l;
-}
 
 static bool is_none(const struct pair *p)
 {
     return fp_is_none(p->access) && fp_is_none(p->refresh);
-}
-
-static bool has_refresh(const struct pair *p, struct fp refresh)
-{
-    return !fp_is_none(refresh) && fp_equal(p->refresh, refresh);
-}
-
-/* May this place hold that refresh token, for all we know? */
-static bool may_have(const struct consumer *c, struct fp refresh)
-{
-    if (c->id == 0)
-        return false;
-    bool writing = c->doing == DOING_PUBLISH || c->doing == DOING_WITHHOLD;
-    return has_refresh(&c->there, refresh) || (writing && has_refresh(&c->written, refresh));
-}
-
-/* Not yet looked at, or in a state in which a client may just be writing it. */
-static bool is_unknown(const struct consumer *c)
-{
-    return c->replica && !c->known && (c->what != SEEN_TORN || c->tries <= TORN_PATIENCE);
-}
-
-/* The one consumer that is given the refresh token: always the same, so that it never wanders. */
-static bool is_holder(const struct warden *w, const struct lineage *l, const struct consumer *c)
-{
-    if (!c->with_pair || l->given_away)
-        return false;
-    for (uint32_t i = 0; i < w->limits.consumers; i++) {
-        const struct consumer *other = &w->consumers[i];
-        if (other == c)
-            continue;
-        if (belongs(w, other, l) && other->with_pair && other->id < c->id)
-            return false;
-        bool perhaps =
-            may_have(other, l->pair.refresh) || (belongs(w, other, l) && is_unknown(other));
-        if (perhaps && !may_have(c, l->pair.refresh))
-            return false; /* first it is taken away there, or seen not to be there */
-    }
-    return true;
-}
-
-static struct pair wanted_there(const struct warden *w, const struct lineage *l,
-                                const struct consumer *c)
-{
-    struct pair pair = l->pair;
-    if (!is_holder(w, l, c))
-        pair.refresh = (struct fp){{0}};
-    return pair;
-}
-
-/* Nobody is signed in there, or somebody we do not know, or who was refused with this very pair, or
- * who has by itself got more than we could give, or has renewed what we could not go on with: not
- * our place to write. */
-static bool is_left_alone(const struct warden *w, const struct consumer *c,
-                          const struct pair *wanted)
-{
-    if (!c->replica)
-        return false;
-    int64_t theirs = c->there.expires_wall_ms, ours = wanted->expires_wall_ms;
-    /* One that is said to last longer than its server's last was written by a clock that was wrong.
-     */
-    bool said_in_vain = wanted->life_ms > 0 && theirs - w->now.wall_ms > wanted->life_ms;
-    bool theirs_is_ours = c->own_access || has_refresh(&c->there, wanted->refresh);
-    bool outlasts_ours = theirs_is_ours && ours != 0 && theirs > ours && !said_in_vain;
-    return c->drifted || outlasts_ours || capture_is_open(w, c->shows) || c->what == SEEN_GONE ||
-           (c->what == SEEN_BLANK && fp_equal(c->blanked.access, wanted->access));
-}
-
-/* A pair from one of its replicas is being tried as a lineage of its own, which nobody could vouch
- * for: until that is known, ours may be the one that was replaced. */
-static bool is_being_continued(const struct warden *w, const struct lineage *l)
-{
-    for (uint32_t i = 0; l->n_consumers > 0 && i < w->n_slots; i++) {
-        const struct lineage *other = &w->lineages[i];
-        if (is_claim_of(other, l->id) && other->state != LS_QUARANTINED)
-            return true;
-    }
-    return false;
-}
-
-static bool may_publish(const struct warden *w, const struct lineage *l)
-{
-    return !is_being_continued(w, l) && l->state == LS_LIVE && !l->remove_wanted &&
-           l->n_captures == 0 && !w->stopping;
-}
-
-/* In another place of the lineage: somebody copied it, perhaps. First it is taken away there. */
-static bool stands_elsewhere(const struct warden *w, const struct consumer *c, struct fp refresh)
-{
-    for (uint32_t i = 0; !fp_is_none(refresh) && i < w->limits.consumers; i++) {
-        const struct consumer *other = &w->consumers[i];
-        if (other != c && other->slot == c->slot && may_have(other, refresh))
-            return true;
-    }
-    return false;
-}
-
-static bool is_outdated(const struct warden *w, const struct lineage *l, const struct consumer *c)
-{
-    struct pair wanted = wanted_there(w, l, c);
-    if (stands_elsewhere(w, c, wanted.refresh))
-        return false;
-    if (c->known && (is_left_alone(w, c, &wanted) || pair_equal(&c->there, &wanted)))
-        return false;
-    /* An access token that is over is of use only together with what renews it. */
-    return life_left(l, w->now) > 0 || !fp_is_none(wanted.refresh);
-}
-
-/* Boot ms from which to look for the first time after `boot_ms`: back-off is for what follows. */
-static int64_t look_from(const struct consumer *c, int64_t boot_ms)
-{
-    if (c->read_boot_ms >= boot_ms)
-        return TIME_NEVER;
-    return c->asked_boot_ms < boot_ms ? boot_ms : ms_max(boot_ms, c->not_before_boot_ms);
-}
-
-/* Boot ms from which this replica's content is to be looked at. */
-static int64_t read_from(const struct lineage *l, const struct consumer *c)
-{
-    if (!c->replica)
-        return TIME_NEVER;
-    int64_t at = c->known ? TIME_NEVER : c->not_before_boot_ms;
-    if (l->state == LS_SEARCHING || l->state == LS_DOUBT) {
-        at = ms_min(at, look_from(c, l->search_from_boot_ms));
-        at = ms_min(at, look_from(c, l->search_until_boot_ms));
-    }
-    return at;
-}
-
-/* Boot ms from which this consumer is to be read or written; TIME_NEVER: it is as it should be. */
-static int64_t one_owes(const struct warden *w, const struct lineage *l, const struct consumer *c)
-{
-    if (c->doing != DOING_NOTHING || w->stopping)
-        return TIME_NEVER;
-    int64_t read = read_from(l, c);
-    if (read != TIME_NEVER || (c->replica && !c->known))
-        return read;
-    return is_outdated(w, l, c) && may_publish(w, l) ? c->not_before_boot_ms : TIME_NEVER;
-}
-
-static bool may_be_touched(const struct lineage *l)
-{
-    return l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_SEARCHING ||
-           l->state == LS_DEAD;
-}
-
-int64_t consumers_owe(const struct warden *w, const struct lineage *l)
-{
-    int64_t soonest = TIME_NEVER;
-    for (uint32_t i = 0; l->n_consumers > 0 && may_be_touched(l) && i < w->limits.consumers; i++) {
-        if (belongs(w, &w->consumers[i], l))
-            soonest = ms_min(soonest, one_owes(w, l, &w->consumers[i]));
-    }
-    return soonest;
 }
 
 static void publish(struct step *s, struct consumer *c, struct pair pair, enum doing doing)
@@ -205,7 +35,7 @@ void consumers_go(struct step *s)
     struct warden *w = s->w;
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         struct consumer *c = &w->consumers[i];
-        if (!belongs(w, c, s->l) || one_owes(w, s->l, c) > s->now.boot_ms)
+        if (!belongs(w, c, s->l) || consumer_owes(w, s->l, c) > s->now.boot_ms)
             continue;
         if (read_from(s->l, c) <= s->now.boot_ms) {
             emit(s, FX_READ)->consumer = c->id;
@@ -215,65 +45,6 @@ void consumers_go(struct step *s)
             publish(s, c, wanted_there(w, s->l, c), DOING_PUBLISH);
         }
     }
-}
-
-/* Somebody may live on what a run before this one wrote there, and nobody noted that he does. What
- * is not to be written any more (the access token is over) is not lived on either. */
-static bool may_be_held(const struct warden *w, const struct lineage *l, const struct consumer *c)
-{
-    bool to_be_written = c->replica || (may_publish(w, l) && is_outdated(w, l, c));
-    return l->policy == POLICY_STANDBY && !c->known && c->tries == 0 && to_be_written;
-}
-
-/* A place of its own; or of the lineage from whose place it came: there it stands, too. */
-static bool concerns(const struct warden *w, const struct consumer *c, const struct lineage *l)
-{
-    return belongs(w, c, l) || (c->id != 0 && is_claim_of(l, w->lineages[c->slot].id));
-}
-
-bool spend_is_held_back(const struct warden *w, const struct lineage *l)
-{
-    if (l->n_captures > 0 || is_being_continued(w, l))
-        return true;
-    bool has_places = l->n_consumers > 0 || l->claimed;
-    for (uint32_t i = 0; has_places && i < w->limits.consumers; i++) {
-        const struct consumer *c = &w->consumers[i];
-        if (concerns(w, c, l) && ((is_unknown(c) && c->tries > 0) || capture_is_open(w, c->shows)))
-            return true;
-    }
-    return false;
-}
-
-/* Not seen since it was bound: it may hold the token of any lineage, not only of its own. */
-static bool is_to_be_looked_at(const struct warden *w, const struct consumer *c)
-{
-    return c->id != 0 && c->replica && !c->known && c->tries < LOOK_PATIENCE &&
-           may_be_touched(&w->lineages[c->slot]);
-}
-
-bool spend_is_hindered(const struct warden *w, const struct lineage *l)
-{
-    if (l->lease_awaited || spend_is_held_back(w, l))
-        return true;
-    for (uint32_t i = 0; i < w->limits.consumers; i++) {
-        const struct consumer *c = &w->consumers[i];
-        bool busy = c->doing == DOING_READ || c->doing == DOING_PUBLISH;
-        if (concerns(w, c, l) && ((c->replica && (is_unknown(c) || busy)) || may_be_held(w, l, c)))
-            return true;
-        bool unsure = busy || (!c->known && may_be_touched(&w->lineages[c->slot]));
-        if (is_to_be_looked_at(w, c) || (unsure && may_have(c, l->pair.refresh)))
-            return true;
-    }
-    return false;
-}
-
-bool is_given_to_somebody(const struct warden *w, const struct lineage *l)
-{
-    for (uint32_t i = 0; i < w->limits.consumers; i++) {
-        if (may_have(&w->consumers[i], l->pair.refresh))
-            return true;
-    }
-    return false;
 }
 
 bool withhold(struct step *s)
@@ -454,102 +225,6 @@ void consumers_follow(struct step *s, const struct lineage *from)
         c->slot = (uint32_t)(to - w->lineages);
         to->n_consumers++;
     }
-}
-
-enum drift drift_of(const struct warden *w, const struct lineage *l)
-{
-    enum drift drift = DRIFT_NONE;
-    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
-        const struct consumer *c = &w->consumers[i];
-        if (!belongs(w, c, l))
-            continue;
-        if (c->drifted)
-            return DRIFT_SOMEBODY;
-        if ((c->replica && !c->known) || capture_is_open(w, c->shows))
-            drift = DRIFT_UNKNOWN;
-    }
-    return drift;
-}
-
-bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_t boot_ms)
-{
-    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
-        const struct consumer *c = &w->consumers[i];
-        if (belongs(w, c, l) && c->replica && (c->read_boot_ms < boot_ms || c->doing == DOING_READ))
-            return false;
-    }
-    return true;
-}
-
-bool replica_is_being_read(const struct warden *w, const struct lineage *l)
-{
-    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
-        if (belongs(w, &w->consumers[i], l) && w->consumers[i].doing == DOING_READ)
-            return true;
-    }
-    return false;
-}
-
-bool has_replica(const struct warden *w, const struct lineage *l)
-{
-    for (uint32_t i = 0; l->n_consumers > 0 && i < w->limits.consumers; i++) {
-        if (belongs(w, &w->consumers[i], l) && w->consumers[i].replica)
-            return true;
-    }
-    return false;
-}
-
-void set_own_access(struct warden *w, uint64_t capture)
-{
-    for (uint32_t i = 0; i < w->limits.consumers; i++)
-        w->consumers[i].own_access |= w->consumers[i].id != 0 && w->consumers[i].shows == capture;
-}
-
-void capture_resolved(struct step *s, uint64_t capture)
-{
-    struct lineage *own = s->l;
-    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
-        struct consumer *c = &s->w->consumers[i];
-        if (c->id == 0 || c->shows != capture)
-            continue;
-        s->l = &s->w->lineages[c->slot];
-        alarm_look(s);
-    }
-    s->l = own;
-}
-
-void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
-{
-    struct lineage *own = s->l;
-    bool alone = fp_is_none(pair->refresh);
-    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
-        struct consumer *c = &s->w->consumers[i];
-        bool shows_it = (capture != 0 && c->shows == capture) ||
-                        (alone ? fp_equal(c->there.access, pair->access)
-                               : has_refresh(&c->there, pair->refresh));
-        if (c->id == 0 || !c->replica || !shows_it)
-            continue;
-        c->drifted = true;
-        s->l = &s->w->lineages[c->slot];
-        alarm_look(s);
-    }
-    s->l = own;
-}
-
-void no_stranger_any_more(struct step *s, const struct pair *pair)
-{
-    struct lineage *own = s->l;
-    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
-        struct consumer *c = &s->w->consumers[i];
-        bool shows_it = has_refresh(&c->there, pair->refresh) ||
-                        (fp_is_none(c->there.refresh) && fp_equal(c->there.access, pair->access));
-        if (c->id == 0 || !c->drifted || !shows_it)
-            continue;
-        c->drifted = false;
-        s->l = &s->w->lineages[c->slot];
-        alarm_look(s);
-    }
-    s->l = own;
 }
 
 /* Where the token of an ended lineage stands, as of one of ours, it is a former one by now: looked

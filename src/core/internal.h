@@ -291,28 +291,39 @@ void write_again(struct step *s);
 void order_intent(struct step *s);     /* the lease is ours and nobody else can spend */
 void spend_called_off(struct step *s); /* before anything was presented */
 
-/* consumer.c */
+/* place.c */
 struct consumer *consumer_find(const struct warden *w, uint64_t id); /* NULL: none */
+bool belongs(const struct warden *w, const struct consumer *c, const struct lineage *l);
+bool has_refresh(const struct pair *p, struct fp refresh);
+bool is_unknown(const struct consumer *c);                  /* or a client is just writing it */
+bool may_have(const struct consumer *c, struct fp refresh); /* in its place, for all we know */
+struct pair wanted_there(const struct warden *w, const struct lineage *l, const struct consumer *c);
+int64_t read_from(const struct lineage *l, const struct consumer *c);
+int64_t consumer_owes(const struct warden *w, const struct lineage *l, const struct consumer *c);
+int64_t consumers_owe(const struct warden *w, const struct lineage *l);
+bool spend_is_hindered(const struct warden *w, const struct lineage *l); /* somebody may be ahead */
+bool spend_is_held_back(const struct warden *w,
+                        const struct lineage *l); /* … and not for a moment */
+bool is_given_to_somebody(const struct warden *w, const struct lineage *l); /* … maybe */
+enum drift { DRIFT_NONE, DRIFT_UNKNOWN, DRIFT_SOMEBODY };
+enum drift drift_of(const struct warden *w, const struct lineage *l);
+bool has_replica(const struct warden *w, const struct lineage *l);
+bool replica_is_being_read(const struct warden *w, const struct lineage *l);
+bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_t boot_ms);
+
+/* consumer.c */
 void on_bound(struct step *s);
 void on_unbound(struct step *s);
 void on_published(struct step *s);
 void on_consumer_failed(struct step *s);
 void consumer_saw(struct step *s, struct consumer *c); /* what an EV_OBSERVED says of the place */
-int64_t consumers_owe(const struct warden *w, const struct lineage *l);
 void consumers_go(struct step *s);
-bool spend_is_hindered(const struct warden *w, const struct lineage *l); /* somebody may be ahead */
-bool spend_is_held_back(const struct warden *w,
-                        const struct lineage *l); /* … and not for a moment */
-bool is_given_to_somebody(const struct warden *w, const struct lineage *l); /* … maybe */
 bool withhold(struct step *s); /* false: nobody has the token that is to be presented */
 void consumers_follow(struct step *s, const struct lineage *from); /* to s->l */
-enum drift { DRIFT_NONE, DRIFT_UNKNOWN, DRIFT_SOMEBODY };
-enum drift drift_of(const struct warden *w, const struct lineage *l);
 void count_as_held(struct step *s); /* until the current access token's end somebody lives on it */
-bool has_replica(const struct warden *w, const struct lineage *l);
-bool replica_is_being_read(const struct warden *w, const struct lineage *l);
-bool replicas_read_since(const struct warden *w, const struct lineage *l, int64_t boot_ms);
-void consumers_leave(struct step *s);                    /* s->l ends */
+void consumers_leave(struct step *s); /* s->l ends */
+
+/* stranger.c */
 void capture_resolved(struct step *s, uint64_t capture); /* where it stands, that is looked at */
 /* This is set aside: where it stands, by this id or with another access token beside the same
  * refresh token, is no place to write. */
@@ -344,6 +355,9 @@ struct lineage *lineage_of(const struct warden *w, const struct capture *cap);  
 const struct lineage *owner_of(const struct warden *w, const struct pair *pair); /* NULL: none */
 bool is_newer(const struct capture *cap, const struct lineage *l);
 bool is_access_alone(const struct pair *pair);
+bool is_outdone(const struct warden *w, const struct capture *cap);
+struct lineage *claim_for(const struct warden *w, const struct lineage *home); /* NULL: none */
+bool lasts_longer(const struct capture *cap, const struct lineage *l);
 
 /* search.c */
 bool has_hope(const struct warden *w, const struct lineage *l);

@@ -154,7 +154,8 @@ struct event {
         struct {
             bool replica;   /* others write it too; else a sink */
             bool with_pair; /* a replica that may be given the refresh token, if no other of the
-                               lineage is */
+                               lineage is. Of a fleet: on one machine only, which the store has to
+                               see to, for a warden knows no place of another machine */
         } bound;
         struct {
             enum seen what;
@@ -281,7 +282,9 @@ struct effects {
 };
 
 struct warden_limits {
-    uint32_t lineages; /* at most this many at once */
+    uint32_t lineages; /* at most this many at once: leave room for what FX_QUARANTINE and FX_CLAIM
+                          make, each is a lineage of its own. Without room an `add` is turned down,
+                          a claim waits, and an EV_LOADED is a mistake of the caller */
     uint32_t waiters;  /* in all; each lineage takes WAITERS_PER_LINEAGE_MAX at most */
     uint32_t consumers;
     uint32_t captures;

@@ -83,3 +83,32 @@ const struct lineage *owner_of(const struct warden *w, const struct pair *pair)
     }
     return NULL;
 }
+
+/* Of two of one lineage the one that lasts longer goes first: the other led to it, perhaps. */
+bool is_outdone(const struct warden *w, const struct capture *cap)
+{
+    for (uint32_t i = 0; cap->target != NO_SLOT && i < w->limits.captures; i++) {
+        const struct capture *other = &w->captures[i];
+        if (other->id != 0 && other->stage == STAGE_NAMED && other->target == cap->target &&
+            !fp_is_none(other->pair.refresh) &&
+            other->pair.expires_wall_ms > cap->pair.expires_wall_ms)
+            return true;
+    }
+    return false;
+}
+
+/* A pair from a place of `home` that is being tried as a lineage of its own, for nobody could vouch
+ * for it. NULL: none. */
+struct lineage *claim_for(const struct warden *w, const struct lineage *home)
+{
+    for (uint32_t i = 0; i < w->n_slots; i++) {
+        if (is_claim_of(&w->lineages[i], home->id) && w->lineages[i].state != LS_QUARANTINED)
+            return &w->lineages[i];
+    }
+    return NULL;
+}
+
+bool lasts_longer(const struct capture *cap, const struct lineage *l)
+{
+    return l->pair.expires_wall_ms != 0 && cap->pair.expires_wall_ms > l->pair.expires_wall_ms;
+}

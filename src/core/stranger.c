@@ -1,0 +1,58 @@
+/*
+ * Strangers: what stands in a place and is not its lineage's. Left alone from when it is set aside
+ * until it is believed, or spent.
+ */
+#include "core/internal.h"
+
+void set_own_access(struct warden *w, uint64_t capture)
+{
+    for (uint32_t i = 0; i < w->limits.consumers; i++)
+        w->consumers[i].own_access |= w->consumers[i].id != 0 && w->consumers[i].shows == capture;
+}
+
+void capture_resolved(struct step *s, uint64_t capture)
+{
+    struct lineage *own = s->l;
+    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
+        struct consumer *c = &s->w->consumers[i];
+        if (c->id == 0 || c->shows != capture)
+            continue;
+        s->l = &s->w->lineages[c->slot];
+        alarm_look(s);
+    }
+    s->l = own;
+}
+
+void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
+{
+    struct lineage *own = s->l;
+    bool alone = fp_is_none(pair->refresh);
+    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
+        struct consumer *c = &s->w->consumers[i];
+        bool shows_it = (capture != 0 && c->shows == capture) ||
+                        (alone ? fp_equal(c->there.access, pair->access)
+                               : has_refresh(&c->there, pair->refresh));
+        if (c->id == 0 || !c->replica || !shows_it)
+            continue;
+        c->drifted = true;
+        s->l = &s->w->lineages[c->slot];
+        alarm_look(s);
+    }
+    s->l = own;
+}
+
+void no_stranger_any_more(struct step *s, const struct pair *pair)
+{
+    struct lineage *own = s->l;
+    for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
+        struct consumer *c = &s->w->consumers[i];
+        bool shows_it = has_refresh(&c->there, pair->refresh) ||
+                        (fp_is_none(c->there.refresh) && fp_equal(c->there.access, pair->access));
+        if (c->id == 0 || !c->drifted || !shows_it)
+            continue;
+        c->drifted = false;
+        s->l = &s->w->lineages[c->slot];
+        alarm_look(s);
+    }
+    s->l = own;
+}
