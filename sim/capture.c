@@ -112,6 +112,7 @@ static struct row *row_from(struct world *w, const struct host *h, struct captur
     row->pair = c->pair;
     row->generation = 1;
     row->host = h->index;
+    row->pair_at = w->now;
     store_know(w, &row->pair, true);
     c->id = 0;
     return row;

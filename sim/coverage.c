@@ -68,10 +68,7 @@ static const struct {
     {EV_UNBOUND, " " BELIEVED, NO_CONSUMER},
     {EV_OBSERVED, " " BELIEVED, NO_CONSUMER},
     {EV_CONSUMER_FAILED, " " BELIEVED, NO_CONSUMER},
-    {EV_QUARANTINED,
-     " free live leasing withholding spending settling closing doubt probing searching "
-     "continuing dead quarantined retiring ",
-     "a capture holds back spends; an unproven lineage has none"},
+    {EV_QUARANTINED, " free " BELIEVED, "an unproven lineage has no captures"},
     {EV_UNWANT, "", "names a caller, and no lineage"},
     {EV_STOP, "", "is about the daemon"},
 };

@@ -85,7 +85,9 @@ static void check_answer(struct world *w, const struct host *h, const struct eff
         return;
     if (w->now - access_ends_at(w, &w->store.rows[index]) < LATE_MS &&
         !h->told[index].access_refused)
-        return; /* this very moment */
+        return; /* this very moment … */
+    if (w->now - h->woke_at < LATE_MS)
+        return; /* … or it is just waking */
     if (strcmp(v.state, "live") == 0 && v.left_ms == 0 && v.tries > 0 &&
         !(h->told[index].alarms & BIT(ALARM_UNREACHABLE)))
         violated(w, "alarms", "L%d: a caller goes without a token, and nobody is told", index);

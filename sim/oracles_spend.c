@@ -6,6 +6,7 @@
 #include "sim/story.h"
 
 #define IN_FLIGHT_MS      (3 * MINUTE_MS)  /* longer than any spend that nothing disturbs */
+#define UNPROVEN_MS       (10 * MINUTE_MS) /* longer than its proof takes */
 #define HELD_TOLERANCE_MS (10 * MINUTE_MS) /* what is known here is the least */
 #define WANT_TOLERANCE_MS (2 * SECOND_MS)
 
@@ -214,8 +215,9 @@ static void check_end_of(struct world *w, int index)
         violated(w, "converges", "L%d is in doubt for good", index);
     if (row->intent != 0 && WALL_ZERO + w->now - row->intent_begun_wall_ms > IN_FLIGHT_MS)
         violated(w, "converges", "L%d has an open intent in the end", index);
-    if (row->standing == STANDING_UNPROVEN && alive && row->policy == POLICY_ALWAYS &&
-        w->providers[row->provider].has_identity && !w->families[w->issued[refresh].family].narrow)
+    if (row->standing == STANDING_UNPROVEN && alive && w->now - row->pair_at > UNPROVEN_MS &&
+        row->policy == POLICY_ALWAYS && w->providers[row->provider].has_identity &&
+        !w->families[w->issued[refresh].family].narrow)
         violated(w, "converges", "L%d is unproven for good, and its server would say whose it is",
                  index);
 }

@@ -108,7 +108,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     if (ev->consumer != 0)
         told_of_place(w, h, ev);
     struct capture *c = sealed_find(w, ev->capture);
-    if (c && index == NOBODY && ev->kind == EV_STORE_FAILED)
+    if (c && (index == NOBODY || !h->told[index].here) && ev->kind == EV_STORE_FAILED)
         c->told = false; /* nobody's: told of again at the next start */
     if (index == NOBODY)
         return;

@@ -115,18 +115,24 @@ static void continue_with(struct step *s, struct capture *cap, struct lineage *t
     s->l = own;
 }
 
-static void quarantine(struct step *s, struct capture *cap)
-{
-    leave_alone(s, &cap->pair, cap->id);
-    store(s, cap, FX_QUARANTINE);
-}
-
 /* Its refresh token we hold already; the access token beside it is over, or of somebody else. */
 static void drop_of_grant(struct step *s, struct capture *cap, const struct lineage *grant)
 {
     if (is_set_aside(grant))
         leave_alone(s, &cap->pair, cap->id);
     drop(s, cap);
+}
+
+/* One grant is one lineage: where there is one, nothing is set aside. */
+static void quarantine(struct step *s, struct capture *cap)
+{
+    const struct lineage *grant = grant_of(s->w, cap->pair.refresh);
+    if (grant) {
+        drop_of_grant(s, cap, grant);
+        return;
+    }
+    leave_alone(s, &cap->pair, cap->id);
+    store(s, cap, FX_QUARANTINE);
 }
 
 static void go_on_named(struct step *s, struct capture *cap)
@@ -366,11 +372,9 @@ static void on_pair_seen(struct step *s, struct consumer *c)
 void on_observed(struct step *s)
 {
     struct consumer *c = consumer_find(s->w, s->ev->consumer);
-    bool now_there = c && !s->ev->observed.from_store;
     if (c)
         s->l = &s->w->lineages[c->slot];
-    if (now_there)
-        consumer_saw(s, c);
+    bool now_there = c && !s->ev->observed.from_store && consumer_saw(s, c);
     if (s->ev->observed.what == SEEN_PAIR)
         on_pair_seen(s, now_there ? c : NULL);
     if (s->l)

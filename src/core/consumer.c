@@ -60,26 +60,32 @@ bool withhold(struct step *s)
             continue; /* being withheld already; spend_is_hindered() knows of no other */
         struct pair access_only = c->there;
         access_only.refresh = (struct fp){{0}};
-        c->withheld_for = (uint32_t)(s->l - w->lineages);
+        c->withheld = s->l->pair.refresh;
         publish(s, c, access_only, DOING_WITHHOLD);
     }
     return any;
 }
 
-/* A read or write of `c` has ended: the spend that waited for it goes on, or is called off. */
+/* One place has been rid of the token, or could not be: the spend goes on, or is called off. */
+static void withheld_there(struct step *s, bool went_well)
+{
+    if (!went_well || spend_is_hindered(s->w, s->l) || !may_spend(s->l, s->now))
+        spend_called_off(s);
+    else if (!withhold(s))
+        order_intent(s);
+}
+
+/* A read or write of `c` has ended. (A token that is not single use may be of more than one lineage
+ * that waits for it to be withheld.) */
 static void on_consumer_rests(struct step *s, struct consumer *c, bool went_well)
 {
     bool withheld = c->doing == DOING_WITHHOLD;
     c->doing = DOING_NOTHING;
-    if (!withheld)
-        return;
     struct lineage *own = s->l;
-    s->l = &s->w->lineages[c->withheld_for];
-    if (s->l->state == LS_WITHHOLDING) {
-        if (!went_well || spend_is_hindered(s->w, s->l) || !may_spend(s->l, s->now))
-            spend_called_off(s);
-        else if (!withhold(s))
-            order_intent(s);
+    for (uint32_t i = 0; withheld && i < s->w->n_slots; i++) {
+        s->l = &s->w->lineages[i];
+        if (s->l->state == LS_WITHHOLDING && fp_equal(s->l->pair.refresh, c->withheld))
+            withheld_there(s, went_well);
     }
     s->l = own;
 }
@@ -91,11 +97,11 @@ static void retry_later(struct step *s, struct consumer *c)
     c->tries += c->tries < UINT32_MAX;
 }
 
-void consumer_saw(struct step *s, struct consumer *c)
+bool consumer_saw(struct step *s, struct consumer *c)
 {
     bool asked = s->ev->observed.asked;
     if (!asked && c->doing != DOING_NOTHING)
-        return; /* from before or after what is under way: its own answer will say */
+        return false; /* from before or after what is under way: its own answer will say */
     bool ours = c->doing == DOING_NOTHING || c->doing == DOING_READ;
     if (asked && c->doing == DOING_READ)
         c->read_boot_ms = c->asked_boot_ms;
@@ -115,6 +121,7 @@ void consumer_saw(struct step *s, struct consumer *c)
         c->tries = 0;
     if (asked)
         on_consumer_rests(s, c, ours);
+    return true;
 }
 
 void count_as_held(struct step *s)
@@ -136,8 +143,7 @@ void on_published(struct step *s)
         count_as_held(s);
     if (!c)
         return;
-    if (less) /* a stranger's, perhaps, that was claimed since: of no use there any more */
-        c->drifted = false;
+    c->drifted = false;
     c->what = SEEN_PAIR;
     c->known = true;
     c->there = s->ev->published;

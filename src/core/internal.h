@@ -135,11 +135,11 @@ struct consumer {
     bool replica;
     bool with_pair;
     enum doing doing;
-    uint32_t withheld_for; /* WITHHOLD: slot of the lineage that is about to spend */
-    bool known;            /* what is there was read or written */
-    bool own_access;       /* … is an access token alone, of the lineage's own subject */
-    bool drifted;          /* somebody unknown is signed in there: left alone */
-    uint64_t shows;        /* the capture that stands there; left alone until it is resolved */
+    struct fp withheld; /* WITHHOLD: the refresh token that is about to be spent */
+    bool known;         /* what is there was read or written */
+    bool own_access;    /* … is an access token alone, of the lineage's own subject */
+    bool drifted;       /* somebody unknown is signed in there: left alone */
+    uint64_t shows;     /* the capture that stands there; left alone until it is resolved */
     enum seen what;
     struct pair there;   /* SEEN_PAIR; else none */
     bool perhaps;        /* a write failed: what it was to write may be `there`, or not */
@@ -316,7 +316,7 @@ void on_bound(struct step *s);
 void on_unbound(struct step *s);
 void on_published(struct step *s);
 void on_consumer_failed(struct step *s);
-void consumer_saw(struct step *s, struct consumer *c); /* what an EV_OBSERVED says of the place */
+bool consumer_saw(struct step *s, struct consumer *c); /* false: not what is there by now */
 void consumers_go(struct step *s);
 bool withhold(struct step *s); /* false: nobody has the token that is to be presented */
 void consumers_follow(struct step *s, const struct lineage *from); /* to s->l */

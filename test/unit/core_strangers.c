@@ -154,6 +154,59 @@ static void a_claim_that_is_set_aside_unspent_is_left_alone_where_it_stands(void
     story_free(st);
 }
 
+static void a_stranger_seen_while_we_write_over_him_is_no_stranger_afterwards(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    struct event ev = saw_pair(C1, pair_of(st, 4, HOUR), 0, false);
+    ev.observed.spent = true;
+    tell(st, ev);
+    expect(st, timer(), "publish(c1,a2,r3)");
+    tell(st, saw(st, C1, 5, 0, false)); /* from just before it was written */
+    tell(st, published(st, C1));
+    ev = saw_pair(C1, pair_of(st, 4, HOUR), 0, false);
+    ev.observed.spent = true;
+    tell(st, ev);
+    expect(st, timer(), "publish(c1,a2,r3)");
+    story_free(st);
+}
+
+/* ---- one grant is one lineage ---- */
+
+static void a_pair_of_our_own_grant_is_not_set_aside_where_its_place_is_nobodys(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_NEVER, HOUR));
+    struct pair ours = pair_of(st, 1, HOUR);
+    ours.access = fp_of(40);
+    expect(st, saw_pair(C2, ours, K1, false), "drop(k11)");
+    story_free(st);
+}
+
+static void two_lineages_of_one_token_both_wait_for_it_to_be_withheld(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    ev.lineage = B; /* a token that is not single use, added twice under two names */
+    tell(st, ev);
+    int leases = 0, intents = 0;
+    for (int64_t lineage = A; leases < 2; lineage = B) {
+        until_spend(st);
+        ev = leased(st);
+        ev.lineage = (uint64_t)lineage;
+        ev.lease.until_boot_ms = TIME_NEVER;
+        tell(st, ev);
+        leases++;
+    }
+    tell(st, published(st, C1));
+    for (const char *at = st->said; (at = strstr(at, "store-intent")); at++)
+        intents++;
+    assert_int_equal(intents, 2);
+    story_free(st);
+}
+
 /* ---- what people are told ---- */
 
 static void a_stranger_who_renews_is_told_of_once(void **state)
@@ -270,6 +323,9 @@ int main(void)
         cmocka_unit_test(
             a_stranger_is_left_alone_whatever_access_token_stands_beside_his_refresh_token),
         cmocka_unit_test(a_claim_that_is_set_aside_unspent_is_left_alone_where_it_stands),
+        cmocka_unit_test(a_stranger_seen_while_we_write_over_him_is_no_stranger_afterwards),
+        cmocka_unit_test(a_pair_of_our_own_grant_is_not_set_aside_where_its_place_is_nobodys),
+        cmocka_unit_test(two_lineages_of_one_token_both_wait_for_it_to_be_withheld),
         cmocka_unit_test(a_stranger_who_renews_is_told_of_once),
         cmocka_unit_test(an_alarm_of_a_stranger_ends_with_the_last_place),
         cmocka_unit_test(who_goes_without_because_the_token_was_refused_is_told_of),
