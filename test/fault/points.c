@@ -117,15 +117,22 @@ __attribute__((format(printf, 3, 4))) static void append(char *to, size_t *len, 
         *len = *len + (size_t)n < CRASH_TEXT ? *len + (size_t)n : CRASH_TEXT - 1;
 }
 
-/* "program+0x1234 libsqlite3.so.0+0x567 …", the innermost first: for addr2line. */
+/* "program+0x1234 libsqlite3.so.0+0x567 …", the innermost first: for addr2line. Without our own
+ * frames, and what a sanitizer puts before them. */
 static void tell_where(char to[CRASH_TEXT])
 {
     void *frames[24];
     size_t len = 0;
+    Dl_info own, info;
     inside++;
-    int n = backtrace(frames, 24);
-    for (int i = 2; i < n; i++) {
-        Dl_info info;
+    int n = backtrace(frames, 24), first = 0;
+    (void)dladdr(&sheet, &own);
+    for (int i = 0; i < n; i++)
+        if (dladdr(frames[i], &info) != 0 && info.dli_fbase == own.dli_fbase)
+            first = i + 1;
+        else if (first > 0)
+            break;
+    for (int i = first; i < n; i++) {
         if (dladdr(frames[i], &info) == 0 || info.dli_fname == NULL)
             continue;
         const char *slash = strrchr(info.dli_fname, '/');
