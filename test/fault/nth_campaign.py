@@ -17,7 +17,7 @@ from crew import Crew
 from nth_stand import SCENARIOS, Case, Stand
 
 MISSES = 2  # so many points beyond the last one that was counted are tried as well
-WORKERS_A_CORE = 2  # half of a try is waiting
+WORKERS_A_CORE = 4  # most of a try is waiting
 SHOWN = 20  # failures that are told in full
 
 
@@ -114,17 +114,17 @@ class Campaign:
         names = scenarios or list(SCENARIOS)
         tallies = {name: Tally() for name in names}
         each_s = minutes * 60 / len(names) if minutes else 0
+        begun = time.monotonic()
 
         with Crew(workers) as crew:
-            for name in names:
-                begun = time.monotonic()
-                shares = [crew.start([sys.executable, self.program, "--share", name, index, workers,
-                                      seed, each_s]) for index in range(workers)]
-                for share in shares:
-                    tallies[name].add(self._told(*share.result()))
-                tally = tallies[name]
+            shares = {name: [crew.start([sys.executable, self.program, "--share", name, index,
+                                         workers, seed, each_s]) for index in range(workers)]
+                      for name in names}
+            for name, tally in tallies.items():
+                for share in shares[name]:
+                    tally.add(self._told(*share.result()))
                 print(f"{name:12} {tally.tried:6} of {tally.points} tried, {tally.failed} failed, "
-                      f"{time.monotonic() - begun:.0f} s", flush=True)
+                      f"{time.monotonic() - begun:.0f} s since the beginning", flush=True)
         return tallies
 
     @staticmethod
