@@ -259,15 +259,8 @@ static bool is_known(const struct world *w, const struct pair *pair, int *ret_ro
             (fp_equal(row->pair.refresh, fp) || fp_equal(row->pair.access, fp)))
             *ret_row = (int)i;
     }
-    uint8_t known = w->store.known[issued_index(w, fp)];
-    return *ret_row != NOBODY || (known & (KNOWN_SPENT | KNOWN_DOUBT | KNOWN_REFUSED));
-}
-
-/* The ledger has it as a token that nobody will take any more. */
-static bool is_over(const struct world *w, const struct pair *pair)
-{
-    int refresh = issued_index(w, pair->refresh);
-    return refresh != NOBODY && (w->store.known[refresh] & (KNOWN_SPENT | KNOWN_REFUSED));
+    bool in_doubt = w->store.known[issued_index(w, fp)] & KNOWN_DOUBT;
+    return *ret_row != NOBODY || in_doubt || is_over(w, fp);
 }
 
 /* It is the profile's: also that of what was claimed for it. */
@@ -304,7 +297,8 @@ bool callers_apply(struct world *w, struct op *op)
     if (is_known(w, &op->pair, &known)) {
         if (known == NOBODY || !w->hosts[op->host].told[known].here ||
             w->store.rows[known].standing != STANDING_QUARANTINED ||
-            w->store.rows[known].wanted != 0 || has_profile(w, known) || is_over(w, &op->pair))
+            w->store.rows[known].wanted != 0 || has_profile(w, known) ||
+            is_over(w, op->pair.refresh))
             return false;
         op->late = true;
     } else if ((known = row_new(w)) == NOBODY) {

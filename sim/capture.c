@@ -23,6 +23,11 @@ static uint8_t known_of(const struct world *w, struct fp fp)
     return index == NOBODY ? 0 : w->store.known[index];
 }
 
+bool is_over(const struct world *w, struct fp refresh)
+{
+    return known_of(w, refresh) & (KNOWN_SPENT | KNOWN_REFUSED);
+}
+
 /* A pair of a lineage, now or once: its bytes are here. */
 bool is_known_pair(const struct world *w, const struct pair *pair)
 {
@@ -75,7 +80,7 @@ static bool is_refused(const struct world *w, const struct capture *c, const str
             fp_equal(row->pair.refresh, c->pair.refresh))
             return true;
     }
-    return c && (known_of(w, c->pair.refresh) & (KNOWN_SPENT | KNOWN_REFUSED));
+    return c && is_over(w, c->pair.refresh);
 }
 
 enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struct effect *fx)
