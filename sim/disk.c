@@ -215,6 +215,7 @@ static enum event_kind apply_retire(struct world *w, const struct effect *fx)
     int index = row_of(fx->lineage);
     struct row *row = &w->store.rows[index];
     row->standing = STANDING_RETIRED;
+    row->ended_at = w->now;
     store_know(w, &row->pair, false);
     row->intent = 0;
     row->wanted = 0;
@@ -338,6 +339,8 @@ static void tell_written(struct world *w, struct host *h, const struct effect *f
     host_tell(w, h, &ev);
     if (heard == EV_OVERTAKEN)
         fleet_tell_policy(w, h, row, before);
+    if (heard == EV_OVERTAKEN && h->up && ev.loaded.intent_elsewhere)
+        fleet_watch_intent(w, h, row);
     if (heard == EV_QUARANTINED) {
         row = (int)w->store.n_rows - 1; /* this very write made it */
         ev = event_of(EV_LOADED, lineage_id(row));

@@ -155,7 +155,8 @@ struct row { /* a lineage, as src/store has it */
     uint64_t lost_intent; /* the last one that was closed in doubt */
     int64_t pair_at;      /* true times: of the current pair's being stored, */
     int64_t intent_at;    /* of the intent, */
-    int64_t lost_at;      /* and of the one that was lost */
+    int64_t lost_at;      /* and of the one that was lost; */
+    int64_t ended_at;     /* RETIRED: since */
     bool dead_by_doubt;   /* the one more presentation was lost, too */
 };
 
@@ -269,6 +270,7 @@ struct place {   /* where a consumer's copy is */
     struct pair pair;
     bool by_us;          /* who wrote what is there */
     int64_t written_at;  /* by somebody else, last */
+    struct pair ordered; /* to be written there, last */
     struct fp blanked;   /* the access token that was blanked */
     enum seen told_what; /* what the warden heard of it last */
     struct pair told;

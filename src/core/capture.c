@@ -328,6 +328,7 @@ static void show(struct step *s, struct consumer *c, struct capture *cap)
     s->l->n_captures++;
 }
 
+/* `c`: it stands there now; else it once did, or does no more. */
 static void on_pair_seen(struct step *s, struct consumer *c)
 {
     const struct pair *pair = &s->ev->observed.pair;
@@ -338,8 +339,8 @@ static void on_pair_seen(struct step *s, struct consumer *c)
         c->drifted = is_known || s->ev->capture == 0;
     if (is_known) {
         drop_stored(s);
-        if (c && owner == s->l)
-            count_as_held(s); /* whether we put it there or not */
+        if (s->l && owner == s->l && !s->ev->observed.from_store)
+            count_as_held(s); /* whether we put it there or not, and whatever is there by now */
         return;
     }
     struct capture *known = same_capture(s->w, pair);
