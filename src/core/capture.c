@@ -357,9 +357,12 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     struct capture *cap = full ? NULL : capture_new(s);
     if (c && cap)
         c->shows = cap->id;
-    if (!cap && grant_of(s->w, pair->refresh)) {
-        drop_stored(s); /* we hold what renews it */
-    } else if (!cap) {  /* no room to ask about it: kept, and its owner may claim it */
+    const struct lineage *grant = grant_of(s->w, pair->refresh);
+    if (!cap && grant) { /* we hold what renews it */
+        drop_stored(s);
+        if (c && is_set_aside(grant))
+            c->drifted = c->replica;
+    } else if (!cap) { /* no room to ask about it: kept, and its owner may claim it */
         struct effect *fx = emit(s, FX_QUARANTINE);
         fx->capture = s->ev->capture;
         fx->pair = *pair;

@@ -171,6 +171,19 @@ static void a_stranger_seen_while_we_write_over_him_is_no_stranger_afterwards(vo
     story_free(st);
 }
 
+static void a_stranger_is_told_of_also_where_there_is_no_room_to_ask_about_him(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    tell(st, set_aside(st, 5));
+    for (int k = 0; k < CAPTURES_PER_LINEAGE_MAX; k++)
+        expect(st, saw(st, C1, 10 + k, 20 + k, false), "");
+    struct pair renewed = pair_of(st, 5, HOUR);
+    renewed.access = fp_of(90);
+    expect(st, saw_pair(C1, renewed, 40, false), "drop(k40) alarm-raise(subject)");
+    story_free(st);
+}
+
 /* ---- one grant is one lineage ---- */
 
 static void a_pair_of_our_own_grant_is_not_set_aside_where_its_place_is_nobodys(void **state)
@@ -324,6 +337,7 @@ int main(void)
             a_stranger_is_left_alone_whatever_access_token_stands_beside_his_refresh_token),
         cmocka_unit_test(a_claim_that_is_set_aside_unspent_is_left_alone_where_it_stands),
         cmocka_unit_test(a_stranger_seen_while_we_write_over_him_is_no_stranger_afterwards),
+        cmocka_unit_test(a_stranger_is_told_of_also_where_there_is_no_room_to_ask_about_him),
         cmocka_unit_test(a_pair_of_our_own_grant_is_not_set_aside_where_its_place_is_nobodys),
         cmocka_unit_test(two_lineages_of_one_token_both_wait_for_it_to_be_withheld),
         cmocka_unit_test(a_stranger_who_renews_is_told_of_once),
