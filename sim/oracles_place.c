@@ -83,9 +83,7 @@ static bool is_as_expected(const struct effect *fx, enum seen what, const struct
  * what is there when it is written. */
 static void check_expected(struct world *w, const struct effect *fx, const struct place *p)
 {
-    /* What could not be written may have been, all the same. */
-    bool perhaps = p->told_failed > 0 && pair_equal(&fx->expected, &p->ordered);
-    if (p->replica && !perhaps && !is_as_expected(fx, p->told_what, &p->told))
+    if (p->replica && !is_as_expected(fx, p->told_what, &p->told))
         violated(w, "blind", "C%u is to be written over what nobody has heard is there",
                  (unsigned)p->id);
 }

@@ -162,8 +162,6 @@ void place_order(struct world *w, struct host *h, const struct effect *fx)
 {
     const struct place *p = place_find(w, fx->consumer);
     CHECK(p);
-    if (fx->kind == FX_PUBLISH)
-        w->places[fx->consumer - 1].ordered = fx->pair;
     int64_t most_ms = fault(w, FAULT_LOCKED, SITE_PLACE, p->id & 31) ? SLOW_MAX_MS : TOUCH_MAX_MS;
     struct op *op = op_new(w, HAP_PLACE, h, 1 + a_while(w, SITE_PLACE, p->id & 31, most_ms));
     op->fx = *fx;

@@ -67,6 +67,23 @@ static void draw_provider(struct world *w, unsigned i, int64_t life_ms)
         p->login_ms = p->life_ms * (2 + draw(d, SITE_RULES, i, 20));
 }
 
+/* Where much is under way at the same time: what meets what else hardly ever does. */
+static void crowd(struct world *w)
+{
+    static const enum fault busy[] = {
+        FAULT_STORE_SLOW, FAULT_LOST_BEFORE, FAULT_LOST_AFTER, FAULT_SLOW_SERVER, FAULT_REMOVE,
+        FAULT_POLICY,     FAULT_ADD,         FAULT_BETWEEN,    FAULT_LOCKED,      FAULT_UNREADABLE,
+        FAULT_RUDE_OTHER, FAULT_RUDE_COPY,   FAULT_REBOUND,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(busy); i++)
+        w->rate[busy[i]] = mix[busy[i]].most;
+    w->rate[FAULT_CRASH] = w->rate[FAULT_POWER] = 0;
+    if (!w->fleet && draw(&w->draws, SITE_MIX, FAULT_COUNT + 1, 2) == 1) {
+        w->fleet = true;
+        w->n_hosts = 2;
+    }
+}
+
 void swarm_draw(struct world *w)
 {
     struct draws *d = &w->draws;
@@ -89,4 +106,6 @@ void swarm_draw(struct world *w)
         uint32_t rate = mix[f].most >> draw(d, SITE_MIX, f, 4);
         w->rate[f] = known ? rate ? rate : 1 : 0;
     }
+    if (draw(d, SITE_MIX, FAULT_COUNT, 16) == 15)
+        crowd(w);
 }

@@ -270,7 +270,6 @@ struct place {   /* where a consumer's copy is */
     struct pair pair;
     bool by_us;          /* who wrote what is there */
     int64_t written_at;  /* by somebody else, last */
-    struct pair ordered; /* to be written there, last */
     struct fp blanked;   /* the access token that was blanked */
     enum seen told_what; /* what the warden heard of it last */
     struct pair told;

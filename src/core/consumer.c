@@ -111,9 +111,9 @@ bool consumer_saw(struct step *s, struct consumer *c)
     c->own_access = false;
     c->shows = 0;
     c->not_before_boot_ms = 0;
-    if (c->what == SEEN_BLANK && !is_none(&c->there) && !c->perhaps)
+    if (c->what == SEEN_BLANK && !is_none(&c->there))
         c->blanked = c->there;
-    c->perhaps = false;
+    c->perhaps = (struct fp){{0}};
     c->there = c->what == SEEN_PAIR ? s->ev->observed.pair : (struct pair){0};
     if (c->what == SEEN_TORN)
         retry_later(s, c);
@@ -147,7 +147,7 @@ void on_published(struct step *s)
     c->what = SEEN_PAIR;
     c->known = true;
     c->there = s->ev->published;
-    c->perhaps = false;
+    c->perhaps = (struct fp){{0}};
     c->own_access = false;
     c->shows = 0;
     c->tries = 0;
@@ -161,11 +161,8 @@ void on_consumer_failed(struct step *s)
     struct consumer *c = consumer_find(s->w, s->ev->consumer);
     if (!c)
         return;
-    bool writing = c->doing == DOING_PUBLISH || c->doing == DOING_WITHHOLD;
-    if (writing && !fp_is_none(c->written.refresh)) {
-        c->there = c->written; /* it may be, and that is the worse case */
-        c->perhaps = true;
-    }
+    if (c->doing == DOING_PUBLISH && !fp_is_none(c->written.refresh))
+        c->perhaps = c->written.refresh;
     c->known = false;
     retry_later(s, c);
     on_consumer_rests(s, c, false);

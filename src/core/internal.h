@@ -142,7 +142,7 @@ struct consumer {
     uint64_t shows;     /* the capture that stands there; left alone until it is resolved */
     enum seen what;
     struct pair there;   /* SEEN_PAIR; else none */
-    bool perhaps;        /* a write failed: what it was to write may be `there`, or not */
+    struct fp perhaps;   /* a refresh token whose writing failed: it may stand there, too */
     struct pair written; /* PUBLISH, WITHHOLD: what is being written */
     struct pair blanked; /* what was there when the client blanked it */
     int64_t read_boot_ms;

@@ -31,7 +31,8 @@ bool may_have(const struct consumer *c, struct fp refresh)
     if (c->id == 0)
         return false;
     bool writing = c->doing == DOING_PUBLISH || c->doing == DOING_WITHHOLD;
-    return has_refresh(&c->there, refresh) || (writing && has_refresh(&c->written, refresh));
+    return has_refresh(&c->there, refresh) || (writing && has_refresh(&c->written, refresh)) ||
+           (!fp_is_none(refresh) && fp_equal(c->perhaps, refresh));
 }
 
 /* Not yet looked at, or in a state in which a client may just be writing it. */

@@ -68,6 +68,31 @@ static void other_lineages_wait_for_a_place_that_could_not_be_read_but_not_for_e
     story_free(st);
 }
 
+static void what_stood_where_a_write_failed_may_stand_there_still(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    tell(st, other_profile(st));
+    struct event ev = bound(C2, true, true);
+    ev.lineage = B;
+    tell(st, ev);
+    expect(st, timer(), "read(c2)");
+    expect(st, saw(st, C2, 1, 0, true), ""); /* a copy of A's pair */
+    expect(st, timer(), "publish(c2,a14,r15)");
+    for (int look = 0; look < 5; look++) {
+        tell(st, failed(C2));
+        until_due(st);
+        expect(st, timer(), "read(c2)");
+    }
+    tell(st, failed(C2));
+    later(st, HOUR); /* A is due: its token may be in use there */
+    for (int turn = 0; turn < 3; turn++) {
+        tell(st, timer());
+        assert_null(strstr(st->said, "lease"));
+    }
+    story_free(st);
+}
+
 /* ---- blanked ---- */
 
 static void who_blanked_a_place_that_we_failed_to_write_was_not_refused_with_our_pair(void **state)
@@ -331,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_place_is_of_the_lineage_that_it_was_bound_to_last),
         cmocka_unit_test(a_place_that_is_bound_while_an_intent_is_written_is_withheld_first),
         cmocka_unit_test(other_lineages_wait_for_a_place_that_could_not_be_read_but_not_for_ever),
+        cmocka_unit_test(what_stood_where_a_write_failed_may_stand_there_still),
         cmocka_unit_test(who_blanked_a_place_that_we_failed_to_write_was_not_refused_with_our_pair),
         cmocka_unit_test(what_another_warden_set_aside_is_left_alone_here_too),
         cmocka_unit_test(
