@@ -248,6 +248,8 @@ void place_seen(struct world *w, struct op *op)
     if (op->started_at >= p->told_at) { /* not: seen before what was heard since */
         if (op->seen == SEEN_BLANK && p->told_what == SEEN_PAIR)
             p->blanked = p->told.access; /* with which its client was refused, for all one knows */
+        p->before_what = p->told_what;
+        p->before = p->told;
         p->told_what = op->seen;
         p->told_failed = 0;
         p->told = op->pair;

@@ -273,6 +273,8 @@ struct place {   /* where a consumer's copy is */
     struct fp blanked;   /* the access token that was blanked */
     enum seen told_what; /* what the warden heard of it last */
     struct pair told;
+    enum seen before_what; /* … and before that */
+    struct pair before;
     uint32_t told_failed;  /* and since then, how often, that it could not be read or written */
     int64_t told_at;       /* when that was seen */
     int64_t locked_until;  /* by its sibling */

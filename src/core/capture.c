@@ -321,21 +321,22 @@ static void show(struct step *s, struct consumer *c, struct capture *cap)
     c->shows = cap->id;
     if (held_back(s->w, cap))
         return;
-    c->drifted = c->replica;
+    c->drifted = true;
     cap->consumer = c->id;
     cap->slot = c->slot;
     CHECK(s->l == &s->w->lineages[c->slot]);
     s->l->n_captures++;
 }
 
-/* `c`: it stands there now; else it once did, or does no more. */
+/* `c`: the replica where it stands now; NULL: it stood there once, or somebody put it into a sink.
+ */
 static void on_pair_seen(struct step *s, struct consumer *c)
 {
     const struct pair *pair = &s->ev->observed.pair;
     const struct lineage *owner = owner_of(s->w, pair);
     const struct lineage *of = owner ? owner : grant_of(s->w, pair->refresh);
     bool is_known = owner || s->ev->observed.spent;
-    if (c && c->replica && of && is_set_aside(of))
+    if (c && of && is_set_aside(of))
         c->drifted = is_known || s->ev->capture == 0;
     if (is_known) {
         drop_stored(s);
@@ -346,7 +347,7 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     struct capture *known = same_capture(s->w, pair);
     if (c && known)
         show(s, c, known);
-    if (c && c->replica && !known && s->ev->capture == 0)
+    if (c && !known && s->ev->capture == 0)
         c->drifted = true; /* of a lineage that another warden has, and we have not heard of */
     if (known || s->ev->capture == 0) {
         if (!known || known->id != s->ev->capture)
@@ -361,13 +362,13 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     if (!cap && grant) { /* we hold what renews it */
         drop_stored(s);
         if (c && is_set_aside(grant))
-            c->drifted = c->replica;
-    } else if (!cap) { /* no room to ask about it: kept, and its owner may claim it */
+            c->drifted = true; /* … and is a stranger's */
+    } else if (!cap) {         /* no room to ask about it: kept, and its owner may claim it */
         struct effect *fx = emit(s, FX_QUARANTINE);
         fx->capture = s->ev->capture;
         fx->pair = *pair;
         if (c)
-            c->drifted = c->replica;
+            c->drifted = true;
     } else if (!s->l) {
         quarantine(s, cap); /* nobody's place any more */
     }
@@ -380,7 +381,7 @@ void on_observed(struct step *s)
         s->l = &s->w->lineages[c->slot];
     bool now_there = c && !s->ev->observed.from_store && consumer_saw(s, c);
     if (s->ev->observed.what == SEEN_PAIR)
-        on_pair_seen(s, now_there ? c : NULL);
+        on_pair_seen(s, now_there && c->replica ? c : NULL);
     if (s->l)
         alarm_look(s);
 }
@@ -445,8 +446,7 @@ void on_capture_stored(struct step *s)
     if (s->l)
         alarm_clear(s, ALARM_STORE);
     if (cap && cap->stage == STAGE_STORING) {
-        if (s->ev->kind ==
-            EV_QUARANTINED) /* it may have been seen once more since it was ordered */
+        if (s->ev->kind == EV_QUARANTINED) /* it may have been seen again since that was ordered */
             leave_alone(s, &cap->pair, cap->id);
         forget(s->w, cap);
         capture_resolved(s, s->ev->capture);
