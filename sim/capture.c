@@ -48,6 +48,16 @@ bool is_former_pair(const struct world *w, const struct pair *pair)
             (known_of(w, pair->refresh) & (KNOWN_FORMER | KNOWN_SPENT)));
 }
 
+int row_of_grant(const struct world *w, struct fp refresh)
+{
+    for (uint32_t i = 0; !fp_is_none(refresh) && i < w->store.n_rows; i++) {
+        const struct row *row = &w->store.rows[i];
+        if (row->standing != STANDING_RETIRED && fp_equal(row->pair.refresh, refresh))
+            return (int)i;
+    }
+    return NOBODY;
+}
+
 struct capture *seal_capture(struct world *w, const struct op *op)
 {
     struct capture *free_one = NULL;
@@ -129,6 +139,10 @@ enum event_kind apply_quarantine(struct world *w, struct host *h, const struct e
     if (!host_has_room(h)) {
         w->is_full = true;
         return EV_STORE_FAILED;
+    }
+    if (c && row_of_grant(w, c->pair.refresh) != NOBODY) {
+        c->id = 0; /* of another warden, meanwhile: one grant is one lineage */
+        return EV_QUARANTINED;
     }
     struct row *row = c ? row_from(w, h, c) : NULL;
     if (!row)

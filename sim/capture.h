@@ -13,6 +13,7 @@ enum event_kind apply_claim(struct world *w, struct host *h, const struct effect
 enum event_kind apply_drop(struct world *w, struct host *h, const struct effect *fx);
 void say_claimed(const struct world *w, const struct effect *fx, struct event *ret);
 struct capture *seal_capture(struct world *w, const struct op *op); /* NULL: there is no room */
+int row_of_grant(const struct world *w, struct fp refresh);         /* NOBODY: none has it now */
 struct capture *sealed_find(struct world *w, uint64_t id);
 bool is_over(const struct world *w, struct fp refresh); /* the ledger: nobody takes it any more */
 bool is_known_pair(const struct world *w, const struct pair *pair);

@@ -342,7 +342,11 @@ static void tell_written(struct world *w, struct host *h, const struct effect *f
     if (heard == EV_OVERTAKEN && h->up && ev.loaded.intent_elsewhere)
         fleet_watch_intent(w, h, row);
     if (heard == EV_QUARANTINED) {
-        row = (int)w->store.n_rows - 1; /* this very write made it */
+        row = row_of_grant(w, fx->pair.refresh);
+        if (row == NOBODY) /* without a refresh token; this very write made it */
+            row = (int)w->store.n_rows - 1;
+        if (h->told[row].here)
+            return;
         ev = event_of(EV_LOADED, lineage_id(row));
         ev.loaded = loaded_of(w, h, row, false);
         host_tell(w, h, &ev);

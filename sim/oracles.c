@@ -38,6 +38,10 @@ bool counts_right(const struct world *w, const struct host *h, int row)
 /* Of a fleet, another warden may have gone on without this one's having heard of it. */
 static bool has_heard(const struct world *w, const struct host *h, int row)
 {
+    struct view v; /* what it hears while its own write is under way is left to that one to say */
+    if (w->fleet && warden_view(h->warden, lineage_id(row), host_now(w, h), &v) &&
+        v.generation != w->store.rows[row].generation)
+        return false;
     return h->told[row].generation == w->store.rows[row].generation &&
            h->told[row].standing == w->store.rows[row].standing;
 }
@@ -221,6 +225,8 @@ static void check_drop(struct world *w, struct host *h, const struct effect *fx)
     if (!s || s->stage != STAGE_ANSWERED || s->reply.verdict != VERDICT_GRANTED)
         return;
     const struct row *row = &w->store.rows[s->row];
+    if (h->told[s->row].heard_intent == fx->intent)
+        h->told[s->row].heard_intent = 0;
     if (row->standing != STANDING_RETIRED && row->generation == s->generation)
         violated(w, "closes", "L%d: a granted pair is thrown away, and nobody has a later one",
                  s->row);
