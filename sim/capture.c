@@ -90,7 +90,9 @@ static bool is_refused(const struct world *w, const struct capture *c, const str
             fp_equal(row->pair.refresh, c->pair.refresh))
             return true;
     }
-    return c && is_over(w, c->pair.refresh);
+    bool is_same = own && c && fp_equal(own->pair.refresh, c->pair.refresh);
+    bool in_doubt = c && !is_same && (known_of(w, c->pair.refresh) & KNOWN_DOUBT);
+    return c && (in_doubt || is_over(w, c->pair.refresh));
 }
 
 enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struct effect *fx)
@@ -127,6 +129,7 @@ static struct row *row_from(struct world *w, const struct host *h, struct captur
     row->pair = c->pair;
     row->generation = 1;
     row->host = h->index;
+    row->given_away = !w->places[c->place].is_bound; /* where it stands */
     row->pair_at = w->now;
     store_know(w, &row->pair, true);
     c->id = 0;

@@ -96,6 +96,11 @@ void place_unbind(struct world *w, struct host *h, struct place *p)
 {
     p->is_bound = false;
     w->store.rows[p->row].given_away |= may_hold_token(w, p);
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        struct row *row = &w->store.rows[i];
+        row->given_away |=
+            !fp_is_none(row->pair.refresh) && fp_equal(p->told.refresh, row->pair.refresh);
+    }
     let_go(w, h, p);
 }
 

@@ -10,8 +10,7 @@
 void on_added(struct step *s)
 {
     bool claimed = s->ev->capture != 0;
-    if (claimed)
-        capture_claimed(s, s->ev->capture);
+    bool given_away = claimed && capture_claimed(s, s->ev->capture);
     bool full = !claimed && slots_are_spoken_for(s->w);
     struct lineage *l = s->l = full ? NULL : slot_take(s, s->ev->lineage);
     if (!l) {
@@ -31,6 +30,7 @@ void on_added(struct step *s)
     l->add_waiter = s->ev->waiter;
     l->add_deadline_boot_ms = s->ev->added.deadline_boot_ms;
     take_pair(s, &s->ev->added.pair, 0);
+    l->given_away = given_away;
     l->obtained_boot_ms = INT64_MIN / 2; /* the file's, not ours: no renewal is answered with it */
     if (s->ev->added.held_elsewhere) {
         int64_t left = life_left(l, s->now);

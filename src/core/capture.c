@@ -530,11 +530,13 @@ void captures_follow(struct step *s, const struct lineage *from)
     }
 }
 
-void capture_claimed(struct step *s, uint64_t id)
+bool capture_claimed(struct step *s, uint64_t id)
 {
     struct capture *cap = capture_find(s->w, id);
+    bool is_left = !cap || !consumer_find(s->w, cap->consumer);
     if (!cap || cap->stage != STAGE_STORING)
-        return;
+        return is_left;
     forget(s->w, cap);
     capture_resolved(s, id);
+    return is_left;
 }

@@ -175,16 +175,16 @@ static void forget(struct step *s, struct consumer *c)
     memset(c, 0, sizeof(*c));
 }
 
-/* It may be another lineage's still: of one that another warden has ended, and whose own write is
- * under way, so that it has not followed yet. */
+/* It may be known: as of a lineage that another warden has ended, and whose own write is under way,
+ * so that it has not followed yet. What it holds is looked at anew. */
 void on_bound(struct step *s)
 {
     struct warden *w = s->w;
     struct consumer *known = consumer_find(w, s->ev->consumer);
-    if (s->l->n_consumers >= CONSUMERS_PER_LINEAGE_MAX || (known && belongs(w, known, s->l)))
-        return;
     if (known)
         forget(s, known);
+    if (s->l->n_consumers >= CONSUMERS_PER_LINEAGE_MAX)
+        return;
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         struct consumer *c = &w->consumers[i];
         if (c->id != 0)
@@ -208,8 +208,9 @@ void on_unbound(struct step *s)
     struct consumer *c = consumer_find(s->w, s->ev->consumer);
     if (!c)
         return;
-    if (may_have(c, s->l->pair.refresh) || is_unknown(c))
-        s->l->given_away = true;
+    s->l->given_away |= is_unknown(c);
+    for (uint32_t i = 0; i < s->w->n_slots; i++) /* also of one that was copied, or set aside */
+        s->w->lineages[i].given_away |= may_have(c, s->w->lineages[i].pair.refresh);
     forget(s, c);
     alarm_look(s);
 }

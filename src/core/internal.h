@@ -343,7 +343,8 @@ bool capture_is_open(const struct warden *w, uint64_t id);        /* not resolve
 void captures_follow(struct step *s, const struct lineage *from); /* to s->l */
 void captures_leave(struct step *s);                              /* s->l ends */
 void capture_overtaken(struct step *s);
-void capture_claimed(struct step *s, uint64_t id); /* EV_ADDED: it is a lineage now */
+/* EV_ADDED: it is a lineage now. true: where it stands is no consumer's place any more. */
+bool capture_claimed(struct step *s, uint64_t id);
 bool slots_are_spoken_for(const struct warden *w); /* every free one, by claims under way */
 
 /* whose.c */

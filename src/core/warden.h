@@ -226,8 +226,8 @@ enum effect_kind {
                       that one is told of, if it was not */
     FX_CLAIM,      /* → EV_ADDED | EV_OVERTAKEN | EV_STORE_FAILED. The capture becomes an unproven
                       lineage that continues this one. This, and ADOPT of a capture, is refused
-                      where the ledger knows its refresh token as spent or refused, or as
-                      another lineage's */
+                      where the ledger knows its refresh token as spent, refused, or presented
+                      and lost, or as another lineage's */
     FX_DROP,       /* the capture is not needed: wiped when convenient, and its id not told again
                       (should the same be found once more, it gets another). Or (intent): the answer of
                       that overtaken intent. No answer */
