@@ -93,6 +93,28 @@ static void what_stood_where_a_write_failed_may_stand_there_still(void **state)
     story_free(st);
 }
 
+static void a_token_that_stays_behind_in_a_place_of_another_is_given_to_nobody_else(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_NEVER, HOUR));
+    tell(st, other_profile(st));
+    struct event ev = bound(C2, true, true);
+    ev.lineage = B;
+    tell(st, ev);
+    expect(st, timer(), "read(c2)");
+    expect(st, saw(st, C2, 1, 0, true), ""); /* a copy of A's pair */
+    ev = (struct event){.kind = EV_UNBOUND, .consumer = C2};
+    tell(st, ev);
+    tell(st, bound(C1, true, true));
+    expect(st, timer(), "read(c1)");
+    struct event former = saw_pair(C1, pair_of(st, 4, HOUR), 0, true);
+    former.observed.spent = true;
+    tell(st, former);
+    expect(st, timer(), "publish(c1,a2,r0)");
+    story_free(st);
+}
+
 /* ---- blanked ---- */
 
 static void who_blanked_a_place_that_we_failed_to_write_was_not_refused_with_our_pair(void **state)
@@ -357,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_place_that_is_bound_while_an_intent_is_written_is_withheld_first),
         cmocka_unit_test(other_lineages_wait_for_a_place_that_could_not_be_read_but_not_for_ever),
         cmocka_unit_test(what_stood_where_a_write_failed_may_stand_there_still),
+        cmocka_unit_test(a_token_that_stays_behind_in_a_place_of_another_is_given_to_nobody_else),
         cmocka_unit_test(who_blanked_a_place_that_we_failed_to_write_was_not_refused_with_our_pair),
         cmocka_unit_test(what_another_warden_set_aside_is_left_alone_here_too),
         cmocka_unit_test(
