@@ -106,17 +106,18 @@ void fleet_watch_intent(struct world *w, struct host *h, int row)
     op->id = w->store.rows[row].intent;
 }
 
-static bool awaits_an_answer(const struct host *h, int row)
+static bool awaits_an_answer(const struct world *w, const struct host *h, int row)
 {
-    uint32_t bit = warden_state_bit(h->warden, lineage_id(row));
-    return bit != 0 && strcmp(warden_state_name((unsigned)__builtin_ctz(bit)), "spending") == 0;
+    struct view v;
+    return warden_view(h->warden, lineage_id(row), host_now(w, h), &v) &&
+           strcmp(v.state, "spending") == 0;
 }
 
 void fleet_cut_off(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     const struct row *row = &w->store.rows[op->row];
-    if (row->intent == 0 || row->intent != op->id || !awaits_an_answer(h, op->row))
+    if (row->intent == 0 || row->intent != op->id || !awaits_an_answer(w, h, op->row))
         return;
     struct event ev = event_of(EV_ANSWER, lineage_id(op->row));
     ev.intent = row->intent;

@@ -1,7 +1,8 @@
 /*
  * The oracles: what must never happen, each in prose beside its code. They judge at the moment of
  * the act, by what the world knows to be true and by what it has made durable or told; they never
- * ask the core, but for its list of alarms. A broken one ends the run.
+ * ask the core, but for its state and alarms, and of a fleet for the generation that it acts on. A
+ * broken one ends the run.
  */
 #ifndef SIM_ORACLES_H
 #define SIM_ORACLES_H

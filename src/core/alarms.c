@@ -42,12 +42,6 @@ static int64_t expiring_from(const struct warden *w, const struct lineage *l)
     return from;
 }
 
-/* Boot ms from which the access token is of no use; TIME_NEVER: it lasts. */
-static int64_t access_over_from(const struct lineage *l)
-{
-    return fp_is_none(l->pair.access) || l->access_dead ? 0 : l->expires_boot_ms;
-}
-
 /* Spends keep failing and the access token is over: callers are without one. */
 static int64_t unreachable_from(const struct warden *w, const struct lineage *l)
 {

@@ -182,6 +182,7 @@ static void go_on_mute(struct step *s, struct capture *cap)
 {
     struct lineage *bound = slot_lineage(s->w, cap->slot);
     const struct lineage *grant = grant_of(s->w, cap->pair.refresh);
+    struct lineage *tried = bound ? claim_for(s->w, bound) : NULL;
     if (grant) {
         drop_of_grant(s, cap, grant);
     } else if (!bound || !is_somebody(bound)) {
@@ -190,8 +191,8 @@ static void go_on_mute(struct step *s, struct capture *cap)
         return;
     } else if (!is_newer(cap, bound)) {
         quarantine(s, cap);
-    } else if (claim_for(s->w, bound)) {
-        go_on_beside(s, cap, claim_for(s->w, bound));
+    } else if (tried) {
+        go_on_beside(s, cap, tried);
     } else if (may_spend(bound, s->now) && !slots_are_spoken_for(s->w)) {
         store(s, cap, FX_CLAIM);
     }

@@ -243,6 +243,7 @@ static inline int64_t ms_max(int64_t a, int64_t b)
 }
 
 /* life.c: how long things last */
+int64_t access_over_from(const struct lineage *l);          /* boot ms; TIME_NEVER: it lasts */
 int64_t life_left(const struct lineage *l, struct now now); /* of the access token; TIME_NEVER */
 bool is_static(const struct lineage *l);
 bool in_flight(const struct lineage *l); /* from LEASING to the outcome's durability */

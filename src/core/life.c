@@ -12,13 +12,15 @@
 #define COMFORT_MIN_MS      SECOND_MS
 #define COMFORT_MAX_MS      (15 * MINUTE_MS)
 
+int64_t access_over_from(const struct lineage *l)
+{
+    return fp_is_none(l->pair.access) || l->access_dead ? 0 : l->expires_boot_ms;
+}
+
 int64_t life_left(const struct lineage *l, struct now now)
 {
-    if (fp_is_none(l->pair.access) || l->access_dead)
-        return 0;
-    if (l->expires_boot_ms == TIME_NEVER)
-        return TIME_NEVER;
-    return ms_max(0, l->expires_boot_ms - now.boot_ms);
+    int64_t over = access_over_from(l);
+    return over == TIME_NEVER ? TIME_NEVER : ms_max(0, over - now.boot_ms);
 }
 
 bool is_static(const struct lineage *l)
@@ -56,11 +58,8 @@ int64_t due_boot_ms(const struct lineage *l)
 {
     if (is_static(l))
         return TIME_NEVER;
-    if (fp_is_none(l->pair.access) || l->access_dead)
-        return 0;
-    if (l->expires_boot_ms == TIME_NEVER)
-        return TIME_NEVER;
-    return ms_max(0, l->expires_boot_ms - l->lead_ms);
+    int64_t over = access_over_from(l);
+    return over == TIME_NEVER ? TIME_NEVER : ms_max(0, over - l->lead_ms);
 }
 
 int64_t comfort_from(const struct lineage *l)

@@ -10,22 +10,26 @@ void set_own_access(struct warden *w, uint64_t capture)
         w->consumers[i].own_access |= w->consumers[i].id != 0 && w->consumers[i].shows == capture;
 }
 
-void capture_resolved(struct step *s, uint64_t capture)
+/* What its lineage's people are told may be otherwise by now. */
+static void look_at(struct step *s, const struct consumer *c)
 {
     struct lineage *own = s->l;
+    s->l = &s->w->lineages[c->slot];
+    alarm_look(s);
+    s->l = own;
+}
+
+void capture_resolved(struct step *s, uint64_t capture)
+{
     for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
         struct consumer *c = &s->w->consumers[i];
-        if (c->id == 0 || c->shows != capture)
-            continue;
-        s->l = &s->w->lineages[c->slot];
-        alarm_look(s);
+        if (c->id != 0 && c->shows == capture)
+            look_at(s, c);
     }
-    s->l = own;
 }
 
 void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
 {
-    struct lineage *own = s->l;
     bool alone = fp_is_none(pair->refresh);
     for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
         struct consumer *c = &s->w->consumers[i];
@@ -35,15 +39,12 @@ void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
         if (c->id == 0 || !c->replica || !shows_it)
             continue;
         c->drifted = true;
-        s->l = &s->w->lineages[c->slot];
-        alarm_look(s);
+        look_at(s, c);
     }
-    s->l = own;
 }
 
 void no_stranger_any_more(struct step *s, const struct pair *pair)
 {
-    struct lineage *own = s->l;
     for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
         struct consumer *c = &s->w->consumers[i];
         bool shows_it = has_refresh(&c->there, pair->refresh) ||
@@ -51,8 +52,6 @@ void no_stranger_any_more(struct step *s, const struct pair *pair)
         if (c->id == 0 || !c->drifted || !shows_it)
             continue;
         c->drifted = false;
-        s->l = &s->w->lineages[c->slot];
-        alarm_look(s);
+        look_at(s, c);
     }
-    s->l = own;
 }

@@ -114,21 +114,35 @@ static inline void refuse_for_good(struct story *st)
     expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
 }
 
-/* The client has a newer pair whose access token is over, so that nobody can say whose it is. */
-static inline struct story *with_a_claim(enum policy policy)
+/* What the client has was found, and is claimed as lineage B; the story goes on from there. */
+static inline struct event claimed_pair(struct story *st, enum policy policy)
+{
+    struct event ev = {.kind = EV_ADDED, .lineage = B, .capture = K1};
+    ev.added.rules = st->rules;
+    ev.added.policy = policy;
+    ev.added.pair = pair_of(st, 2, HOUR);
+    ev.added.continues = A;
+    ev.added.deadline_boot_ms = TIME_NEVER;
+    return ev;
+}
+
+/* A client's newer pair of which nobody can say whose it is; its claim is ordered. */
+static inline struct story *with_a_mute_pair(enum policy policy)
 {
     struct story *st = with_client(policy);
     later(st, 30 * MINUTE_MS);
     expect(st, saw(st, C1, 2, K1, false), "");
     tell(st, timer());
     expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "claim(k11)");
-    struct event ev = {.kind = EV_ADDED, .lineage = B, .capture = K1};
-    ev.added.rules = st->rules;
-    ev.added.policy = policy;
-    ev.added.pair = pair_of(st, 2, HOUR);
+    return st;
+}
+
+/* The client has a newer pair whose access token is over, so that nobody can say whose it is. */
+static inline struct story *with_a_claim(enum policy policy)
+{
+    struct story *st = with_a_mute_pair(policy);
+    struct event ev = claimed_pair(st, policy);
     ev.added.pair.expires_wall_ms = st->now.wall_ms - 1;
-    ev.added.continues = A;
-    ev.added.deadline_boot_ms = TIME_NEVER;
     tell(st, ev);
     return st;
 }

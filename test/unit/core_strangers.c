@@ -180,18 +180,9 @@ static void a_stranger_is_left_alone_whatever_access_token_stands_beside_his_ref
 static void a_claim_that_is_set_aside_unspent_is_left_alone_where_it_stands(void **state)
 {
     (void)state;
-    struct story *st = with_client(POLICY_ALWAYS);
-    later(st, 30 * MINUTE_MS);
-    expect(st, saw(st, C1, 2, K1, false), "");
-    tell(st, timer());
-    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "claim(k11)");
-    struct event ev = {.kind = EV_ADDED, .lineage = B, .capture = K1};
-    ev.added.rules = st->rules;
+    struct story *st = with_a_mute_pair(POLICY_ALWAYS);
+    struct event ev = claimed_pair(st, POLICY_ALWAYS);
     ev.added.rules.has_identity = false; /* of a provider that cannot be asked */
-    ev.added.policy = POLICY_ALWAYS;
-    ev.added.pair = pair_of(st, 2, HOUR);
-    ev.added.continues = A;
-    ev.added.deadline_boot_ms = TIME_NEVER;
     tell(st, ev);
     expect(st, timer(), "adopt(quarantined,s0)");
     ev = (struct event){.kind = EV_ADOPTED, .lineage = B};
