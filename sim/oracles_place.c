@@ -141,6 +141,14 @@ void oracle_published(struct world *w, const struct host *h, const struct effect
         check_left_alone(w, p);
 }
 
+/* Where nobody can be asked whose a pair is, a refresh token that another lineage has says it. */
+static bool says_anothers(const struct world *w, const struct capture *c, int row)
+{
+    int owner = row_of_grant(w, c->pair.refresh);
+    return !w->providers[w->store.rows[row].provider].has_identity && owner != NOBODY &&
+           owner != row;
+}
+
 /* withheld. Before a token is presented it is taken out of every place where we had put it.
  * held-back. And not before what was found in a place of the lineage is understood: its server was
  * asked, or cannot say. */
@@ -164,7 +172,7 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
         /* Another one stands there, since it is a place of this lineage, perhaps. */
         bool went_on = p->told_what == SEEN_PAIR && !pair_equal(&p->told, &c->pair);
         if (p->host == h->index && p->is_known && place_row(w, p) == index && !went_on &&
-            !is_former_pair(w, &c->pair))
+            !is_former_pair(w, &c->pair) && !says_anothers(w, c, index))
             violated(w, "held-back", "L%d is spent, and nobody knows yet whose %s is", index,
                      name_token(w, c->pair.access));
     }

@@ -92,15 +92,20 @@ static bool may_hold_token(struct world *w, const struct place *p)
             fp_equal(p->told.refresh, refresh) || (p->by_us && fp_equal(p->pair.refresh, refresh)));
 }
 
-void place_unbind(struct world *w, struct host *h, struct place *p)
+static void give_away(struct world *w, const struct place *p)
 {
-    p->is_bound = false;
-    w->store.rows[p->row].given_away |= may_hold_token(w, p);
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         struct row *row = &w->store.rows[i];
         row->given_away |=
             !fp_is_none(row->pair.refresh) && fp_equal(p->told.refresh, row->pair.refresh);
     }
+}
+
+void place_unbind(struct world *w, struct host *h, struct place *p)
+{
+    p->is_bound = false;
+    w->store.rows[p->row].given_away |= may_hold_token(w, p);
+    give_away(w, p);
     let_go(w, h, p);
 }
 
@@ -125,6 +130,7 @@ void places_follow(struct world *w, struct host *h)
             continue;
         if (p->is_known && !h->told[p->row].here) { /* its lineage was ended, and that is heard */
             void_orders(w, p);
+            give_away(w, p);
             p->is_known = false;
         } else if (p->is_known && row != NOBODY && p->row != row && h->told[row].here) {
             let_go(w, h, p);

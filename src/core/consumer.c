@@ -202,16 +202,22 @@ void on_bound(struct step *s)
     }
 }
 
-/* What stands there stays there: should it be the refresh token, its user has it from now on. */
+/* What stands there stays there: should it be a refresh token (of this lineage or, copied or set
+ * aside, of another), its user has it from now on. */
+static void give_away(struct step *s, struct consumer *c)
+{
+    for (uint32_t i = 0; i < s->w->n_slots; i++)
+        s->w->lineages[i].given_away |= may_have(c, s->w->lineages[i].pair.refresh);
+    forget(s, c);
+}
+
 void on_unbound(struct step *s)
 {
     struct consumer *c = consumer_find(s->w, s->ev->consumer);
     if (!c)
         return;
     s->l->given_away |= is_unknown(c);
-    for (uint32_t i = 0; i < s->w->n_slots; i++) /* also of one that was copied, or set aside */
-        s->w->lineages[i].given_away |= may_have(c, s->w->lineages[i].pair.refresh);
-    forget(s, c);
+    give_away(s, c);
     alarm_look(s);
 }
 
@@ -247,6 +253,6 @@ void consumers_leave(struct step *s)
     look_again(s->w, s->l);
     for (uint32_t i = 0; s->l->n_consumers > 0 && i < s->w->limits.consumers; i++) {
         if (belongs(s->w, &s->w->consumers[i], s->l))
-            forget(s, &s->w->consumers[i]);
+            give_away(s, &s->w->consumers[i]);
     }
 }

@@ -93,9 +93,9 @@ static void what_stood_where_a_write_failed_may_stand_there_still(void **state)
     story_free(st);
 }
 
-static void a_token_that_stays_behind_in_a_place_of_another_is_given_to_nobody_else(void **state)
+/* A place of B's has a copy of A's pair. */
+static struct story *with_a_copy_at_anothers(void)
 {
-    (void)state;
     struct story *st = story_new();
     tell(st, loaded(st, POLICY_NEVER, HOUR));
     tell(st, other_profile(st));
@@ -103,15 +103,37 @@ static void a_token_that_stays_behind_in_a_place_of_another_is_given_to_nobody_e
     ev.lineage = B;
     tell(st, ev);
     expect(st, timer(), "read(c2)");
-    expect(st, saw(st, C2, 1, 0, true), ""); /* a copy of A's pair */
-    ev = (struct event){.kind = EV_UNBOUND, .consumer = C2};
-    tell(st, ev);
+    expect(st, saw(st, C2, 1, 0, true), "");
+    return st;
+}
+
+static void gives_no_other_place_the_token(struct story *st)
+{
     tell(st, bound(C1, true, true));
     expect(st, timer(), "read(c1)");
     struct event former = saw_pair(C1, pair_of(st, 4, HOUR), 0, true);
     former.observed.spent = true;
     tell(st, former);
     expect(st, timer(), "publish(c1,a2,r0)");
+}
+
+static void a_token_that_stays_behind_in_a_place_of_another_is_given_to_nobody_else(void **state)
+{
+    (void)state;
+    struct story *st = with_a_copy_at_anothers();
+    tell(st, (struct event){.kind = EV_UNBOUND, .consumer = C2});
+    gives_no_other_place_the_token(st);
+    story_free(st);
+}
+
+static void nor_is_one_that_stays_behind_where_another_lineage_ended(void **state)
+{
+    (void)state;
+    struct story *st = with_a_copy_at_anothers();
+    tell(st, (struct event){.kind = EV_REMOVE, .lineage = B, .waiter = 1});
+    expect(st, timer(), "retire");
+    tell(st, (struct event){.kind = EV_RETIRED, .lineage = B});
+    gives_no_other_place_the_token(st);
     story_free(st);
 }
 
@@ -371,6 +393,7 @@ int main(void)
         cmocka_unit_test(other_lineages_wait_for_a_place_that_could_not_be_read_but_not_for_ever),
         cmocka_unit_test(what_stood_where_a_write_failed_may_stand_there_still),
         cmocka_unit_test(a_token_that_stays_behind_in_a_place_of_another_is_given_to_nobody_else),
+        cmocka_unit_test(nor_is_one_that_stays_behind_where_another_lineage_ended),
         cmocka_unit_test(who_blanked_a_place_that_we_failed_to_write_was_not_refused_with_our_pair),
         cmocka_unit_test(what_another_warden_set_aside_is_left_alone_here_too),
         cmocka_unit_test(
