@@ -15,6 +15,7 @@ import killing  # noqa: E402
 import kills  # noqa: E402
 import points  # noqa: E402
 import runner  # noqa: E402
+from harness import World  # noqa: E402
 from nth_campaign import new_seed  # noqa: E402
 from nth_stand import SCENARIOS, Case, Stand  # noqa: E402
 
@@ -58,6 +59,15 @@ def test_kills_at_random_moments():
         assert counts["failed"] == 0 and counts["kills"] == MOMENTS, counts
         assert counts["logins_lost"] == counts["presented_twice"] == 0, counts
         assert dies != killing.DAEMON or counts["answers_lost"] == 0, counts
+
+
+def test_a_login_that_vanishes_counts_as_lost():
+    """At points, too: each campaign sees to that before it begins (nth_stand.py)."""
+    with World() as world:
+        story = killing.Story(world, seed=1)
+        assert story.holds_everything() and not story.behind()
+        world.cw("remove", "p0", "--yes")
+        assert not story.holds_everything() and story.behind() == ["p0"]
 
 
 def where_one_is_lost(stand, name, act):

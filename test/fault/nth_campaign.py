@@ -67,6 +67,7 @@ class Campaign:
         tally = Tally()
         with Stand(SCENARIOS[scenario]()) as stand:
             cases = self.cases_of(scenario, stand.count())
+            stand.see_a_theft()
             mine = chosen(cases, seed, tries)[index::of]
             if until is not None:  # whatever the time allows is spread over all
                 random.Random(seed).shuffle(mine)

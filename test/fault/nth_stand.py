@@ -42,6 +42,7 @@ PEACE_S = 0.005  # between two looks
 CIRCLE_CPU_S = 1 if harness.is_sanitized() else 0.1
 CIRCLES = 16
 
+STOLEN = "work"  # the login that every scenario has
 AGAIN_S = 2.1  # a login that was renewed a moment ago is not renewed again
 FURNISHED = 2  # the generation that every login has before a try
 
@@ -169,6 +170,7 @@ class Stand:
         self.logins_lost, self.presented_twice = set(), set()  # families, in this try
         self.graced = 0  # answers that were lost on the wire in this try
         self.is_patient = True  # wait for a second try of the daemon, or leave it to itself
+        self.is_robbed = False  # a login is taken away in this try: see see_a_theft()
         # At the end of this try; and an answer, with its spender.
         self.in_doubt, self.lost = False, False
 
@@ -240,6 +242,7 @@ class Stand:
         for folder, kept in zip(self.folders, self.kept):
             self._write(folder, kept)
         self.lab.control("POST", "/lab/rewind")
+        self.is_robbed = False
         self.world.outputs.clear()
         self.ends.clear()
         self.logins_lost.clear()
@@ -323,20 +326,32 @@ class Stand:
 
     # ---- one try ----
 
-    def count(self):
-        """{role: {class: points}} of the scenario when nothing is struck."""
-        self.restore()
+    def try_without_fault(self):
+        """({role: {class: points}}, what the command left behind, complaints)"""
         self._before()
         self.sheet.arm()
         result = self.scenario.act(self)
         self._until_quiet()
         self.sheet.disarm()
         counts = self.sheet.counts()
-        assert result.code == 0, result
         complaints = self._ask(result, None)
-        assert not complaints, complaints
         self.end_programs()
+        return counts, result, complaints
+
+    def count(self):
+        """{role: {class: points}} of the scenario when nothing is struck."""
+        self.restore()
+        counts, result, complaints = self.try_without_fault()
+        assert result.code == 0 and not complaints, (result, complaints)
         return counts
+
+    def see_a_theft(self):
+        """The questions themselves are put to the test: of a login that has vanished they tell."""
+        self.restore()
+        self.is_robbed = True
+        _, _, complaints = self.try_without_fault()
+        assert f"{STOLEN} is gone" in complaints, complaints
+        assert self.logins_lost == {self.scenario.families[STOLEN]}, self.logins_lost
 
     def _before(self):
         if self.scenario.is_running:
@@ -432,7 +447,9 @@ class Stand:
             ask(self._no_crash)
             return complaints
         ask(self.scenario.effect, self, result)
-        ask(self.all_is_well)
+        if self.is_robbed:
+            self.cw("remove", STOLEN, "--yes")
+        ask(self.all_is_well, result)
         ask(self._presented_rightly, case)
         ask(self.stop, True)
         ask(self.nothing_left_over, case)
@@ -504,6 +521,8 @@ class Stand:
                     (shown["next_spend_in_ms"] or 0) > SETTLED_S * 1000:
                 return shown
             took = time.monotonic() - begun
+            if took > SETTLED_S and shown is None:
+                raise Complaint(f"{name} is gone")
             if took > SETTLED_S:
                 return shown
             time.sleep(max(PEACE_S, took / 20))  # to look costs the daemon time, too
@@ -524,27 +543,39 @@ class Stand:
         if self.lab.use(answer.json["access_token"]).status != 200:
             raise Complaint(f"{name}: the server refuses the token that was handed out")
 
-    def all_is_well(self):
-        for name in sorted(self.profiles()):
-            shown = self.until_well(name)
-            self.token_works(name)
-            issued = self.lab.family(self.scenario.family(self, name))
-            if self.lives_on(shown):
-                self.in_doubt = True
-                self.lost |= shown["generation"] < issued["generation"]
-                continue
-            if shown["state"] == "dead":
-                self.logins_lost.add(issued["family"])
-            if shown["state"] != "live" or shown["alarms"]:
-                raise Complaint(f"{name} does not recover: {shown['state']}, {shown['alarms']}")
-            if shown["generation"] != issued["generation"]:
-                self.logins_lost.add(issued["family"])
-                raise Complaint(f"{name} is at {shown['generation']}, the server at "
-                                f"{issued['generation']}: an answer is lost and nobody knows")
-            answer = self.ask_about(name, "POST", "renew")
-            if answer.status != 200:
-                raise Complaint(f"{name} cannot be renewed afterwards: {answer!r}")
-            self.token_works(name)
+    def all_is_well(self, result):
+        """Every login is there that has to be, and no other; each of them lives. Asked when a
+        scenario's effect was seen: what its command may have left undone is done then."""
+        there, known = set(self.profiles()), set(self.scenario.families)
+        gone = sorted(known - self.scenario.may_be_gone(result) - there)
+        self.logins_lost |= {self.scenario.families[name] for name in gone}
+        if gone:
+            raise Complaint(f"{' and '.join(gone)} is gone")
+        if there - known:
+            raise Complaint(f"nobody added {sorted(there - known)}")
+        for name in sorted(there):
+            self._is_well(name)
+
+    def _is_well(self, name):
+        shown = self.until_well(name)
+        issued = self.lab.family(self.scenario.families[name])
+        if shown["state"] == "dead":
+            self.logins_lost.add(issued["family"])
+        self.token_works(name)
+        if self.lives_on(shown):
+            self.in_doubt = True
+            self.lost |= shown["generation"] < issued["generation"]
+            return
+        if shown["state"] != "live" or shown["alarms"]:
+            raise Complaint(f"{name} does not recover: {shown['state']}, {shown['alarms']}")
+        if shown["generation"] != issued["generation"]:
+            self.logins_lost.add(issued["family"])
+            raise Complaint(f"{name} is at {shown['generation']}, the server at "
+                            f"{issued['generation']}: an answer is lost and nobody knows")
+        answer = self.ask_about(name, "POST", "renew")
+        if answer.status != 200:
+            raise Complaint(f"{name} cannot be renewed afterwards: {answer!r}")
+        self.token_works(name)
 
     def _presented_rightly(self, case):
         families = self.lab.families()
@@ -610,7 +641,8 @@ class Stand:
 # ---- the scenarios ----
 
 class Scenario:
-    """Something a user does. `is_running`: the daemon runs before it."""
+    """Something a user does. `is_running`: the daemon runs before it. `families`: of all logins
+    that there are after it, by name."""
     name, is_running, elsewhere_names, kept_names = "", True, set(), set()
 
     def furnish(self, stand):
@@ -627,8 +659,9 @@ class Scenario:
         stand.world.cw("renew", name)
         time.sleep(AGAIN_S)
 
-    def family(self, _stand, name):
-        return self.families[name]
+    def may_be_gone(self, _result):
+        """Names of the families that the command may have taken away."""
+        return set()
 
     def act(self, stand):
         raise NotImplementedError
@@ -714,6 +747,9 @@ class Remove(Scenario):
 
     def act(self, stand):
         return stand.cw("remove", "home", "--yes")
+
+    def may_be_gone(self, result):
+        return set() if UNCHANGED.search(result.stderr) else {"home"}
 
     def effect(self, stand, result):
         there = "home" in stand.profiles()

@@ -5,14 +5,17 @@ that is printed, and those that once ended badly.
 CW_FAULT_SEED repeats the choice, CW_FAULT_TRIES (32) is how many there are of each scenario.
 """
 
+import contextlib
 import errno
 import os
 import pathlib
+import sqlite3
 import sys
 import time
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
 
+import harness  # noqa: E402
 import nth  # noqa: E402
 import points  # noqa: E402
 import runner  # noqa: E402
@@ -97,6 +100,9 @@ def test_a_caller_that_finds_no_memory_is_let_in_when_there_is_some():
             stand.stop(gently=True)
 
 
+OF_NO_COMMAND = harness.Result([], 0, "", "")
+
+
 def complaint_of(question, *args):
     try:
         question(*args)
@@ -113,7 +119,7 @@ def test_a_fault_that_is_not_survived_is_seen():
         stand.cw("renew", "work")
         # The server goes back: what we hold is unknown to it.
         stand.lab.control("POST", "/lab/rewind")
-        told = complaint_of(stand.all_is_well)
+        told = complaint_of(stand.all_is_well, OF_NO_COMMAND)
         assert "the server refuses the token" in told, told
         stand.cw("daemon", "stop")
         (stand.elsewhere / "litter").touch()
@@ -121,6 +127,39 @@ def test_a_fault_that_is_not_survived_is_seen():
         assert "litter" in told, told
         (stand.elsewhere / "litter").unlink()
         assert complaint_of(stand.nothing_left_over, None) == ""
+
+
+def lose_the_store(data, state):
+    """All at once, and the mark that would tell of it."""
+    for path in [*data.glob("store.db*"), state / "high-water"]:
+        path.unlink(missing_ok=True)
+
+
+def lose_a_row(data, _state):
+    with contextlib.closing(sqlite3.connect(data / "store.db")) as store:
+        store.execute("DELETE FROM profile")
+        store.commit()
+
+
+def test_logins_that_a_start_or_a_migration_loses_are_missed():
+    for name, lose in (("start-again", lose_the_store), ("migration", lose_a_row)):
+        with Stand(SCENARIOS[name]()) as stand:
+            stand.restore()
+            lose(*stand.folders[:2])
+            _, result, complaints = stand.try_without_fault()
+            assert result.code == 0 and complaints == ["work is gone"], (result, complaints)
+            assert stand.logins_lost == {stand.scenario.families["work"]}
+
+
+def test_a_removal_that_takes_more_than_it_should_is_seen():
+    """Of the other scenarios each campaign sees to that before it begins."""
+    with Stand(SCENARIOS["remove"]()) as stand:
+        stand.see_a_theft()
+        stand.restore()
+        stand.start()
+        stand.cw("remove", "home", "--yes")
+        told = complaint_of(stand.all_is_well, harness.Result([], 1, "", "nothing was removed"))
+        assert told == "home is gone", told
 
 
 if __name__ == "__main__":

@@ -274,8 +274,9 @@ class Story:
         issued = {family["family"]: family for family in self.lab.families()}
         profiles = self.current()
         for name, family in self.families.items():
-            profile = profiles[name]
-            if profile["state"] != "live" or profile["generation"] != issued[family]["generation"]:
+            profile = profiles.get(name)
+            if profile is None or profile["state"] != "live" or \
+                    profile["generation"] != issued[family]["generation"]:
                 return None
         return profiles if self.lab.stats()["endpoints"]["token"]["open"] == 0 else None
 
@@ -378,7 +379,8 @@ class Story:
         """Profiles of which credwarden does not hold what was granted last."""
         profiles = self.current()
         return [name for name, family in self.families.items()
-                if profiles[name]["generation"] != self.lab.family(family)["generation"]]
+                if name not in profiles or
+                profiles[name]["generation"] != self.lab.family(family)["generation"]]
 
     def tell(self, out=print):
         out(f"# {self.kills} kills met {sum(self.places.values())} spends:")
