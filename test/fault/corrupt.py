@@ -31,6 +31,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
 import load  # noqa: E402
+import runner  # noqa: E402
 import sums  # noqa: E402
 from harness import World, program  # noqa: E402
 from refusals import DAEMON, SIGN_IN, assert_refused, profiles  # noqa: E402
@@ -441,13 +442,14 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--proof", action="store_true")
     parser.add_argument("--minutes", type=float, default=0)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--case", nargs=3, metavar=("FILE", "HOW", "VALUE"))
     args = parser.parse_args()
     stop_by_exception()
+    runner.take_seed(args.seed)
     if args.case:
         one_case(args.case)
-    elif not proof(args.minutes, args.seed):
+    elif not proof(args.minutes, runner.seed()):
         sys.exit(1)
 
 

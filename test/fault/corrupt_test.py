@@ -2,7 +2,6 @@
 """Damage of the files credwarden lives on, in the short form: a sample of what corrupt.py --proof
 does in full. Nothing damaged is believed, and the repair saves what is sound."""
 
-import os
 import pathlib
 import random
 import signal
@@ -26,15 +25,8 @@ REPAIRS = 3
 KILLS = 12
 
 
-def seeded():
-    """$CW_CORRUPT_SEED repeats a run."""
-    seed = int(os.environ.get("CW_CORRUPT_SEED", random.randrange(1 << 31)))
-    print(f"# CW_CORRUPT_SEED={seed}")
-    return random.Random(seed)
-
-
 def test_a_damaged_file_is_never_believed():
-    rng = seeded()
+    rng = random.Random(runner.seed())
     with house() as home:
         for image in home.images:
             cases = corrupt.short_cases(home, image, rng, FLIPS)
@@ -48,7 +40,7 @@ def test_a_damaged_file_is_never_believed():
 
 
 def test_a_repair_saves_what_is_sound():
-    rng = seeded()
+    rng = random.Random(runner.seed())
     with house() as home:
         expected = corrupt.expected_answers(home, "checkpointed")
         pages = len(home.read("checkpointed", STORE)) // PAGE
@@ -77,7 +69,7 @@ def test_a_damaged_log_is_refused_and_its_repair_reads_on_behind_the_damage():
 
 
 def test_a_repair_that_is_killed_is_done_by_the_next():
-    rng = seeded()
+    rng = random.Random(runner.seed())
     with house() as home:
         world = home.world
         page = 3
@@ -156,7 +148,7 @@ def test_a_store_that_is_gone_is_not_begun_anew():
 
 
 def test_a_vault_key_with_a_flipped_bit_opens_nothing_and_costs_nothing():
-    rng = seeded()
+    rng = random.Random(runner.seed())
     with house() as home:
         key = home.data / "vault.key"
         for at in rng.sample(range(len(key.read_bytes())), 6):
@@ -170,7 +162,7 @@ def test_a_vault_key_with_a_flipped_bit_opens_nothing_and_costs_nothing():
 
 
 def test_a_damaged_answer_in_the_spool_is_doubt_and_never_a_second_spend():
-    rng = seeded()
+    rng = random.Random(runner.seed())
     with house() as home:
         world, lab = home.world, home.lab
         for how in ("header", "answer", "cut", "gone"):
@@ -235,7 +227,7 @@ def test_a_store_of_the_first_version_is_brought_over():
 
 
 def test_garbage_in_the_configuration_stops_a_start_in_words_or_changes_nothing():
-    rng = seeded()
+    rng = random.Random(runner.seed())
     with World() as world:
         path = world.write_config(spend_deadline="5s", profiles_max="32")
         right = path.read_bytes()

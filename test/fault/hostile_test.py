@@ -3,7 +3,6 @@
 
 import os
 import pathlib
-import random
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -13,9 +12,7 @@ import runner  # noqa: E402  (load.py has made the way)
 
 @runner.limit(60)
 def test_a_crowd_of_all_kinds_delays_no_honest_caller():
-    seed = random.SystemRandom().randrange(1 << 31)
-    print(f"# seed {seed}")
-    seen = hostile.crowds(1500, 3, seed)
+    seen = hostile.crowds(1500, 3, runner.seed())
     print(f"# {seen}")
     assert seen["honest_failures"] == 0
 

@@ -2,7 +2,7 @@
 """Kill everywhere: SIGKILL of the daemon, of the spender, and of both, at every call by which they
 reach the system, in every scenario; and of each at random moments around spends.
 
-    python3 test/fault/kills.py --proof [--minutes M] [--random N]
+    python3 test/fault/kills.py --proof [--minutes M] [--random N] [--seed N]
     python3 test/fault/kills.py --scenario refresh     one scenario's points
     python3 test/fault/kills.py --only refresh:daemon:all:dies-before:17
     python3 test/fault/kills.py --moments 50 SEED spender
@@ -29,7 +29,7 @@ import runner  # noqa: E402
 from crew import Crew  # noqa: E402
 from harness import World  # noqa: E402
 from killing import BOTH, DAEMON, SPENDER  # noqa: E402
-from nth_campaign import MISSES, Campaign, new_seed, words_of  # noqa: E402
+from nth_campaign import MISSES, Campaign, words_of  # noqa: E402
 from nth_stand import Case  # noqa: E402
 
 BEFORE_AND_AFTER = (points.KILL_BEFORE, points.KILL_AFTER)
@@ -105,7 +105,7 @@ def main(words):
                                                 "--random")
     if only:
         return 0 if CAMPAIGN.only(only) else 1
-    seed = new_seed()
+    seed = runner.seed()
     tallies = CAMPAIGN.run(seed, float(minutes) if minutes else None,
                            scenarios=[scenario] if scenario else None)
     moments = int(moments) if moments else RANDOM_KILLS if not scenario else 0

@@ -2,7 +2,7 @@
 """The short form of kills.py: daemon, spender and both die at some points of every scenario, chosen
 evenly by a seed that is printed, and at some random moments; kill_test.py has more of the daemon's.
 
-CW_FAULT_SEED repeats the choice, CW_FAULT_KILLS (20) is how many there are of each scenario.
+CW_SEED repeats the choice, CW_FAULT_KILLS (20) is how many there are of each scenario.
 """
 
 import os
@@ -16,7 +16,6 @@ import kills  # noqa: E402
 import points  # noqa: E402
 import runner  # noqa: E402
 from harness import World  # noqa: E402
-from nth_campaign import new_seed  # noqa: E402
 from nth_stand import SCENARIOS, Case, Stand  # noqa: E402
 
 VICTIMS = {killing.DAEMON, killing.SPENDER, killing.BOTH}
@@ -27,7 +26,7 @@ ROUNDS = 5
 
 def short(*scenarios, victims=frozenset()):
     for scenario in scenarios:
-        tally = kills.CAMPAIGN.work(scenario, new_seed(), KILLS)
+        tally = kills.CAMPAIGN.work(scenario, runner.seed(), KILLS)
         print(f"# {scenario}: {tally.tried} of {tally.points} kills, answers lost: {tally.lost}")
         assert tally.tried > KILLS // 2, "most of the points were never reached"
         assert tally.failed == 0, f"{tally.failed} of {tally.tried} ended badly"
@@ -54,7 +53,7 @@ def test_kills_around_a_migration_and_a_backup():
 
 
 def test_kills_at_random_moments():
-    for dies, counts in kills.at_random(MOMENTS, new_seed(), shares=1).items():
+    for dies, counts in kills.at_random(MOMENTS, runner.seed(), shares=1).items():
         print(f"# {dies}: {dict(counts)}")
         assert counts["failed"] == 0 and counts["kills"] == MOMENTS, counts
         assert counts["logins_lost"] == counts["presented_twice"] == 0, counts

@@ -3,7 +3,6 @@
 stopped."""
 
 import pathlib
-import random
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -20,9 +19,7 @@ def test_a_spender_that_lies_harms_one_lineage_at_most():
 
 @runner.limit(60)
 def test_a_spender_that_is_lied_to_sends_nothing_and_finishes_what_it_has():
-    seed = random.SystemRandom().randrange(1 << 32)
-    print(f"# seed {seed}")
-    print(f"# {liar.spender_that_is_lied_to(seed, every=3)}")
+    print(f"# {liar.spender_that_is_lied_to(runner.seed(), every=3)}")
 
 
 @runner.limit(60)

@@ -4,8 +4,8 @@ too few descriptors, too little memory, and a kernel that kills who wants more. 
 refuse to start or answer with an error; what they say is true, nothing is lost, no login is spent
 twice, and when the means are back all is well without a word.
 
-    python3 limits.py --proof [--minutes M]     every step
-    python3 limits.py --case KIND STEP          one step, as a failure prints it
+    python3 limits.py --proof [--minutes M] [--seed N]    every step, or what there is time for
+    python3 limits.py --case KIND STEP                    one step, as it is told beforehand
 
 Kinds and their steps: data, state (bytes left on that disk), descriptors (how many the daemon may
 have), address, heap (MiB of RLIMIT_AS, RLIMIT_DATA), group (KiB of a control group: beyond them the
@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import resource
 import signal
 import sys
@@ -25,6 +26,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
 import harness  # noqa: E402
+import runner  # noqa: E402
 from harness import World, is_running  # noqa: E402
 from mounts import read_only, small_disk  # noqa: E402
 from refusals import DAEMON, TOKEN, profiles  # noqa: E402
@@ -344,6 +346,9 @@ def process_steps(kind, steps):
 # ---- proof ----
 
 def one(kind, step):
+    """One step: what came of it. How to repeat it is said before it is known whether it fails."""
+    print(f"# again: CW_BUILD={harness.BUILD} python3 test/fault/limits.py --case {kind} {step}",
+          flush=True)
     if kind == "read-only":
         return read_only_step(step)
     if kind in ("data", "state"):
@@ -353,14 +358,19 @@ def one(kind, step):
     return list(process_steps(kind, [int(step)]))
 
 
+def in_turn(chance):
+    """All steps, drawn, in an order in which a short proof has some of each kind."""
+    drawn = {kind: chance.sample(steps, len(steps)) for kind, steps in STEPS.items()}
+    cases = [("read-only", "data"), ("read-only", "state")]
+    for at in range(max(map(len, drawn.values()))):
+        cases += [(kind, steps[at]) for kind, steps in drawn.items() if at < len(steps)]
+    return cases
+
+
 def proof(minutes):
     end = time.monotonic() + minutes * 60 if minutes else None
     counts, failures = {}, []
-    cases = [("read-only", "data"), ("read-only", "state")]
-    width = max(len(steps) for steps in STEPS.values())
-    for at in range(width):  # in turn, so that a short proof has some of each
-        cases += [(kind, steps[at]) for kind, steps in STEPS.items() if at < len(steps)]
-    for kind, step in cases:
+    for kind, step in in_turn(random.Random(runner.seed())):
         if end and time.monotonic() > end:
             break
         try:
@@ -370,8 +380,7 @@ def proof(minutes):
             print(f"{kind}: skipped, {reason}")
         except Exception as error:
             failures.append((kind, step))
-            print(f"{kind} {step}: {error}\n"
-                  f"  again: python3 test/fault/limits.py --case {kind} {step}", flush=True)
+            print(f"{kind} {step}: {error}", flush=True)
     print("proof: " + json.dumps({"limits_steps": counts, "limits_failures": len(failures)}))
     return 1 if failures else 0
 
@@ -381,9 +390,11 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--proof", action="store_true")
     parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--case", nargs=2, metavar=("KIND", "STEP"))
     args = parser.parse_args()
     stop_by_exception()
+    runner.take_seed(args.seed)
     if args.case:
         print(one(*args.case))
         return 0

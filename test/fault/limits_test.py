@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Means that run out, in the short form: a few steps of what limits.py --proof takes all of."""
 
-import os
 import pathlib
 import random
 import sys
@@ -13,10 +12,8 @@ import runner  # noqa: E402
 
 
 def some(kind, count, steps=None):
-    """Steps of this kind; $CW_LIMITS_SEED repeats them. A failure names its own, too."""
-    seed = int(os.environ.get("CW_LIMITS_SEED", random.randrange(1 << 31)))
-    chosen = random.Random(seed).sample(steps or limits.STEPS[kind], count)
-    for step in chosen:
+    """So many steps of this kind. limits.one() says before each how it is repeated."""
+    for step in random.Random(runner.seed()).sample(steps or limits.STEPS[kind], count):
         print(f"# {kind} {step}: {limits.one(kind, step)[0][1:]}", flush=True)
 
 

@@ -198,11 +198,10 @@ def proof(run, none_of):
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--proof", action="store_true", required=True)
     parser.add_argument("--minutes", type=float, default=3)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 1 << 32))
+    parser.add_argument("--seed", type=int)
     given = parser.parse_args()
     runner.stop_by_exception()
-    print(f"seed {given.seed} (repeat with: python3 {sys.argv[0]} --proof "
-          f"--minutes {given.minutes:g} --seed {given.seed})", flush=True)
-    counts = run(given.seed, given.minutes)
+    runner.take_seed(given.seed)
+    counts = run(runner.seed(), given.minutes)
     print("proof: " + json.dumps(counts))
     return 1 if any(counts[name] for name in none_of) else 0

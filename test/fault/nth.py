@@ -3,7 +3,8 @@
 once, in every scenario, with every error that its class can come to; and with the first of them it
 also goes on failing for a while, with all calls of its class after it.
 
-    python3 test/fault/nth.py --proof [--minutes M]    all of them, or what fits into the time
+    python3 test/fault/nth.py --proof [--minutes M] [--seed N]
+                                                       all of them, or what fits into the time
     python3 test/fault/nth.py --scenario refresh       one scenario
     python3 test/fault/nth.py --only refresh:daemon:open:fails:2:EMFILE
     python3 test/fault/nth.py --sanitized --minutes 5  some of all, by chance, sanitized programs
@@ -23,7 +24,7 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
 import harness  # noqa: E402
 import points  # noqa: E402
 import runner  # noqa: E402
-from nth_campaign import MISSES, Campaign, new_seed, words_of  # noqa: E402
+from nth_campaign import MISSES, Campaign, words_of  # noqa: E402
 from nth_stand import Case  # noqa: E402
 
 ROOT = harness.ROOT
@@ -80,7 +81,7 @@ def main(words):
                                                 "--workers")
     if only:
         return 0 if CAMPAIGN.only(only) else 1
-    tallies = CAMPAIGN.run(new_seed(), float(minutes) if minutes else None,
+    tallies = CAMPAIGN.run(runner.seed(), float(minutes) if minutes else None,
                            int(workers) if workers else None, [scenario] if scenario else None)
     wrong = {f"nth_{name}": sum(getattr(tally, name) for tally in tallies.values())
              for name in ("logins_lost", "presented_twice", "failed")}

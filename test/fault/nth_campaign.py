@@ -13,6 +13,7 @@ import sys
 import time
 
 import nth_stand
+import runner
 from crew import Crew
 from nth_stand import SCENARIOS, Case, Stand
 
@@ -148,7 +149,8 @@ class Campaign:
 
 def words_of(words, *names):
     """The values of `--name value` in the command line, None where absent. `--proof` may stand
-    there too; any other word ends the program, before anything has begun."""
+    there too, and `--seed N`; any other word ends the program, before anything has begun."""
+    names = (*names, "--seed")
     values, left = dict.fromkeys(names), list(words)
     while left:
         word = left.pop(0)
@@ -159,10 +161,5 @@ def words_of(words, *names):
                   file=sys.stderr)
             sys.exit(2)
         values[word] = left.pop(0)
+    runner.take_seed(values.pop("--seed"))
     return list(values.values())
-
-
-def new_seed():
-    seed = int(os.environ.get("CW_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-    print(f"# seed {seed} (CW_FAULT_SEED={seed} repeats the choice)", flush=True)
-    return seed

@@ -2,7 +2,7 @@
 """The short form of nth.py: some calls of every scenario fail, chosen evenly from all by a seed
 that is printed, and those that once ended badly.
 
-CW_FAULT_SEED repeats the choice, CW_FAULT_TRIES (32) is how many there are of each scenario.
+CW_SEED repeats the choice, CW_FAULT_TRIES (32) is how many there are of each scenario.
 """
 
 import contextlib
@@ -19,7 +19,6 @@ import harness  # noqa: E402
 import nth  # noqa: E402
 import points  # noqa: E402
 import runner  # noqa: E402
-from nth_campaign import new_seed  # noqa: E402
 from nth_stand import SCENARIOS, Case, Complaint, Stand  # noqa: E402
 
 TRIES = int(os.environ.get("CW_FAULT_TRIES", "32"))
@@ -40,7 +39,7 @@ ONCE = (
 
 
 def short(scenario):
-    tally = nth.CAMPAIGN.work(scenario, new_seed(), TRIES)
+    tally = nth.CAMPAIGN.work(scenario, runner.seed(), TRIES)
     print(f"# {scenario}: {tally.tried} of {tally.points} points failed once")
     assert tally.tried > TRIES // 2, "most of the points were never reached"
     assert tally.failed == 0, f"{tally.failed} of {tally.tried} ended badly"

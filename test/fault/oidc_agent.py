@@ -26,8 +26,9 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent / "script")]
 
 import harness  # noqa: E402
 import killing  # noqa: E402
+import runner  # noqa: E402
 from harness import World  # noqa: E402
-from nth_campaign import new_seed, words_of  # noqa: E402
+from nth_campaign import words_of  # noqa: E402
 from runner import stop_by_exception, wait_until  # noqa: E402
 
 TRIES, MINUTES = 200, 5
@@ -175,7 +176,7 @@ def main(words):
     stop_by_exception()
     tries, minutes = words_of(words, "--tries", "--minutes")
     with World() as world:
-        story = Story(world, new_seed())
+        story = Story(world, runner.seed())
         story.run(int(tries) if tries else TRIES, float(minutes) if minutes else MINUTES)
     for place in (BEFORE, ASKED, COMMITTED, AFTER):
         print(f"{story.met[place]:6} kills {place}: {story.lost[place]} logins lost")

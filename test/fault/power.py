@@ -35,6 +35,7 @@ import power_judge  # noqa: E402
 import power_story  # noqa: E402
 import power_syncs  # noqa: E402
 import power_thin  # noqa: E402
+import runner  # noqa: E402
 from power_disk import SYNC, WRITE  # noqa: E402
 
 WINDOW = 80  # records: how far back the one moment of an "ordered" loss may lie
@@ -391,7 +392,7 @@ def stopper():
 def main():
     signal.signal(signal.SIGTERM, stopper())
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 1 << 32))
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--without", action="append", default=[], metavar="LABEL")
@@ -401,10 +402,10 @@ def main():
     options = parser.parse_args()
     if options.again:
         return again(options.again)
-    print(f"seed {options.seed}", flush=True)
+    runner.take_seed(options.seed)
     if options.proof:
-        return prove(options.minutes, options.seed)
-    with Proof(options.seed) as proof:
+        return prove(options.minutes, runner.seed())
+    with Proof(runner.seed()) as proof:
         if options.labels:
             for label, count in sorted(proof.labels().items()):
                 print(f"{count:5} {label}")
@@ -412,7 +413,7 @@ def main():
         unknown = set(options.without) - proof.labels().keys()
         assert not unknown, f"no sync has the name {unknown}: see --labels"
         if options.without:
-            order = (frozenset(options.without), frozenset(), options.seed, options.images)
+            order = (frozenset(options.without), frozenset(), proof.seed, options.images)
             tried, _, wrong = proof.pool.apply(find_loss, (order,))
             print(f"{tried} disks: {wrong or 'nobody misses them'}")
             return not wrong

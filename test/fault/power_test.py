@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Power may fail at any moment, and every sync is there for a reason. The short form of power.py.
 
-CW_POWER_SEED repeats the choice of moments and disks; the recordings are made anew each time.
+CW_SEED repeats the choice of moments and disks; the recordings are made anew each time.
 """
 
 import functools
-import os
 import pathlib
 import random
 import sys
@@ -21,7 +20,6 @@ import runner  # noqa: E402
 from power_disk import CREATE, RENAME, SIZE, SYNC, WRITE, Disk, Draw  # noqa: E402
 
 IMAGES, PATIENCE_S = 400, 15
-SEED = int(os.environ.get("CW_POWER_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 
 
 # ---- the model of a disk ----
@@ -98,14 +96,14 @@ def test_a_sector_that_holds_a_change_holds_those_before_it():
 @functools.lru_cache(maxsize=1)
 def proof():
     """One, because the recordings take a while."""
-    return power.Proof(SEED)
+    return power.Proof(runner.seed())
 
 
 @runner.limit(150)
 def test_power_is_lost_at_random_moments_and_nothing_that_was_promised():
     with proof() as on:
         on.lose_power(IMAGES, time.monotonic() + PATIENCE_S)
-    print(f"# {on.images} disks, seed {SEED}")
+    print(f"# {on.images} disks")
     assert on.images >= 50, "too few to mean anything"
     assert not on.violations, "\n".join(on.violations)
 
@@ -115,10 +113,10 @@ def test_every_sync_is_missed_when_it_is_not_made():
     with proof() as on:
         removed = on.remove_each(power.TRIES_SHORT)
     tries = [tried for _, tried, *_ in removed]
-    print(f"# {len(removed)} syncs, {sum(tries)} disks, {max(tries)} for one at most, seed {SEED}")
+    print(f"# {len(removed)} syncs, {sum(tries)} disks, {max(tries)} for one at most")
     missing = [label for label, *_, wrong in removed if not wrong]
     assert not missing, f"nobody misses {missing}: superfluous, or a story is missing" \
-                        f" (again: power.py --seed {SEED} --without LABEL)"
+                        f" (again: power.py --seed {runner.seed()} --without LABEL)"
     unseen = on.sites_never_seen()
     assert not unseen, f"no story comes to the syncs in {unseen}"
     stale = {*power.WITHOUT_EFFECT, *power.BACKED, *sum(power.BACKED.values(), [])} - \

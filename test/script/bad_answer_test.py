@@ -13,7 +13,7 @@ import urllib.parse
 import runner
 from harness import World
 from refusals import LATER, SIGN_IN, assert_problem, assert_refused, generation, profiles
-from runner import wait_until
+from runner import assert_took, wait_until
 
 LOST = "the answer to the last spend was lost, so nobody knows which token is alive"
 
@@ -158,7 +158,7 @@ def test_no_answer_within_the_deadline_is_doubt_and_holds_nobody_up():
         wait_until(lambda: lab.stats()["endpoints"]["token"]["open"] == 1, what="the spend")
         world.cw("renew", "fast")
         assert_token_works(world, lab, "slow")
-        assert time.monotonic() - began < 1, "one profile's slow server delayed another's"
+        assert_took(began, 1, "one profile beside another one's slow server")
         assert asking.wait(4) == LATER
         assert "in doubt (no answer: " in world.cw("history", "slow").stdout
         assert profiles(world)["slow"]["standing"] == "in-doubt"

@@ -2,7 +2,7 @@
 """Whatever dies, and whenever: no refresh token is lost, none is presented twice without a reason,
 and what is said meanwhile is true.
 
-CW_KILL_SEED repeats the moments of a run, CW_KILLS sets how many there are. `make bench` does the
+CW_SEED repeats the moments of a run, CW_KILLS sets how many there are. `make bench` does the
 same a thousand times.
 """
 
@@ -26,7 +26,7 @@ KILLS = int(os.environ.get("CW_KILLS", "200"))
 
 def kill_many(kills, **circumstances):
     with World() as world:
-        story = killing.Story(world, killing.seed_of_run(), **circumstances)
+        story = killing.Story(world, runner.seed(), **circumstances)
         try:
             story.run(kills)
         finally:

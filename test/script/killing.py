@@ -48,12 +48,6 @@ def short_id(token):
     return hashlib.sha256(token.encode()).hexdigest()[:10]
 
 
-def seed_of_run():
-    seed = int(os.environ.get("CW_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
-    print(f"# seed {seed} (CW_KILL_SEED={seed} repeats the moments)")
-    return seed
-
-
 def name_of_process(pid):
     """The kernel's name of a process: the first 15 bytes of its program's."""
     try:

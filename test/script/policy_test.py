@@ -7,7 +7,7 @@ import time
 
 import runner
 from harness import World
-from runner import in_threads, wait_until
+from runner import assert_took, in_threads, wait_until
 
 POLICY, SIGN_IN, LATER = 4, 5, 6
 
@@ -138,7 +138,7 @@ def test_a_slow_provider_delays_nobody_else():
             began = time.monotonic()
             world.cw("token", "fast")
             assert world.cw("renew", "fast", "--json").json["generation"] == generation
-            assert time.monotonic() - began < 1.5
+            assert_took(began, 1.5, "one profile beside another one's slow server")
             time.sleep(0.1 if generation == 4 else 2.1 - (time.monotonic() - began))
             if generation == 2:
                 assert slow.poll() is None, "the slow one was not slow"
@@ -174,7 +174,7 @@ def test_retry_after_is_honoured():
         assert 1 <= int(answer.headers["Retry-After"]) <= 4  # spread a little
         began = time.monotonic()
         assert world.cw("token", "work").code == 0, "the old one still works"
-        assert time.monotonic() - began < 1, "and is handed out at once"
+        assert_took(began, 1, "the old one, handed out at once")
         assert world.cw("renew", "work", "--json", "--timeout", "30s").json["generation"] == 2
         times = [line["arrived_ms"] for line in spends(lab)]
         pauses = [after - before for before, after in zip(times, times[1:])]

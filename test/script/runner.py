@@ -7,8 +7,14 @@
 A test passes by returning, fails by raising, and is skipped by skip("reason"). Each has a time
 limit, DEFAULT_LIMIT_S unless @limit(seconds) says otherwise. At the limit, and on SIGTERM, an
 exception is raised inside the test, so that `with` and `finally` clean up.
+
+A test that draws takes all of its chances from seed(): what it prints repeats them. A failure that
+is nothing but lateness is marked (LATE): on a machine with other work that may mean nothing.
 """
 
+import functools
+import os
+import random
 import signal
 import sys
 import threading
@@ -17,6 +23,8 @@ import traceback
 
 DEFAULT_LIMIT_S = 60
 CLEANUP_LIMIT_S = 20
+SEED = "CW_SEED"
+LATE = "# late: "
 
 
 class Skip(Exception):
@@ -25,6 +33,10 @@ class Skip(Exception):
 
 class Stopped(BaseException):
     """Not an Exception, so that no `except Exception` inside a test swallows it."""
+
+
+class Late(AssertionError):
+    """It took too long."""
 
 
 def skip(reason):
@@ -36,6 +48,20 @@ def limit(seconds):
         function.limit_s = seconds
         return function
     return mark
+
+
+@functools.cache
+def seed():
+    """Of all that is drawn in this process: $CW_SEED, or a new one. It is printed."""
+    value = int(os.environ.get(SEED, "0")) or random.SystemRandom().randrange(1, 1 << 31)
+    print(f"# seed {value} ({SEED}={value} repeats what is drawn)", flush=True)
+    return value
+
+
+def take_seed(given):
+    """From a command line, or None: before it is first asked for."""
+    if given is not None:
+        os.environ[SEED] = str(given)
 
 
 def in_threads(count, function):
@@ -59,15 +85,22 @@ def in_threads(count, function):
 
 
 def wait_until(predicate, timeout=10, what=None, pause=0.02):
-    """The first true value of predicate(). AssertionError when there is none in time."""
+    """The first true value of predicate(). Late when there is none in time."""
     end = time.monotonic() + timeout
     while True:
         value = predicate()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"waited {timeout} s in vain for {what or predicate}")
+            raise Late(f"waited {timeout} s in vain for {what or predicate}")
         time.sleep(pause)
+
+
+def assert_took(began, less_than_s, what):
+    """Late unless it did. `began`: by time.monotonic()."""
+    took = time.monotonic() - began
+    if took >= less_than_s:
+        raise Late(f"{what}: {took:.2f} s, and not {less_than_s} s at most")
 
 
 def stop_by_exception():
@@ -96,7 +129,9 @@ def _run(number, name, function):
         function()
     except Skip as reason:
         print(f"ok {number} - {name} # SKIP {reason}")
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, (Late, Stopped)):
+            print(f"{LATE}{error}")
         for line in traceback.format_exc().rstrip().splitlines():
             print(f"# {line}")
         print(f"not ok {number} - {name}")
