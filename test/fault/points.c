@@ -491,6 +491,7 @@ static bool fcntl_class(int what, enum class *ret)
     case F_SETLK:
     case F_SETLKW:
     case F_GETLK:
+    case F_OFD_SETLK:
         *ret = LOCK;
         return true;
     case F_DUPFD:

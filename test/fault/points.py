@@ -102,7 +102,8 @@ class Sheet:
         for name in harness.PROGRAMS:
             place = world.programs / name
             place.unlink()
-            place.write_text(f"#!/bin/sh\n{guards}export LD_PRELOAD='{module_path()}'\n"
+            place.write_text(f"#!/bin/sh\n{guards}"
+                             f"export LD_PRELOAD=\"{module_path()}${{LD_PRELOAD:+:$LD_PRELOAD}}\"\n"
                              f"export POINTS_SHEET='{self.path}'\n"
                              f"exec '{harness.program(name)}' \"$@\"\n")
             place.chmod(0o700)

@@ -21,7 +21,7 @@ BOTH_WAYS = (DAY_MS, -DAY_MS)
 
 
 class Clock:
-    """The wall clock of the daemon and the spender of a world."""
+    """The clocks of the daemon and the spender of a world: by the wall, and since boot."""
 
     def __init__(self, world):
         self.file = world.folder / "clock"
@@ -37,9 +37,9 @@ class Clock:
                              f"exec '{inner}' \"$@\"\n")
             place.chmod(0o700)
 
-    def shift(self, shift_ms):
+    def shift(self, wall_ms, boot_ms=0):
         with self.file.open("r+b" if self.file.exists() else "wb") as file:
-            file.write(struct.pack("=q", shift_ms))
+            file.write(struct.pack("=qq", wall_ms, boot_ms))
 
 
 def furnish(world, **options):
