@@ -67,8 +67,10 @@ struct holding {
     bool intent_same_boot;
     bool recovering;               /* the outcome cannot be told yet: look again */
     bool after_restart;            /* … of a spend that an earlier daemon began */
-    int64_t recover_until_boot_ms; /* then it is in doubt */
-    bool answer_is_shut;           /* it is in the spool, and does not open with our key */
+    bool is_stuck;                 /* … and people have been told so */
+    int64_t recover_until_boot_ms; /* then they are, and it is taken back if it can be */
+    struct buf rescued;            /* an answer that is not in the spool; "" none */
+    bool keep_spool;               /* what is in it cannot be understood: set aside */
     struct reply answer;           /* in hand from EV_ANSWER to EV_SETTLED */
     char spend_detail[REPLY_DETAIL_MAX];
     char write_detail[REPLY_DETAIL_MAX]; /* what the last write that failed was, and why */
@@ -155,7 +157,7 @@ void perform(struct daemon *d, const struct effect *fx);
 
 /* intake.c: the callbacks are passed where the questions are asked (perform.c) */
 void intake_spent(void *ctx, uint64_t intent);
-bool intake_take_back(void *ctx, uint64_t intent);
+int intake_take_back(void *ctx, uint64_t intent); /* spender_options.take_back */
 void intake_identity(void *ctx, uint64_t question, const struct reply *reply);
 void intake_probed(void *ctx, uint64_t question, const struct reply *reply);
 void intake_outcome(struct daemon *d, struct holding *h);
@@ -169,7 +171,8 @@ int repair(struct daemon *d, bool json, enum exit_code *ret, struct err_text *te
 /* recover.c */
 int recover_load(struct daemon *d, struct store *s, struct err_text *text);
 void recover_start(struct daemon *d); /* feeds the core, and begins to wait for open intents */
-/* Look into the spool again in a moment, for at most so long. */
+/* Look into the spool again in a moment, until the outcome can be told. Who has it in hand is left
+ * alone for so long, and so long nobody need know that it takes its time. */
 void recover_later(struct daemon *d, struct holding *h, int64_t patience_ms);
 
 /* holding.c */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "issuer/spool.h"
 #include "sys/file.h"
 
 struct holding *holding_new(struct daemon *d, uint64_t lineage)
@@ -17,6 +18,7 @@ struct holding *holding_new(struct daemon *d, uint64_t lineage)
     h->lineage = lineage;
     h->spool_fd = -1;
     buf_init(&h->sealed, STORE_SEALED_MAX);
+    buf_init(&h->rescued, SPOOL_ANSWER_MAX);
     reply_init(&h->answer);
     h->next = d->holdings;
     d->holdings = h;
@@ -76,6 +78,7 @@ static void holding_free(struct daemon *d, struct holding *h)
     *at = h->next;
     secret_clear(&h->access);
     buf_release(&h->sealed);
+    buf_release(&h->rescued);
     reply_clear(&h->answer);
     fd_close(&h->spool_fd);
     free(h);

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/check.h"
 #include "issuer/spool.h"
 #include "issuer/wire.h"
 
@@ -111,147 +112,178 @@ static int open_answer(struct daemon *d, struct holding *h, const struct buf *se
     return err;
 }
 
-/* The spool could not be written: the answer came over the socket instead. */
-static int take_rescued(struct daemon *d, enum spool_stage *stage, struct buf *sealed, int err)
-{
-    size_t len;
-    const uint8_t *rescued = spender_rescued(d->spender, &len);
-    if (!rescued)
-        return err;
-    buf_clear(sealed);
-    *stage = SPOOL_ANSWERED;
-    return buf_add(sealed, rescued, len);
-}
+/* What became of a spend. ANSWERED: h->answer has it, unless it does not open with our key. */
+struct outcome {
+    enum spool_stage stage;
+    bool same_boot;
+    bool is_shut;
+};
 
-static enum verdict verdict_of_stage(enum spool_stage stage, bool same_boot,
-                                     const char **ret_detail)
+/* Negative: it cannot be told just now, which says nothing of what it is. ERR_LOCKED: a spender has
+ * it in hand. */
+static int read_outcome(struct daemon *d, struct holding *h, struct outcome *ret)
 {
-    switch (stage) {
-    case SPOOL_PREPARED:
-        if (same_boot) {
-            *ret_detail = "nothing was sent";
-            return VERDICT_UNSENT;
-        }
-        *ret_detail = "the machine went down before anybody knows what was sent";
-        return VERDICT_DOUBT;
-    case SPOOL_STARTED:
-        *ret_detail = "sent, and no answer is known";
-        return VERDICT_DOUBT;
-    case SPOOL_ABSENT:
-        *ret_detail = "the spool file of the spend is gone";
-        return VERDICT_DOUBT;
-    case SPOOL_TORN:
-        *ret_detail = "the spool file of the spend is damaged";
-        return VERDICT_DOUBT;
-    case SPOOL_LOCKED:
-        *ret_detail = "the spender never let go of the spend";
-        return VERDICT_DOUBT;
-    case SPOOL_ANSWERED:
-        break;
+    struct outcome o = {.stage = SPOOL_TORN};
+    struct buf found;
+    const struct buf *sealed = &found;
+    buf_init(&found, SPOOL_ANSWER_MAX);
+    int err = spool_read(d->spool_dir_fd, h->intent, d->boot_id, &o.stage, &o.same_boot, &found);
+    if (h->rescued.len > 0 && (err < 0 || o.stage != SPOOL_ANSWERED)) {
+        o = (struct outcome){.stage = SPOOL_ANSWERED, .same_boot = true};
+        sealed = &h->rescued;
+        err = 0;
     }
-    *ret_detail = "the answer in the spool cannot be read";
-    return VERDICT_DOUBT;
-}
-
-/* Into h->answer, or what there is instead. Negative: it cannot be told just now. */
-static int read_outcome(struct daemon *d, struct holding *h, enum spool_stage *ret_stage,
-                        bool *ret_same_boot)
-{
-    struct buf sealed;
-    buf_init(&sealed, SPOOL_ANSWER_MAX);
-    int err = spool_read(d->spool_dir_fd, h->intent, d->boot_id, ret_stage, ret_same_boot, &sealed);
-    if (!h->after_restart && (err < 0 || *ret_stage != SPOOL_ANSWERED))
-        err = take_rescued(d, ret_stage, &sealed, err);
-    if (err == 0 && *ret_stage == SPOOL_LOCKED)
+    if (err == 0 && o.stage == SPOOL_LOCKED)
         err = ERR_LOCKED;
-    if (err == 0 && *ret_stage == SPOOL_ANSWERED) {
-        err = open_answer(d, h, &sealed);
-        if (err < 0 && err != ERR_NOMEM) {
-            *ret_stage = SPOOL_TORN;
-            h->answer_is_shut = true;
+    if (err == 0 && o.stage == SPOOL_ANSWERED) {
+        err = open_answer(d, h, sealed);
+        o.is_shut = err < 0 && err != ERR_NOMEM;
+        if (o.is_shut)
             err = 0;
-        }
     }
-    buf_release(&sealed);
+    buf_release(&found);
+    if (err == 0)
+        *ret = o;
     return err;
 }
 
-/* Somebody has had it in hand for too long: a stopped spender of an earlier daemon. False: it is
- * taken back, and the outcome can be told. Otherwise it may still come, however late, and doubt
- * would present the token a second time. */
-static bool is_in_hand(struct daemon *d, struct holding *h)
+static bool is_impatient(const struct holding *h)
 {
-    if (spool_withdraw(d->spool_dir_fd, h->intent) != ERR_LOCKED)
-        return false;
-    (void)str_copy(h->spend_detail, sizeof(h->spend_detail), no_answer);
-    journal(d, h, "stuck", "%s", no_answer);
-    recover_later(d, h, OUTCOME_PATIENCE_MS);
-    return true;
+    return h->recovering && clock_now().boot_ms >= h->recover_until_boot_ms;
 }
 
-/* A spender that lives has it in hand, or the spool cannot be read for want of something: doubt
- * would throw away an answer that may well be there. */
-static bool wait_for_outcome(struct daemon *d, struct holding *h, int err)
+/* Nothing can be sent any more, or it is over. ERR_LOCKED says that it is in hand, and any other
+ * error that nobody can tell. */
+static bool is_withdrawn(int err)
 {
-    if (h->recovering && clock_now().boot_ms < h->recover_until_boot_ms)
-        return true;
-    if (h->recovering)
-        return err == ERR_LOCKED && is_in_hand(d, h);
-    log_line(d, LOG_WARNING, "%s: the outcome of a spend cannot be read yet: %s", h->profile,
-             err_reason(err));
-    recover_later(d, h, OUTCOME_PATIENCE_MS);
-    return true;
+    return err == 0 || err == ERR_CONFLICT || err == ERR_NOT_FOUND || err == ERR_CORRUPT;
 }
 
-void intake_outcome(struct daemon *d, struct holding *h)
+/* Somebody has had it in hand for too long: a stopped spender of an earlier daemon. */
+static int take_back(struct daemon *d, struct holding *h, struct outcome *ret)
 {
-    enum spool_stage stage = SPOOL_TORN;
-    bool same_boot = false;
-    const char *detail;
-    int err = read_outcome(d, h, &stage, &same_boot);
-    if (err < 0 && wait_for_outcome(d, h, err))
-        return;
-    if (err == ERR_LOCKED) /* no more: it has been taken back */
-        err = read_outcome(d, h, &stage, &same_boot);
+    int err = spool_withdraw(d->spool_dir_fd, h->intent);
+    if (err == ERR_CORRUPT) { /* whoever has it open never began, and never will */
+        *ret = (struct outcome){.stage = SPOOL_TORN};
+        return 0;
+    }
+    return is_withdrawn(err) ? read_outcome(d, h, ret) : err;
+}
 
+static void tell_stuck(struct daemon *d, struct holding *h)
+{
+    if (!h->is_stuck)
+        journal(d, h, "stuck", "%s", h->spend_detail);
+    h->is_stuck = true;
+}
+
+/* However long it lasts: doubt would present the token a second time, with the answer to the first
+ * in the spool or still on its way, and closing it would remove that answer. */
+static void look_again(struct daemon *d, struct holding *h, int err)
+{
+    bool is_over = is_impatient(h);
+    if (err != ERR_LOCKED)
+        (void)snprintf(h->spend_detail, sizeof(h->spend_detail),
+                       "what became of the spend cannot be read yet: %s", err_reason(err));
+    else if (is_over)
+        (void)str_copy(h->spend_detail, sizeof(h->spend_detail), no_answer);
+    if (is_over)
+        tell_stuck(d, h);
+    if (!h->recovering)
+        log_line(d, LOG_WARNING, "%s: the outcome of a spend cannot be read yet: %s", h->profile,
+                 err_reason(err));
+    if (is_over || !h->recovering)
+        recover_later(d, h, OUTCOME_PATIENCE_MS);
+}
+
+static const char *detail_of(const struct outcome *o)
+{
+    switch (o->stage) {
+    case SPOOL_PREPARED:
+        return o->same_boot ? "nothing was sent"
+                            : "the machine went down before anybody knows what was sent";
+    case SPOOL_STARTED:
+        return "sent, and no answer is known";
+    case SPOOL_ABSENT:
+        return "the spool file of the spend is gone";
+    case SPOOL_TORN:
+        return "the spool file of the spend is damaged";
+    case SPOOL_ANSWERED:
+        return "the answer in the spool does not open with this vault's key";
+    case SPOOL_LOCKED:
+        break;
+    }
+    CHECK(false && "waited for");
+}
+
+static void tell_outcome(struct daemon *d, struct holding *h, const struct outcome *o)
+{
     struct event ev = event_of(EV_ANSWER, h->lineage);
     ev.intent = h->intent;
     ev.answer.recovered = h->after_restart;
-    h->recovering = h->after_restart = false;
-    if (err == 0 && stage == SPOOL_ANSWERED) {
+    h->recovering = h->after_restart = h->is_stuck = false;
+    h->keep_spool = o->is_shut || o->stage == SPOOL_TORN;
+    if (o->stage == SPOOL_ANSWERED && !o->is_shut) {
         const struct reply *r = &h->answer;
         ev.answer.verdict = r->verdict;
-        ev.server_wall_ms = reply_server_now(r, same_boot, clock_now().boot_ms);
+        ev.server_wall_ms = reply_server_now(r, o->same_boot, clock_now().boot_ms);
         ev.retry_after_ms = r->retry_after_ms;
         (void)str_copy(h->spend_detail, sizeof(h->spend_detail), r->detail);
         if (r->verdict == VERDICT_GRANTED)
             granted(d, h, &ev);
     } else {
         const char *why = spender_why(d->spender);
-        ev.answer.verdict = verdict_of_stage(stage, same_boot, &detail);
-        (void)snprintf(h->spend_detail, sizeof(h->spend_detail), "%s%s%s", detail,
+        bool is_unsent = o->stage == SPOOL_PREPARED && o->same_boot;
+        ev.answer.verdict = is_unsent ? VERDICT_UNSENT : VERDICT_DOUBT;
+        (void)snprintf(h->spend_detail, sizeof(h->spend_detail), "%s%s%s", detail_of(o),
                        why[0] ? ": " : "", why);
     }
     drive(d, &ev);
+}
+
+void intake_outcome(struct daemon *d, struct holding *h)
+{
+    struct outcome o = {0};
+    int err = read_outcome(d, h, &o);
+    if (err == ERR_LOCKED && is_impatient(h))
+        err = take_back(d, h, &o);
+    if (err < 0)
+        look_again(d, h, err);
+    else
+        tell_outcome(d, h, &o);
+}
+
+/* What the spool could not take came over the socket, and is nowhere else: it is kept until it is
+ * settled, in room that was made for it before the spend. */
+static void keep_rescued(struct daemon *d, struct holding *h)
+{
+    size_t len;
+    const uint8_t *rescued = spender_rescued(d->spender, &len);
+    if (!rescued)
+        return;
+    buf_clear(&h->rescued);
+    (void)buf_add(&h->rescued, rescued, len); /* more than there is room for is no answer of ours */
 }
 
 void intake_spent(void *ctx, uint64_t intent)
 {
     struct daemon *d = ctx;
     struct holding *h = holding_by_intent(d, intent);
-    if (h)
-        intake_outcome(d, h);
+    if (!h)
+        return;
+    keep_rescued(d, h);
+    intake_outcome(d, h);
 }
 
-/* Its spender does not answer. True: nothing was sent and nothing will be, or the outcome is there
- * and was not told. */
-bool intake_take_back(void *ctx, uint64_t intent)
+/* Its spender does not answer. */
+int intake_take_back(void *ctx, uint64_t intent)
 {
     struct daemon *d = ctx;
     struct holding *h = holding_by_intent(d, intent);
-    if (!h || spool_withdraw(d->spool_dir_fd, intent) != ERR_LOCKED)
-        return true;
+    int err = h ? spool_withdraw(d->spool_dir_fd, intent) : 0;
+    if (is_withdrawn(err))
+        return 0;
     (void)str_copy(h->spend_detail, sizeof(h->spend_detail), no_answer);
-    journal(d, h, "stuck", "%s", no_answer);
-    return false;
+    tell_stuck(d, h);
+    return err;
 }

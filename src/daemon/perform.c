@@ -18,7 +18,7 @@ struct task {
     struct holding *h;
     int spool_dir_fd;
     int spool_fd;
-    bool answer_is_shut;
+    bool keep_spool;
     uint64_t generation;
     char boot_id[BOOT_ID_SIZE];
     char detail[REPLY_DETAIL_MAX];
@@ -121,7 +121,7 @@ static void intent_done(struct store_job *job, int err)
         store_failed(d, h->lineage, t->intent.id, "intent", err);
     } else {
         h->intent = t->intent.id;
-        h->answer_is_shut = false;
+        h->keep_spool = false;
         h->intent_same_boot = true;
         h->spool_fd = t->spool_fd;
         t->spool_fd = -1;
@@ -178,6 +178,10 @@ static void perform_spend(struct daemon *d, struct holding *h, const struct effe
     uint8_t secret[VAULT_INTENT_SECRET_LEN];
     const char *why = NULL;
     char text[REPLY_DETAIL_MAX];
+    if (buf_reserve(&h->rescued, SPOOL_ANSWER_MAX) == NULL) {
+        why = "there is not enough memory for the answer"; /* nor would there be afterwards */
+        goto out;
+    }
     if (fx->generation != h->generation || holding_unseal(d, h, &pair) < 0) {
         why = "the pair in the store does not open";
         goto out;
@@ -210,6 +214,13 @@ out:
         fd_close(&h->spool_fd);
         unsent(d, h, why);
     }
+}
+
+static void spend_is_over(struct holding *h)
+{
+    h->intent = 0;
+    reply_clear(&h->answer);
+    buf_release(&h->rescued);
 }
 
 /* What the answer did not say stays as it was. */
@@ -257,8 +268,7 @@ static void settle_done(struct store_job *job, int err)
     if (err < 0) {
         store_failed(d, h->lineage, t->settlement.intent, "settlement", err);
     } else {
-        h->intent = 0;
-        reply_clear(&h->answer);
+        spend_is_over(h);
         char left[32];
         duration_format(t->settlement.pair.life_ms, left, sizeof(left));
         journal(d, h, "renewed", "generation %llu, lasts %s%s", (unsigned long long)h->generation,
@@ -305,12 +315,12 @@ static void perform_settle(struct daemon *d, struct holding *h, const struct eff
     (void)submit(d, fx, t, "settlement");
 }
 
-/* An answer that does not open is out of the way before its intent is closed: found beside a closed
+/* What cannot be understood is out of the way before its intent is closed: found beside a closed
  * one, the next start would take it for a leftover and delete it. */
 static int closing_run(struct store *s, struct store_job *job)
 {
     struct task *t = (struct task *)job;
-    int err = t->answer_is_shut ? spool_set_aside(t->spool_dir_fd, t->closing.intent) : 0;
+    int err = t->keep_spool ? spool_set_aside(t->spool_dir_fd, t->closing.intent) : 0;
     if (err == 0)
         err = store_close_intent(s, &t->closing);
     if (err == 0) /* a file that stays behind is swept at the next start */
@@ -326,8 +336,7 @@ static void closing_done(struct store_job *job, int err)
     if (err < 0) {
         store_failed(d, h->lineage, t->closing.intent, "outcome of a spend", err);
     } else {
-        h->intent = 0;
-        reply_clear(&h->answer);
+        spend_is_over(h);
         journal(d, h, verdict_name(t->closing.verdict), "%s", t->detail);
         struct event ev = event_of(EV_CLOSED, h->lineage);
         ev.intent = t->closing.intent;
@@ -341,7 +350,7 @@ static void perform_close(struct daemon *d, struct holding *h, const struct effe
     struct task *t = task_new(d, h, closing_run, closing_done);
     fd_close(&h->spool_fd);
     if (t) {
-        t->answer_is_shut = h->answer_is_shut;
+        t->keep_spool = h->keep_spool;
         (void)str_copy(t->detail, sizeof(t->detail), h->spend_detail);
         t->closing = (struct closing){
             .intent = fx->intent,

@@ -32,6 +32,7 @@
 
 #define SPENDER_QUESTIONS_MAX WIRE_QUESTIONS_MAX  /* in flight at once; beyond: ERR_BUSY */
 #define SPENDER_MARGIN_MS     (3 * INT64_C(1000)) /* for sealing, syncing, a busy machine */
+#define SPENDER_AGAIN_MS      INT64_C(1000) /* until a spend is asked about again: take_back */
 
 struct spender;
 
@@ -42,9 +43,11 @@ struct spender_options {
     int64_t ask_deadline_ms;   /* for other answers */
     int64_t margin_ms;         /* beyond either, for the answer to get here */
     const uint8_t *box_public; /* vault_box_public(); copied */
-    /* A spender has had the spend in hand for too long. True: it can send nothing any more, or its
-     * outcome is there, and spend_done follows. False, or NULL: it stays open. Must not ask. */
-    bool (*take_back)(void *ctx, uint64_t intent);
+    /* A spender has had the spend in hand for too long. 0: it can send nothing any more, or its
+     * outcome is there, and spend_done follows. ERR_LOCKED, or NULL: it stays open. Any other
+     * error: it stays open as well, and is asked about again after SPENDER_AGAIN_MS. Must not ask.
+     */
+    int (*take_back)(void *ctx, uint64_t intent);
     void *ctx;
     int verbosity; /* above 0: it tells its progress on standard error, no token */
 };

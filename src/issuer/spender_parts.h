@@ -48,6 +48,7 @@ struct question {
     struct buf message; /* until sent */
     int spool_fd;       /* until sent; -1 for asks */
     bool sent;
+    bool unclear; /* nobody could tell yet whether it can be taken back */
 };
 
 struct spender {

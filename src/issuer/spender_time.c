@@ -48,6 +48,25 @@ static struct question *first_unjudged(const struct child *c)
     return q;
 }
 
+/* Of a spend: see spender_options. */
+static int take_back(struct spender *s, struct question *q)
+{
+    if (q->ask != ASK_SPEND || !q->sent)
+        return 0;
+    return s->o.take_back != NULL ? s->o.take_back(s->o.ctx, q->id) : ERR_LOCKED;
+}
+
+/* After so long it may be told whether they can be taken back. */
+static void judge_again(struct spender *s)
+{
+    for (struct question *q = s->questions; q != NULL; q = q->next)
+        if (q->unclear) {
+            q->unclear = false;
+            q->due_ms = now_ms() + SPENDER_AGAIN_MS;
+            spender_arm_due(s, q->due_ms);
+        }
+}
+
 /* A stopped process, a bug, a machine that stands still: nobody can tell, and it may go on at any
  * time. So nothing is believed to be lost, and nobody waits for it who need not. */
 static void child_is_stuck(struct child *c)
@@ -58,11 +77,14 @@ static void child_is_stuck(struct child *c)
     child_move_waiting(c);
     while ((q = first_unjudged(c)) != NULL) {
         q->due_ms = TIME_NEVER;
-        if (q->ask != ASK_SPEND || !q->sent || (s->o.take_back && s->o.take_back(s->o.ctx, q->id)))
+        int err = take_back(s, q);
+        q->unclear = err < 0 && err != ERR_LOCKED;
+        if (err == 0)
             question_report_unanswered(s, q,
                                        c->is_ready ? "the spender did not answer in time"
                                                    : "the spender did not get ready in time");
     }
+    judge_again(s);
     if (c->n_questions == 0) {
         child_hang_up(c);
         process_end(c->pid_fd);

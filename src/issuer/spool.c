@@ -235,8 +235,9 @@ static int read_locked(int fd, uint64_t intent, const char *boot_id, enum spool_
     if (err < 0)
         return err;
     /* An intent is committed only after spool_create() made the full size durable. So a shorter
-     * file is either nobody's, of a creation that was cut short, or damaged since. */
-    if (facts.kind == FILE_REGULAR && facts.size < SPOOL_FILE_SIZE)
+     * file is either nobody's, of a creation that was cut short, or damaged since. What is no file
+     * was put there by somebody else. */
+    if (facts.kind != FILE_REGULAR || facts.size < SPOOL_FILE_SIZE)
         err = ERR_CORRUPT;
     if (err == 0)
         err = header_read(fd, &h);
@@ -261,8 +262,8 @@ int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stag
     name_of(intent, name);
     int fd = -1;
     int err = path_open(dir_fd, name, OPEN_READ, &fd);
-    if (err < 0 && errno == ENOENT) {
-        *ret_stage = SPOOL_ABSENT;
+    if (err < 0 && (errno == ENOENT || errno == ELOOP)) {
+        *ret_stage = errno == ENOENT ? SPOOL_ABSENT : SPOOL_TORN; /* a link was put there */
         *ret_same_boot = false;
         return 0;
     }

@@ -38,7 +38,7 @@ enum spool_stage {
     SPOOL_PREPARED, /* nothing was sent, if same_boot; else not known */
     SPOOL_STARTED,  /* may have been sent, no answer */
     SPOOL_ANSWERED, /* `ret_sealed` holds the answer */
-    SPOOL_TORN      /* damaged: may have been sent */
+    SPOOL_TORN      /* damaged, or something else stands there: may have been sent */
 };
 
 /* ERR_FULL when the room cannot be reserved; ERR_EXISTS. `*ret_fd` holds the lock. Durable; on
@@ -54,15 +54,16 @@ int spool_start(int fd);
 int spool_answer(int fd, const void *sealed, size_t len);
 
 /* Daemon's side. `ret_sealed` is appended to when ANSWERED. `*ret_same_boot` is meaningful for
- * PREPARED and STARTED. A file that is not of its full size is TORN. Negative: enum err. */
+ * PREPARED and STARTED. A file that is not of its full size is TORN. Negative: it cannot be read
+ * just now (open files, memory, locks, the disk), and nobody knows what stands in it. */
 int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
                bool *ret_same_boot, struct buf *ret_sealed);
 /* Absent is fine. Not durable, because nothing rests on it: a file that a power loss brings back is
  * of an intent that is closed, or never was, and is swept at the next start. */
 int spool_remove(int dir_fd, uint64_t intent);
 /* Out of the way but kept, as `<intent as 16 hex>.aside`: no function here looks at it again. For
- * an answer that does not open with the key at hand: another key may come back. Durable; absent is
- * fine. */
+ * what is TORN, and for an answer that does not open with the key at hand: another key may come
+ * back. Durable; absent is fine. */
 int spool_set_aside(int dir_fd, uint64_t intent);
 
 /* 0: nothing was sent, and nothing will be; the file reads as PREPARED from now on, in whatever

@@ -437,6 +437,9 @@ def test_a_damaged_or_missing_spool_file_is_doubt_and_not_death():
         for name in files:
             assert works(world, lab, name)
             assert_in_doubt(world, name)
+        aside = files["damaged"].with_suffix(".aside")  # it may still be good for something
+        wait_until(aside.exists, what="the end of the spend")
+        assert aside.read_bytes() == content and not files["damaged"].exists()
 
 
 def test_an_answer_that_does_not_open_is_set_aside_and_not_deleted():

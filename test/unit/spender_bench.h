@@ -51,6 +51,7 @@ struct fixture {
     uint64_t last_done;
     char why[REPLY_DETAIL_MAX]; /* of the last spend: spender_why() */
     bool was_rescued;
+    int refusals; /* so often nobody can tell whether a spend can be taken back */
     struct buf rescued;
     struct reply reply; /* the last answer */
 };

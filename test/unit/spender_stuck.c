@@ -7,10 +7,14 @@
 /* A sanitized spender has to get ready within twice that on a busy machine. */
 #define LIMIT_MS 1000
 
-static bool take_back(void *ctx, uint64_t intent)
+static int take_back(void *ctx, uint64_t intent)
 {
     struct fixture *f = ctx;
-    return spool_withdraw(f->dir, intent) != ERR_LOCKED;
+    if (f->refusals > 0) {
+        f->refusals--;
+        return ERR_BUSY;
+    }
+    return spool_withdraw(f->dir, intent);
 }
 
 /* As `program`, with little patience. */
@@ -83,6 +87,29 @@ static void stopped_in_mid_spend_it_holds_up_nobody_else(void **state)
     assert_int_equal(stage_of(f, unread, NULL), SPOOL_PREPARED);
     /* The one taken back never went out; the question of identity may have, to nobody's harm. */
     assert_in_range(f->server->requests, 2, 3);
+}
+
+/* Neither the one that is in hand is ended, nor the one that nobody has seen forgotten. */
+static void what_nobody_can_tell_is_asked_again(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid;
+    f->refusals = 3;
+    uint64_t first = stopped_in_mid_spend(f, &pid);
+    uint64_t unread = begin_spend(f);
+    wait_until_open(f, 1);
+    assert_int_equal(f->refusals, 0);
+    assert_int_equal(f->last_done, unread);
+    assert_int_equal(stage_of(f, unread, NULL), SPOOL_PREPARED);
+    assert_int_equal(stage_of(f, first, NULL), SPOOL_LOCKED);
+    run_for(f, 300);
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+
+    atomic_store(&f->server->released, true);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    wait_for_all(f);
+    assert_int_equal(verdict_of(f, first), VERDICT_GRANTED);
+    assert_int_equal(f->server->requests, 1);
 }
 
 /* Its own deadline was over long ago when it goes on; the answer is there all the same. */
@@ -219,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(stopped_in_mid_spend_it_holds_up_nobody_else),
+        TEST(what_nobody_can_tell_is_asked_again),
         TEST(an_answer_that_came_while_it_was_stopped_counts),
         TEST(the_watchdog_spares_one_that_was_stopped),
         TEST(killed_while_stuck_it_leaves_started),

@@ -286,9 +286,41 @@ static void a_link_is_not_followed(void **state)
     assert_int_equal(symlinkat("/etc/hostname", f->dir, NAME), 0);
     enum spool_stage stage = SPOOL_ABSENT;
     bool same;
-    assert_true(spool_read(f->dir, INTENT, BOOT, &stage, &same, &f->sealed) < 0);
+    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same, &f->sealed), 0);
+    assert_int_equal(stage, SPOOL_TORN);
     int fd = -1;
     assert_int_equal(spool_create(f->dir, INTENT, BOOT, &fd), ERR_EXISTS);
+}
+
+static void a_folder_in_its_place_is_no_spool(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(mkdirat(f->dir, NAME, 0700), 0);
+    assert_int_equal(look(f, BOOT, NULL), SPOOL_TORN);
+    assert_int_equal(unlinkat(f->dir, NAME, AT_REMOVEDIR), 0);
+}
+
+/* Nobody knows what stands in it: no stage is told, and nothing is taken back. */
+static void for_want_of_descriptors_nothing_is_told(void **state)
+{
+    struct fixture *f = *state;
+    int fd = create(f);
+    assert_int_equal(spool_answer(fd, "sealed", 6), 0);
+    close(fd);
+    struct rlimit before, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    enum spool_stage stage = SPOOL_ABSENT;
+    bool same;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int read = spool_read(f->dir, INTENT, BOOT, &stage, &same, &f->sealed);
+    int withdrawn = spool_withdraw(f->dir, INTENT);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(read, ERR_BUSY);
+    assert_int_equal(withdrawn, ERR_BUSY);
+    assert_int_equal(stage, SPOOL_ABSENT);
+    assert_int_equal(look(f, BOOT, NULL), SPOOL_ANSWERED);
 }
 
 /* The descriptor goes through a socket, as it does to the spender. */
@@ -558,6 +590,8 @@ int main(void)
         TEST(a_spool_of_another_intent_is_torn),
         TEST(a_file_full_of_rubbish_is_torn_and_cannot_be_started),
         TEST(a_link_is_not_followed),
+        TEST(a_folder_in_its_place_is_no_spool),
+        TEST(for_want_of_descriptors_nothing_is_told),
         TEST(the_lock_travels_with_the_descriptor),
         TEST(a_message_nobody_reads_lets_the_lock_go),
         TEST(a_killed_holder_lets_the_lock_go),
