@@ -59,6 +59,8 @@ struct store {
     bool is_plain;         /* of a version before pages had sums; never past store_open() */
     bool has_log;          /* a crash left one: it is closed as it was found, until all is well */
     bool log_is_headless;  /* … and that is what is wrong with it */
+    bool log_is_foreign;   /* it is of another store: read without it, for a judgement alone */
+    char log_aside[128];   /* the name that such a one has been given on opening, or "" */
     bool wipe_due;         /* the log holds bytes that were retired */
 
     struct mark mark;
@@ -188,6 +190,19 @@ struct log {
 int log_scan(const uint8_t *bytes, size_t len, struct log *ret); /* ERR_NOMEM */
 void log_release(struct log *l);
 
+/* The log beside the file `path` (beside.c): what is in it, and whether it is of another store, or
+ * of another time of this one, so that it must not be played into it. Nothing is there: all zero.
+ * ERR_NOT_FOUND: there is a log, but no such file. */
+struct log_beside {
+    struct buf bytes;
+    struct log found;
+    bool is_foreign;
+};
+int log_look(const char *path, struct log_beside *ret, struct err_text *text);
+void log_beside_release(struct log_beside *b);
+/* Gives it a name of its own, NAME-wal.aside-<seconds>. Durable on return. */
+int log_set_aside(const char *path, char ret_aside[STORE_PATH_SIZE], struct err_text *text);
+
 /* Open (open.c, create.c, schema.c, copy.c) */
 #define STORE_APPLICATION_ID    0x43575344  /* in the file's header: ours and nobody else's */
 #define STORE_PLAIN_VERSION_MAX 1           /* the last one whose pages may be without sums */
@@ -197,7 +212,8 @@ void log_release(struct log *l);
 #define STORE_WAY_OUT "run `credwarden repair`, or put a backup in its place"
 int store_open_with(const char *path, const char *mark_path, int flags,
                     const struct store_schema *schema, struct store **ret, struct err_text *text);
-/* sqlite3_open_v2 and what must be set before the first page is read. `s->path` is set. */
+/* sqlite3_open_v2 and what must be set before the first page is read. `s->path` is set. With a
+ * foreign log nothing can be written. */
 int store_connect(struct store *s, int flags, struct err_text *text);
 void store_disconnect(struct store *s);
 void store_release(struct store *s); /* disconnects, untidied; frees */

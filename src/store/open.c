@@ -81,32 +81,31 @@ static int check_content(struct store *s, struct err_text *text)
 /* Durable transactions behind a damaged spot would be dropped without a word. */
 static int check_log(struct store *s, const char *log_path, struct err_text *text)
 {
-    struct buf bytes;
-    struct log l = {0};
-    buf_init(&bytes, STORE_LOG_MAX);
-    int err = file_read(log_path, false, STORE_LOG_MAX, &bytes, text);
-    if (err == 0) {
-        err = log_scan(bytes.bytes, bytes.len, &l);
+    struct log_beside b;
+    int err = log_look(s->path, &b, text);
+    if (err < 0) {
+        return err;
     }
-    if (err == 0 && l.state == LOG_DAMAGED) {
+    s->log_is_foreign = b.is_foreign;
+    s->log_is_headless = !b.is_foreign && b.found.state == LOG_HEADLESS;
+    s->has_log = !b.is_foreign && b.bytes.len > 0;
+    if (!b.is_foreign && b.found.state == LOG_DAMAGED) {
         err = err_say(text, ERR_CORRUPT, "%s is damaged, and %s with it; " STORE_WAY_OUT, log_path,
                       s->path);
     }
-    s->log_is_headless = l.state == LOG_HEADLESS;
-    log_release(&l);
-    buf_release(&bytes);
+    log_beside_release(&b);
     return err;
 }
 
 static int check_files(struct store *s, struct err_text *text)
 {
     char log_path[STORE_PATH_SIZE];
-    struct file_facts file;
-    struct file_facts log = {0};
+    struct file_facts file, log;
     int err = store_path_join(log_path, s->path, "-wal", text);
     if (err < 0) {
         return err;
     }
+    s->has_log = s->log_is_headless = s->log_is_foreign = false;
     err = path_look(PATH_CWD, s->path, false, &file);
     if (err < 0) {
         return err_say(text, err, "cannot open %s: %s", s->path, strerror(errno));
@@ -122,13 +121,12 @@ static int check_files(struct store *s, struct err_text *text)
         }
     }
     /* With a log, a crash may have stopped the file in mid-growth: the log has that page. */
-    if (err == 0 && log.size == 0 && file.size % STORE_PAGE_SIZE != 0) {
+    if (err == 0 && !s->has_log && file.size % STORE_PAGE_SIZE != 0) {
         err = err_say(text, ERR_CORRUPT, "%s is cut short; " STORE_WAY_OUT, s->path);
     }
     if (err == 0) {
         s->dev = file.dev;
         s->ino = file.ino;
-        s->has_log = log.size > 0;
     }
     return err;
 }
@@ -154,13 +152,33 @@ static void configure(sqlite3 *db)
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
 }
 
+/* The file alone, as it is: SQLite neither looks for a log then nor writes. */
+static int open_alone(struct store *s)
+{
+    char uri[8 + 3 * STORE_PATH_SIZE + 16] = "file:";
+    size_t len = strlen(uri);
+    for (const char *c = s->path; *c != '\0' && len < 3 * (size_t)STORE_PATH_SIZE; c++) {
+        len += (size_t)snprintf(uri + len, 4, "%%%02X", (unsigned char)*c);
+    }
+    (void)snprintf(uri + len, sizeof(uri) - len, "?immutable=1");
+    return sqlite3_open_v2(uri, &s->db,
+                           SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
+                               SQLITE_OPEN_EXRESCODE,
+                           s->is_plain ? NULL : sums_vfs());
+}
+
+static int open_with_log(struct store *s, int flags)
+{
+    return sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                           s->is_plain ? NULL : sums_vfs());
+}
+
 int store_connect(struct store *s, int flags, struct err_text *text)
 {
     if (sqlite3_initialize() != SQLITE_OK) { /* on first use; what sums_vfs() does needs it */
         return err_say(text, ERR_NOMEM, "no memory to open %s", s->path);
     }
-    int rc = sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                             s->is_plain ? NULL : sums_vfs());
+    int rc = s->log_is_foreign ? open_alone(s) : open_with_log(s, flags);
     if (s->db == NULL) {
         return err_say(text, ERR_NOMEM, "no memory to open %s", s->path);
     }
@@ -229,22 +247,6 @@ int store_check_pages(struct store *s, struct err_text *text)
     return 0;
 }
 
-static int check_all(struct store *s, const struct store_schema *schema, struct err_text *text)
-{
-    int version = 0;
-    int err = check_version(s, schema, &version, text);
-    if (err == 0) {
-        err = store_check_pages(s, text);
-    }
-    if (err == 0 && s->is_plain) {
-        return store_add_sums(s, schema, version, text);
-    }
-    if (err == 0 && version < schema->n) {
-        err = store_migrate(s, schema, version, text);
-    }
-    return err == 0 ? store_check_rules(s, text) : err;
-}
-
 static int read_identity(struct store *s)
 {
     struct sql_rows r = {0};
@@ -280,32 +282,98 @@ static int begin_work(struct store *s, struct err_text *text)
     return err < 0 ? sql_say(s, err, "opened", text) : 0;
 }
 
-static int open_existing(struct store *s, const struct store_schema *schema, struct err_text *text)
+/* Whatever it says: that it can be read and written. */
+static int check_mark(const struct store *s, struct err_text *text)
+{
+    struct mark m = {.fd = -1};
+    enum mark_state state = MARK_ABSENT;
+    int err = mark_load(s->mark_path, &m, &state, text);
+    mark_close(&m);
+    return err;
+}
+
+/* All that is asked before anything is changed. `*ret_version`: the schema's, or an older one,
+ * which our own rules are not for. */
+static int judge(struct store *s, const struct store_schema *schema, int *ret_version,
+                 struct err_text *text)
 {
     int err = check_files(s, text);
     if (err == 0) {
         err = store_connect(s, SQLITE_OPEN_READWRITE, text);
     }
     if (err == 0) {
-        err = check_all(s, schema, text);
+        err = check_version(s, schema, ret_version, text);
     }
+    if (err == 0) {
+        err = store_check_pages(s, text);
+    }
+    if (err == 0) {
+        err = check_mark(s, text);
+    }
+    if (err < 0 || s->is_plain || *ret_version < schema->n) {
+        return err;
+    }
+    err = store_check_rules(s, text);
+    if (err == 0) {
+        err = read_identity(s);
+        err = err < 0 ? sql_say(s, err, "read", text) : 0;
+    }
+    if (err == 0 && s->log_is_headless && store_lacks_changes(s)) {
+        err = err_say(text, ERR_CORRUPT,
+                      "%s-wal is damaged, and what is in it is missing from %s; " STORE_WAY_OUT,
+                      s->path, s->path);
+    }
+    return err;
+}
+
+/* The file is sound without the log beside it, which is not its own. What is in that may be newer:
+ * so first the mark, on the disk, says that this file is not what was here last. */
+static int set_log_aside(struct store *s, struct err_text *text)
+{
+    static const uint8_t nobody[STORE_UUID_LEN];
+    char aside[STORE_PATH_SIZE];
+    struct mark m = {.fd = -1};
+    store_disconnect(s);
+    int err = mark_make(s->mark_path, nobody, 0, &m, text);
+    mark_close(&m);
+    if (err == 0) {
+        err = log_set_aside(s->path, aside, text);
+    }
+    if (err == 0) {
+        const char *slash = strrchr(aside, '/');
+        (void)snprintf(s->log_aside, sizeof(s->log_aside), "%s", slash + 1);
+    }
+    return err;
+}
+
+static int bring_up_to_date(struct store *s, const struct store_schema *schema, int version,
+                            struct err_text *text)
+{
+    if (s->is_plain) {
+        return store_add_sums(s, schema, version, text);
+    }
+    int err = store_migrate(s, schema, version, text);
+    if (err == 0) {
+        store_disconnect(s);
+    }
+    return err;
+}
+
+static int open_existing(struct store *s, const struct store_schema *schema, struct err_text *text)
+{
+    int version = 0;
+    int err = judge(s, schema, &version, text);
     if (err < 0) {
         return err;
     }
-    if (s->db == NULL) { /* another file took its place; that one is not plain */
-        CHECK(s->is_plain);
-        return open_existing(s, schema, text);
+    if (s->log_is_foreign) {
+        err = set_log_aside(s, text);
+    } else if (s->is_plain || version < schema->n) {
+        err = bring_up_to_date(s, schema, version, text);
+    } else {
+        return begin_work(s, text);
     }
-    err = read_identity(s);
-    if (err < 0) {
-        return sql_say(s, err, "read", text);
-    }
-    if (s->log_is_headless && store_lacks_changes(s)) {
-        return err_say(text, ERR_CORRUPT,
-                       "%s-wal is damaged, and what is in it is missing from %s; " STORE_WAY_OUT,
-                       s->path, s->path);
-    }
-    return begin_work(s, text);
+    return err == 0 ? open_existing(s, schema, text) : err; /* it is another file now */
 }
 
 void store_release(struct store *s)
@@ -344,6 +412,23 @@ static int refuse_lost(const struct store *s, struct err_text *text)
                    s->path, s->mark_path);
 }
 
+static struct store *make(const char *path, const char *mark_path)
+{
+    struct store *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        return NULL;
+    }
+    s->mark.fd = -1;
+    s->wal_fd = -1;
+    s->path = strdup(path);
+    s->mark_path = strdup(mark_path);
+    if (s->path == NULL || s->mark_path == NULL) {
+        store_release(s);
+        return NULL;
+    }
+    return s;
+}
+
 int store_open_with(const char *path, const char *mark_path, int flags,
                     const struct store_schema *schema, struct store **ret, struct err_text *text)
 {
@@ -351,24 +436,17 @@ int store_open_with(const char *path, const char *mark_path, int flags,
         return err_say(text, ERR_INVALID, "absolute paths are wanted, not %s and %s", path,
                        mark_path);
     }
-    struct store *s = calloc(1, sizeof(*s));
+    struct store *s = make(path, mark_path);
     if (s == NULL) {
         return err_say(text, ERR_NOMEM, "no memory to open %s", path);
     }
-    s->mark.fd = -1;
-    s->wal_fd = -1;
-    s->path = strdup(path);
-    s->mark_path = strdup(mark_path);
     bool is_new = false;
-    int err = s->path == NULL || s->mark_path == NULL ? ERR_NOMEM : 0;
-    if (err == 0) {
-        err = open_existing(s, schema, text);
-        if (err == ERR_NOT_FOUND && (flags & STORE_CREATE) != 0) {
-            is_new = true;
-            err = refuse_lost(s, text);
-            err = err == 0 ? store_create(path, schema, text) : err;
-            err = err == 0 ? open_existing(s, schema, text) : err;
-        }
+    int err = open_existing(s, schema, text);
+    if (err == ERR_NOT_FOUND && (flags & STORE_CREATE) != 0) {
+        is_new = true;
+        err = refuse_lost(s, text);
+        err = err == 0 ? store_create(path, schema, text) : err;
+        err = err == 0 ? open_existing(s, schema, text) : err;
     }
     if (err == 0) {
         err = store_meet_mark(s, is_new, text);
@@ -385,6 +463,18 @@ int store_open(const char *path, const char *mark_path, int flags, struct store 
                struct err_text *text)
 {
     return store_open_with(path, mark_path, flags, &store_schema, ret, text);
+}
+
+int store_judge(const char *path, const char *mark_path, struct err_text *text)
+{
+    int version = 0;
+    struct store *s = make(path, mark_path);
+    if (s == NULL) {
+        return err_say(text, ERR_NOMEM, "no memory to open %s", path);
+    }
+    int err = judge(s, &store_schema, &version, text);
+    store_release(s);
+    return err;
 }
 
 void store_close(struct store *s)

@@ -29,17 +29,12 @@ static uint32_t get_be(const uint8_t *from, int len)
 
 static int read_files(const char *path, struct pages *p, struct err_text *text)
 {
-    char log_path[STORE_PATH_SIZE];
     int err = file_read(path, false, STORE_LOG_MAX, &p->file, text);
     if (err == 0) {
-        err = store_path_join(log_path, path, "-wal", text);
+        err = log_look(path, &p->log, text);
     }
-    if (err == 0) {
-        err = file_read(log_path, false, STORE_LOG_MAX, &p->log, text);
-        err = err == ERR_NOT_FOUND ? 0 : err;
-    }
-    if (err == 0) {
-        err = log_scan(p->log.bytes, p->log.len, &p->found);
+    if (err == 0 && p->log.is_foreign) {
+        log_release(&p->log.found);
     }
     return err;
 }
@@ -49,9 +44,10 @@ static int read_files(const char *path, struct pages *p, struct err_text *text)
 static uint32_t count_pages(const struct pages *p)
 {
     uint32_t there = (uint32_t)((p->file.len + STORE_PAGE_SIZE - 1) / STORE_PAGE_SIZE);
+    const struct log *log = &p->log.found;
     uint32_t stated = 0;
-    if (p->found.n > 0 && p->found.frames[p->found.n - 1].is_sound) {
-        stated = p->found.frames[p->found.n - 1].pages;
+    if (log->n > 0 && log->frames[log->n - 1].is_sound) {
+        stated = log->frames[log->n - 1].pages;
     } else if (p->file.len >= STORE_PAGE_SIZE && sums_agree(p->file.bytes, 1)) {
         stated = get_be(p->file.bytes + AT_COUNT, 4);
     }
@@ -66,8 +62,8 @@ static void lay(struct pages *p)
         const uint8_t *page = p->file.bytes + (size_t)(i - 1) * STORE_PAGE_SIZE;
         *(sums_agree(page, i) ? &p->page[i] : &p->torn[i]) = page;
     }
-    for (uint32_t i = 0; i < p->found.n; i++) {
-        const struct log_frame *f = &p->found.frames[i];
+    for (uint32_t i = 0; i < p->log.found.n; i++) {
+        const struct log_frame *f = &p->log.found.frames[i];
         if (f->number >= 1 && f->number <= p->n) {
             p->page[f->number] = f->is_sound ? f->page : NULL;
             p->torn[f->number] = f->is_sound ? NULL : f->page;
@@ -98,7 +94,6 @@ int pages_read(const char *path, struct pages *ret, struct err_text *text)
 {
     struct pages p = {0};
     buf_init(&p.file, STORE_LOG_MAX);
-    buf_init(&p.log, STORE_LOG_MAX);
     int err = read_files(path, &p, text);
     if (err == 0) {
         p.n = count_pages(&p);
@@ -121,9 +116,8 @@ void pages_release(struct pages *p)
 {
     free(p->page);
     free(p->torn);
-    log_release(&p->found);
+    log_beside_release(&p->log);
     buf_release(&p->file);
-    buf_release(&p->log);
     *p = (struct pages){0};
 }
 
@@ -280,13 +274,8 @@ struct walk {
     uint32_t torn;
 };
 
-static int walk_page(struct walk *w, uint32_t number)
+static int walk_page(struct walk *w, const uint8_t *page, uint32_t number, bool is_sound)
 {
-    bool is_sound = w->p->page[number] != NULL;
-    const uint8_t *page = is_sound ? w->p->page[number] : w->p->torn[number];
-    if (page == NULL) {
-        return 0;
-    }
     size_t head = number == 1 ? FILE_HEAD_LEN : 0;
     enum tree tree = (enum tree)page[head];
     if (tree != TREE_TABLE_LEAF && tree != TREE_INDEX_LEAF && tree != TREE_INDEX_INNER) {
@@ -322,14 +311,25 @@ int rows_each(const struct pages *p, int (*each)(void *ctx, const struct row *ro
     buf_init(&w.payload, ROW_BYTES_MAX);
     for (uint32_t i = 1; i <= p->n && err == 0;
          i++) { /* what is sound first: it may be there twice */
-        err = p->page[i] != NULL ? walk_page(&w, i) : 0;
+        err = p->page[i] != NULL ? walk_page(&w, p->page[i], i, true) : 0;
     }
     for (uint32_t i = 1; i <= p->n && err == 0; i++) {
-        err = p->page[i] == NULL ? walk_page(&w, i) : 0;
+        err = p->torn[i] != NULL && p->page[i] == NULL ? walk_page(&w, p->torn[i], i, false) : 0;
     }
     buf_release(&w.payload);
     if (err == 0) {
         *ret_torn = w.torn;
     }
+    return err;
+}
+
+int rows_of_page(const uint8_t page[STORE_PAGE_SIZE], uint32_t number,
+                 int (*each)(void *ctx, const struct row *row), void *ctx)
+{
+    const struct pages none = {0};
+    struct walk w = {.p = &none, .each = each, .ctx = ctx};
+    buf_init(&w.payload, ROW_BYTES_MAX);
+    int err = walk_page(&w, page, number, true);
+    buf_release(&w.payload);
     return err;
 }

@@ -1,6 +1,6 @@
 /*
  * The store read as bytes, for a repair: what SQLite refuses as a whole is taken page by page, with
- * the log laid over, and row by row. Nothing is written and nothing is locked.
+ * its own log laid over, and row by row. Nothing is written and nothing is locked.
  *
  * A page is sound when its sum says so, or the sum of the log's frame that replaced it; where one
  * byte alone is wrong, the sum says which, and what it was. Of other pages nothing is taken but
@@ -15,14 +15,14 @@
 #include "store/internal.h"
 
 struct pages {
-    struct buf file, log;
-    struct log found;     /* in the log */
-    uint32_t n;           /* pages are numbered from 1 to n */
-    const uint8_t **page; /* [n + 1]; NULL: it has no sound form */
-    const uint8_t **torn; /* [n + 1]; what there is of such a page, or NULL */
-    uint32_t lost;        /* how many those are */
-    uint32_t mended;      /* one byte of each was wrong, and is right again */
-    bool is_plain;        /* of a version whose pages have no sums: then none is sound */
+    struct buf file;
+    struct log_beside log; /* nothing is in it when it is not this store's */
+    uint32_t n;            /* pages are numbered from 1 to n */
+    const uint8_t **page;  /* [n + 1]; NULL: it has no sound form */
+    const uint8_t **torn;  /* [n + 1]; what there is of such a page, or NULL */
+    uint32_t lost;         /* how many those are */
+    uint32_t mended;       /* one byte of each was wrong, and is right again */
+    bool is_plain;         /* of a version whose pages have no sums: then none is sound */
 };
 
 /* ERR_NOT_FOUND, ERR_TOO_LARGE (STORE_LOG_MAX), ERR_NOMEM, … */
@@ -47,5 +47,9 @@ struct row {
  * and cannot be read to their end. The rest of a long row is taken from sound pages only. */
 int rows_each(const struct pages *p, int (*each)(void *ctx, const struct row *row), void *ctx,
               uint32_t *ret_torn);
+
+/* The same of one page by itself: a row that goes on elsewhere is torn. ERR_NOMEM. */
+int rows_of_page(const uint8_t page[STORE_PAGE_SIZE], uint32_t number,
+                 int (*each)(void *ctx, const struct row *row), void *ctx);
 
 #endif

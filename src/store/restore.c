@@ -19,21 +19,25 @@ static int log_event(struct store *s, const char *kind, const char *detail)
     return store_event_add(s, &row, NULL);
 }
 
-/* NULL: the mark is this store's and not ahead of it. */
-static const char *why_restored(const struct store *s, const struct mark *m, enum mark_state state)
+/* False: the mark is this store's and not ahead of it, or it cannot be told. */
+static bool seems_restored(const struct store *s, const struct mark *m, enum mark_state state,
+                           char ret_why[STORE_DETAIL_MAX])
 {
-    switch (state) {
-    case MARK_ABSENT:
-        return NULL; /* cannot be told */
-    case MARK_DAMAGED:
-        return "the high-water mark is damaged: whether the store is old cannot be told";
-    case MARK_VALID:
-        break;
+    const char *why = "";
+    if (state == MARK_DAMAGED) {
+        why = "the high-water mark is damaged: whether the store is old cannot be told";
+    } else if (state == MARK_VALID && memcmp(m->uuid, s->uuid, STORE_UUID_LEN) != 0) {
+        why = "the high-water mark is of another store";
+    } else if (state == MARK_VALID && m->changes > s->changes) {
+        why = "the store is older than its high-water mark";
     }
-    if (memcmp(m->uuid, s->uuid, STORE_UUID_LEN) != 0) {
-        return "the high-water mark is of another store";
+    (void)snprintf(ret_why, STORE_DETAIL_MAX, "%s", why);
+    if (s->log_aside[0] != '\0') {
+        (void)snprintf(ret_why, STORE_DETAIL_MAX,
+                       "beside the store lay a log that is not its own: it is kept as %s",
+                       s->log_aside);
     }
-    return m->changes > s->changes ? "the store is older than its high-water mark" : NULL;
+    return ret_why[0] != '\0';
 }
 
 /* A journal entry must not keep a store with a full disk from opening. */
@@ -66,8 +70,8 @@ int store_meet_mark(struct store *s, bool is_new, struct err_text *text)
         }
         return err;
     }
-    const char *why = why_restored(s, &s->mark, state);
-    if (why != NULL && !s->restored) {
+    char why[STORE_DETAIL_MAX];
+    if (seems_restored(s, &s->mark, state, why) && !s->restored) {
         err = not_for_want_of_room(store_note(s, set_restored, NULL));
         err = err == 0 ? not_for_want_of_room(log_event(s, "restored", why)) : err;
         s->restored = true;

@@ -257,7 +257,8 @@ static int fill(struct store *s, const struct pages *p, int64_t now_wall_ms,
     facts->lost_pages = p->lost;
     facts->mended_pages = p->mended;
     facts->lost_rows = torn + f.refused + (uint32_t)thrown_out;
-    facts->log_is_damaged = p->found.state == LOG_DAMAGED || p->found.state == LOG_HEADLESS;
+    enum log_state log = p->log.found.state;
+    facts->log_is_damaged = log == LOG_DAMAGED || log == LOG_HEADLESS;
     return 0;
 }
 
@@ -427,6 +428,20 @@ static int rename_if_there(const char *from, const char *to, struct err_text *te
                : err_say(text, err, "cannot rename %s to %s: %s", from, to, err_reason(err));
 }
 
+/* A log of another store does not go with the damaged one. */
+static int part_from_foreign_log(const char *path, struct err_text *text)
+{
+    struct log_beside b;
+    char aside[STORE_PATH_SIZE];
+    int err = log_look(path, &b, text);
+    if (err < 0) {
+        return err == ERR_NOT_FOUND ? 0 : err; /* a log alone: the store has its other name */
+    }
+    bool is_foreign = b.is_foreign;
+    log_beside_release(&b);
+    return is_foreign ? log_set_aside(path, aside, text) : 0;
+}
+
 int store_salvage_go_on(const char *path, int64_t now_wall_ms, char ret_aside[STORE_PATH_SIZE],
                         struct err_text *text)
 {
@@ -444,6 +459,9 @@ int store_salvage_go_on(const char *path, int64_t now_wall_ms, char ret_aside[ST
     }
     if (err == 0) {
         err = store_path_join(aside_log, ret_aside, "-wal", text);
+    }
+    if (err == 0) {
+        err = part_from_foreign_log(path, text);
     }
     if (err == 0) { /* the store first: a log alone is refused, a store without its log is not */
         err = rename_if_there(path, ret_aside, text);

@@ -65,6 +65,10 @@ enum store_open_flags { STORE_CREATE = 1 };
  * elsewhere. Whatever it refuses it leaves as it was, byte for byte; so does a migration that
  * fails.
  *
+ * The log beside it is part of the store, unless it is of another one or of another time: a copy
+ * was put in the store's place. Such a log is never played into it. It is kept as
+ * NAME-wal.aside-<seconds>, once the copy alone is found sound, and the copy is a restored one.
+ *
  * `mark_path`: the high-water mark, a small file outside the store's folder, with the store's
  * identity and a count of its changes (all but events). It is written after the commit it tells of
  * (store_tidy()), so it is never ahead of its own store. When it is ahead, or belongs to another
@@ -73,6 +77,8 @@ enum store_open_flags { STORE_CREATE = 1 };
  * be told whether the store is old then, nor when mark and store were put back together. */
 int store_open(const char *path, const char *mark_path, int flags, struct store **ret,
                struct err_text *text);
+/* What store_open() would say of it, migration apart, and nothing is changed. */
+int store_judge(const char *path, const char *mark_path, struct err_text *text);
 void store_close(struct store *s); /* tidies, checkpoints. NULL-tolerant */
 bool store_is_restored(const struct store *s);
 
@@ -320,8 +326,8 @@ int store_knows_intent(struct store *s, uint64_t intent, bool *ret);
 /* A consistent copy while in use: written beside `dest`, checked, synced, renamed. `dest` is
  * absolute. ERR_EXISTS unless `overwrite`; ERR_INVALID for the store itself and for any name in
  * its folder or the mark's, by whatever path. One file, 0600; it holds sealed tokens only and is
- * noticed when it is put back. To put it back: with no daemon running, remove NAME-wal and move the
- * copy to NAME. */
+ * noticed when it is put back. To put it back: with no daemon running, move the copy to NAME; what
+ * log lies there is noticed, see store_open(). */
 int store_backup(struct store *s, const char *dest, bool overwrite, struct err_text *text);
 
 /* Repair of a damaged store, while none is open and the caller holds the daemon's lock. What is

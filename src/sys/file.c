@@ -519,6 +519,20 @@ int file_put(const char *temp, const char *path, bool may_replace, struct err_te
     return err;
 }
 
+int file_rename(const char *path, const char *to, struct err_text *text)
+{
+    struct target t;
+    int err = target_open(&t, to, text);
+    if (err == 0 && path_rename(PATH_CWD, path, t.dir_fd, t.name) < 0) {
+        err = say_errno(text, "rename", path, errno);
+    }
+    if (err == 0) {
+        err = target_sync(&t, text);
+    }
+    target_close(&t);
+    return err;
+}
+
 /* Locks */
 
 int lock_take(const char *path, int *ret_fd, struct err_text *text)

@@ -466,6 +466,20 @@ static void a_name_that_cannot_be_given_leaves_nothing(void **state)
     assert_int_equal(count_entries(p->dir), 2);
 }
 
+static void a_file_that_is_renamed_is_there_under_one_name(void **state)
+{
+    struct place *p = *state;
+    struct err_text text;
+    make_file(in(p, "f"), "one", 3, 0600);
+    assert_int_equal(file_rename(in(p, "f"), in(p, "g"), &text), 0);
+    assert_holds(in(p, "g"), "one");
+    assert_int_equal(count_entries(p->dir), 1);
+    assert_int_equal(file_rename(in(p, "f"), in(p, "g"), &text), ERR_NOT_FOUND);
+    assert_non_null(strstr(text.text, in(p, "f")));
+    assert_int_equal(file_rename(in(p, "g"), in(p, "h/"), &text), ERR_INVALID);
+    assert_holds(in(p, "g"), "one");
+}
+
 struct seen {
     int n;
     int max;
@@ -709,6 +723,7 @@ int main(void)
         TEST(a_reader_never_sees_a_mixture),
         TEST(a_file_of_another_library_gets_its_name_when_it_is_whole),
         TEST(a_name_that_cannot_be_given_leaves_nothing),
+        TEST(a_file_that_is_renamed_is_there_under_one_name),
         TEST(a_folder_is_listed_from_its_beginning_each_time),
         TEST(what_a_crash_left_is_swept_and_nothing_else),
         TEST(a_folder_is_made_with_its_parents),
