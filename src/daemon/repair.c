@@ -28,6 +28,7 @@ struct repair {
     struct daemon *d;
     struct store *s;
     int64_t now_wall_ms;
+    bool is_refused; /* by whoever opens it, though no page or row of it is lost */
     bool has_fp_key; /* the store's own; else its fingerprints are of a key that is lost */
     struct salvage_facts facts;
     struct finding *findings;
@@ -104,8 +105,8 @@ static int on_lineage(void *ctx, const struct lineage_row *row)
 
 static bool nothing_is_lost(const struct repair *r)
 {
-    return r->facts.lost_pages == 0 && r->facts.lost_rows == 0 && !r->facts.log_is_damaged &&
-           r->n_sound == r->n && r->has_fp_key;
+    return !r->is_refused && r->facts.lost_pages == 0 && r->facts.lost_rows == 0 &&
+           !r->facts.log_is_damaged && r->n_sound == r->n && r->has_fp_key;
 }
 
 static int apply(struct repair *r)
@@ -220,6 +221,18 @@ static int finish(struct repair *r, const char *store, bool json, enum exit_code
     return 0;
 }
 
+/* Sound is what the daemon opens. A store whose rows are all there may yet be refused: they, or
+ * what SQLite knows of them, contradict each other. What another version or program wrote is not
+ * mended, nor what cannot be opened for another reason than what is in it. */
+static int judge_as_a_start(struct repair *r, const char *store, struct err_text *text)
+{
+    char mark[PATHS_SIZE + 32];
+    (void)snprintf(mark, sizeof(mark), "%s/high-water", r->d->paths.state_dir);
+    int err = store_judge(store, mark, text);
+    r->is_refused = err == ERR_CORRUPT && r->n_sound > 0;
+    return r->is_refused ? 0 : err;
+}
+
 static int repair_store(struct repair *r, const char *store, bool json, enum exit_code *ret,
                         struct err_text *text)
 {
@@ -229,9 +242,12 @@ static int repair_store(struct repair *r, const char *store, bool json, enum exi
     if (err == 0)
         err = take_stock(r, store, key, text);
     if (err == 0 && nothing_is_lost(r) && r->facts.mended_pages == 0) {
-        print_fact(json, store, "sound", " is sound: nothing was changed.");
-        *ret = EXIT_OK;
-        return 0;
+        err = judge_as_a_start(r, store, text);
+        if (err == 0 && !r->is_refused) {
+            print_fact(json, store, "sound", " is sound: nothing was changed.");
+            *ret = EXIT_OK;
+            return 0;
+        }
     }
     if (err == 0)
         err = (r->profiles = json_array()) ? 0 : ERR_NOMEM;

@@ -6,6 +6,7 @@ copy, nothing of it is thrown away, and what `repair` calls sound can be opened.
 import os
 import shutil
 import signal
+import sqlite3
 
 import runner
 import sums
@@ -190,6 +191,36 @@ def test_the_store_that_was_there_before_comes_back_with_its_log():
         house.store.write_bytes(kept)
         house.assert_lives()
         assert "restored copy" not in world.cw("status").stdout
+
+
+def test_repair_calls_sound_only_what_can_be_opened():
+    with World() as world:
+        house = House(world)
+        world.cw("daemon", "stop")
+        kept = house.store.read_bytes()
+
+        def change(sql):
+            house.store.write_bytes(kept)
+            connection = sqlite3.connect(house.store, isolation_level=None)
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(sql)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
+            sums.stamp(house.store)
+
+        change("PRAGMA user_version = 99")  # not ours to mend
+        before = house.print()
+        assert world.cw("status", check=False).code == DAEMON
+        done = world.cw("repair", check=False)
+        assert done.code == 1 and "has version 99" in done.stderr, done
+        assert house.print() == before
+
+        change("DELETE FROM sqlite_schema WHERE name = 'profile'")
+        assert world.cw("status", check=False).code == DAEMON
+        done = world.cw("repair")
+        assert "is repaired" in done.stdout and "Nothing was lost" not in done.stdout, done
+        house.assert_restored()
+        house.assert_lives()
 
 
 if __name__ == "__main__":
