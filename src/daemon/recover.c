@@ -174,11 +174,12 @@ static bool is_orphan(const struct holding *h, const struct event *ev)
            ev->loaded.standing != STANDING_QUARANTINED;
 }
 
-/* A file that is no open intent's is what a crash left on either side of the store's write. Two
- * kinds are kept. One that a spender has in hand: its answer is yet to come. And an answer to an
- * intent that the store has never heard of: then the store is an older copy, or another one, and
- * the answer may be all there is of a login; it is taken once the store that knows it is back. */
-static bool may_sweep(struct daemon *d, struct store *s, uint64_t intent)
+/* A file that is no open intent's is what a crash left on either side of the store's write. Some
+ * are kept: one that a spender has in hand, for its answer is yet to come; one that cannot be read
+ * just now; and an answer to an intent that the store has never heard of: then the store is an
+ * older copy, or another one, and the answer may be all there is of a login; it is taken once the
+ * store that knows it is back. NULL: it is none of these. */
+static const char *reason_to_keep(struct daemon *d, struct store *s, uint64_t intent)
 {
     enum spool_stage stage = SPOOL_LOCKED;
     bool same_boot = false, is_known = false;
@@ -186,17 +187,23 @@ static bool may_sweep(struct daemon *d, struct store *s, uint64_t intent)
     buf_init(&sealed, SPOOL_ANSWER_MAX);
     int err = spool_read(d->spool_dir_fd, intent, d->boot_id, &stage, &same_boot, &sealed);
     buf_release(&sealed);
-    if (err < 0 || stage == SPOOL_LOCKED)
-        return false;
-    return stage != SPOOL_ANSWERED || (store_knows_intent(s, intent, &is_known) == 0 && is_known);
+    if (err < 0)
+        return "cannot be read now";
+    if (stage == SPOOL_LOCKED)
+        return "is in the hands of a spender";
+    if (stage == SPOOL_ANSWERED)
+        err = store_knows_intent(s, intent, &is_known);
+    if (err < 0)
+        return "is of a spend that cannot be looked up now";
+    return stage == SPOOL_ANSWERED && !is_known ? "is of a spend that this store does not know"
+                                                : NULL;
 }
 
-static void tell_kept(struct daemon *d, struct store *s, uint64_t intent)
+static void tell_kept(struct daemon *d, struct store *s, uint64_t intent, const char *why)
 {
     struct event_row row = {.wall_ms = clock_now().wall_ms, .kind = "kept"};
-    (void)snprintf(row.detail, sizeof(row.detail),
-                   "spool file %016llx is of a spend that this store does not know",
-                   (unsigned long long)intent);
+    (void)snprintf(row.detail, sizeof(row.detail), "spool file %016llx %s",
+                   (unsigned long long)intent, why);
     log_line(d, LOG_WARNING, "kept: %s", row.detail);
     (void)store_event_add(s, &row, NULL); /* the file stays, told or not */
 }
@@ -208,10 +215,11 @@ static void sweep_spool(struct daemon *d, struct store *s)
     for (int i = 0; i < n; i++) {
         if (holding_by_intent(d, left[i]))
             continue;
-        if (may_sweep(d, s, left[i]))
-            (void)spool_remove(d->spool_dir_fd, left[i]);
+        const char *why = reason_to_keep(d, s, left[i]);
+        if (why)
+            tell_kept(d, s, left[i], why);
         else
-            tell_kept(d, s, left[i]);
+            (void)spool_remove(d->spool_dir_fd, left[i]);
     }
     free(left);
 }

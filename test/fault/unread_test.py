@@ -189,5 +189,23 @@ def test_an_answer_that_came_without_its_spool_is_not_lost_for_want_of_memory():
         story.assert_settled()
 
 
+def test_a_leftover_that_somebody_has_in_hand_is_kept_and_said_to_be_in_hand():
+    with World() as world:
+        spool = world.state / "credwarden" / "spool"
+        world.start_daemon()
+        world.cw("daemon", "stop")
+        left = spool / "00000000000000aa.spool"
+        left.touch(mode=0o600)
+        with left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            world.start_daemon()
+            [said] = [line for line in world.cw("events").stdout.splitlines() if "kept" in line]
+            assert left.stem in said and said.endswith("is in the hands of a spender"), said
+            world.cw("daemon", "stop")
+            assert left.exists()
+        world.start_daemon()
+        assert not left.exists()
+
+
 if __name__ == "__main__":
     runner.main()
