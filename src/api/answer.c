@@ -83,14 +83,25 @@ static int head_add(const struct api *a, const struct head *h, struct buf *out)
     return err == 0 ? buf_add_str(out, "\r\n") : err;
 }
 
+struct sink {
+    struct buf *out;
+    int err;
+};
+
 static int buf_sink(const char *bytes, size_t len, void *ctx)
 {
-    return buf_add(ctx, bytes, len) < 0 ? -1 : 0;
+    struct sink *s = ctx;
+    s->err = buf_add(s->out, bytes, len);
+    return s->err < 0 ? -1 : 0;
 }
 
 int json_add(const json_t *json, struct buf *out)
 {
-    return json_dump_callback(json, buf_sink, out, JSON_COMPACT) < 0 ? ERR_TOO_LARGE : 0;
+    struct sink s = {.out = out};
+    if (json_dump_callback(json, buf_sink, &s, JSON_COMPACT) == 0) {
+        return 0;
+    }
+    return s.err < 0 ? s.err : ERR_NOMEM; /* jansson's own: what we give it is well formed */
 }
 
 static const char *type_of(enum form form)
@@ -199,14 +210,24 @@ void answer_fault(struct conn *c, enum http_fault fault)
                    });
 }
 
+/* It could not be put together. */
+static void answer_none(struct conn *c, int err)
+{
+    const char *detail = err == ERR_TOO_LARGE ? "The answer is too large to be sent."
+                         : err == ERR_NOMEM
+                             ? "There is not enough memory for the answer; try again."
+                             : "The answer could not be put together.";
+    answer_problem(c, &(struct problem){.code = "internal", .detail = detail});
+}
+
 static void answer_whole(struct conn *c, int status, enum form form, struct buf *body)
 {
     struct head h = {.status = status, .type = type_of(form), .close = closes(c)};
     struct buf out = {.max = body->max, .secret = body->secret};
-    if (whole_add(c->api, &h, body, &out) < 0) {
+    int err = whole_add(c->api, &h, body, &out);
+    if (err < 0) {
         buf_release(&out);
-        answer_problem(c, &(struct problem){.code = "internal",
-                                            .detail = "The answer is too large to be sent."});
+        answer_none(c, err);
         return;
     }
     send_answer(c, &out);
@@ -250,8 +271,7 @@ void api_reply(struct api_call *call, int status, json_t *json)
         err = err < 0 ? err : buf_add_char(&body, '\n');
     }
     if (err < 0) {
-        answer_problem(c, &(struct problem){.code = "internal",
-                                            .detail = "The answer could not be put together."});
+        answer_none(c, err);
     } else {
         answer_whole(c, status, form, &body);
     }
@@ -308,9 +328,11 @@ void api_reply_token(struct api_call *call, const struct secret *token, json_t *
     } else {
         err = token_json(token, extra, &body);
     }
-    if (err < 0) {
+    if (err == ERR_INVALID) {
         answer_problem(c, &(struct problem){.code = "internal",
                                             .detail = "The token cannot be put into an answer."});
+    } else if (err < 0) {
+        answer_none(c, err);
     } else {
         answer_whole(c, 200, form, &body);
     }

@@ -150,7 +150,7 @@ void answer_problem(struct conn *c, const struct problem *p);
 void answer_fault(struct conn *c, enum http_fault fault);
 void answer_openapi(struct conn *c);
 int answer_stream_head(const struct conn *c, enum form form, struct buf *out);
-int json_add(const json_t *json, struct buf *out); /* compact; ERR_TOO_LARGE */
+int json_add(const json_t *json, struct buf *out); /* compact; ERR_TOO_LARGE, ERR_NOMEM */
 /* The bytes of a problem, head and all. */
 int problem_format(const struct api *a, const struct problem *p, enum form form, bool close,
                    struct buf *out);

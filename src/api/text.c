@@ -78,7 +78,9 @@ static void render_usage(struct text *t, const json_t *json)
     json_t *value;
     json_object_foreach(json_object_get(json, "utilization"), key, value)
     {
-        json_array_append_new(rows, json_pack("[sO]", key, value));
+        if (json_array_append_new(rows, json_pack("[sO]", key, value)) < 0) {
+            t->err = ERR_NOMEM;
+        }
     }
     text_table(t, columns, ARRAY_LEN(columns), rows);
     json_decref(rows);

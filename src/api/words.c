@@ -171,6 +171,10 @@ void text_table(struct text *t, const struct column *columns, size_t n, const js
     size_t widths[COLUMNS_MAX], index;
     struct buf cell;
     buf_init(&cell, CELL_MAX);
+    if (buf_reserve(&cell, CELL_MAX) == NULL) {
+        t->err = ERR_NOMEM;
+        return;
+    }
     const json_t *row;
     for (size_t i = 0; i < n; i++) {
         widths[i] = strlen(columns[i].title);

@@ -213,6 +213,7 @@ json_t *profile_json(struct daemon *d, const struct holding *h);
 json_t *time_json(int64_t wall_ms); /* RFC 3339, or null for 0 */
 json_t *fp_json(struct fp fp);      /* short form, or null for none */
 void unknown_profile(struct daemon *d, struct api_call *call);
+const char *busy_reason(int err); /* what is short: ERR_NOMEM, or a queue */
 
 /* journal.c */
 void log_line(struct daemon *d, enum log_level level, const char *fmt, ...)

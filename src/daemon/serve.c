@@ -33,12 +33,21 @@ static json_t *ms_or_null(int64_t ms)
     return ms == TIME_NEVER ? json_null() : json_integer(ms);
 }
 
+/* The list, or NULL when it or the item is: a list is whole, or there is none. */
+static json_t *list_with(json_t *list, json_t *item)
+{
+    if (json_array_append_new(list, item) == 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
 static json_t *alarms_json(uint32_t alarms)
 {
     json_t *list = json_array();
     for (int i = 0; list && i < ALARM_COUNT; i++) {
         if (alarms & (1u << i))
-            (void)json_array_append_new(list, json_string(alarm_name((enum alarm)i)));
+            list = list_with(list, json_string(alarm_name((enum alarm)i)));
     }
     return list;
 }
@@ -77,23 +86,23 @@ static int by_name(const void *a, const void *b)
     return strcmp((*x)->profile, (*y)->profile);
 }
 
+/* NULL: there is not enough memory. */
 static json_t *profiles_json(struct daemon *d)
 {
     size_t n = 0, i = 0;
     for (struct holding *h = d->holdings; h; h = h->next)
         n += !h->gone && h->profile[0] != '\0';
     struct holding **sorted = calloc(n + 1, sizeof(struct holding *));
-    json_t *list = json_array();
-    if (!sorted || !list)
-        goto out;
+    if (!sorted)
+        return NULL;
     for (struct holding *h = d->holdings; h; h = h->next) {
         if (!h->gone && h->profile[0] != '\0')
             sorted[i++] = h;
     }
     qsort(sorted, n, sizeof(struct holding *), by_name);
-    for (i = 0; i < n; i++)
-        (void)json_array_append_new(list, profile_json(d, sorted[i]));
-out:
+    json_t *list = json_array();
+    for (i = 0; list && i < n; i++)
+        list = list_with(list, profile_json(d, sorted[i]));
     free(sorted);
     return list;
 }
@@ -114,13 +123,12 @@ static json_t *open_alarms(struct daemon *d)
         struct view v;
         if (h->gone || !warden_view(d->warden, h->lineage, clock_now(), &v))
             continue;
-        for (int i = 0; i < ALARM_COUNT; i++) {
+        for (int i = 0; list && i < ALARM_COUNT; i++) {
             if (v.alarms & (1u << i))
-                (void)json_array_append_new(list,
-                                            json_pack("{s:s, s:s, s:o, s:s}", "profile", h->profile,
-                                                      "alarm", alarm_name((enum alarm)i), "since",
-                                                      time_json(h->alarms[i].since_wall_ms),
-                                                      "detail", h->alarms[i].detail));
+                list = list_with(list, json_pack("{s:s, s:s, s:o, s:s}", "profile", h->profile,
+                                                 "alarm", alarm_name((enum alarm)i), "since",
+                                                 time_json(h->alarms[i].since_wall_ms), "detail",
+                                                 h->alarms[i].detail));
         }
     }
     return list;
@@ -161,6 +169,12 @@ void unknown_profile(struct daemon *d, struct api_call *call)
         api_problem(call, answer_name(ANSWER_UNKNOWN), 0,
                     "there is no profile %s; `credwarden list` shows those there are",
                     api_name(call));
+}
+
+const char *busy_reason(int err)
+{
+    return err == ERR_NOMEM ? "there is not enough memory; try again"
+                            : "too much is going on; try again";
 }
 
 static void serve_profile(void *ctx, struct api_call *call)

@@ -239,7 +239,7 @@ static void begin_capture(struct add *a)
         err = store_queue_submit(a->d->store, &a->job);
     }
     if (err < 0)
-        add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
+        add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, busy_reason(err));
 }
 
 static bool parse_pair(struct add *a, const void *bytes, size_t len, int64_t as_of_wall_ms,
@@ -449,10 +449,11 @@ static struct add *add_new(struct daemon *d, struct api_call *call)
     struct waiting *wt = a ? waiting_new(d, call, OP_ADD, api_name(call), 0) : NULL;
     struct holding *h = wt ? holding_new(d, new_lineage_id()) : NULL;
     if (!h) {
+        int err = a && !wt ? ERR_BUSY : ERR_NOMEM;
         if (wt)
             *wt = (struct waiting){0};
         free(a);
-        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too many callers wait; try again");
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "%s", busy_reason(err));
         return NULL;
     }
     a->d = d;

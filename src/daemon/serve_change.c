@@ -38,8 +38,9 @@ static struct order *order_new(struct daemon *d, struct api_call *call,
     struct order *o = calloc(1, sizeof(*o));
     struct waiting *wt = o ? waiting_new(d, call, api_operation(call), api_name(call), 0) : NULL;
     if (!wt) {
+        int err = o ? ERR_BUSY : ERR_NOMEM;
         free(o);
-        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "%s", busy_reason(err));
         return NULL;
     }
     o->job.run = run;
@@ -78,8 +79,8 @@ static void store_problem(struct order *o, struct api_call *call, int err)
 {
     if (err == ERR_NOT_FOUND) /* removed between the question and the job */
         unknown_profile(o->d, call);
-    else if (err == ERR_BUSY || err == ERR_CLOSED)
-        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too much is going on; try again");
+    else if (err == ERR_BUSY || err == ERR_CLOSED || err == ERR_NOMEM)
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "%s", busy_reason(err));
     else
         api_problem(call, answer_name(ANSWER_STORE), 0,
                     err == ERR_FULL ? "the disk is full; nothing was changed"
@@ -276,16 +277,17 @@ static int on_past_lineage(void *ctx, uint64_t lineage)
     int err = y->entries ? store_each_ledger(y->s, lineage, y->o->limit, on_ledger, y) : ERR_NOMEM;
     y->lineages++;
     json_t *list = json_object_get(y->o->json, "lineages");
-    (void)json_array_append_new(list,
-                                json_pack("{s:s, s:o}", "lineage", id, "entries", y->entries));
+    json_t *told = json_pack("{s:s, s:o}", "lineage", id, "entries", y->entries);
+    if (json_array_append_new(list, told) < 0)
+        return ERR_NOMEM;
     return err;
 }
 
 /* Who killed this token? Said in one sentence, from the last spend of the newest lineage. */
-static void add_verdict(struct history *y)
+static int add_verdict(struct history *y)
 {
     char at[32], fp[FP_TEXT_SIZE];
-    json_t *said = NULL;
+    json_t *said;
     const struct ledger_row *r = &y->last_spend;
     if (!y->has_spend) {
         said = json_string("credwarden has not spent a refresh token of this login");
@@ -307,8 +309,10 @@ static void add_verdict(struct history *y)
         else if (r->verdict == VERDICT_DOUBT)
             said = json_sprintf("the answer to the spend of %s at %s was lost (%s)", fp, at,
                                 r->detail);
+        else
+            said = json_null();
     }
-    (void)json_object_set_new(y->o->json, "verdict", said ? said : json_null());
+    return json_object_set_new(y->o->json, "verdict", said) == 0 ? 0 : ERR_NOMEM;
 }
 
 static int history_run(struct store *s, struct store_job *job)
@@ -319,9 +323,7 @@ static int history_run(struct store *s, struct store_job *job)
     int err = o->json ? store_each_profile_lineage(s, o->name, on_past_lineage, &y) : ERR_NOMEM;
     if (err == 0 && y.lineages == 0)
         return ERR_NOT_FOUND;
-    if (err == 0)
-        add_verdict(&y);
-    return err;
+    return err == 0 ? add_verdict(&y) : err;
 }
 
 static void history_done(struct store_job *job, int err)

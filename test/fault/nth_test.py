@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import re
 import sqlite3
 import sys
 import time
@@ -100,6 +101,35 @@ def test_a_caller_that_finds_no_memory_is_let_in_when_there_is_some():
 
 
 OF_NO_COMMAND = harness.Result([], 0, "", "")
+
+
+def words_of(text):
+    """Line by line, what does not change from one moment to the next."""
+    return [re.findall(r"[a-z-]{3,}", line) for line in text.splitlines()]
+
+
+def test_an_answer_without_memory_is_whole_or_none():
+    with Stand(SCENARIOS["remove"]()) as stand:
+        stand.restore()
+        stand.start()
+        for words in (("list",), ("status",), ("show", "work"), ("history", "work")):
+            stand.sheet.clear()
+            stand.sheet.arm()
+            whole = words_of(stand.cw(*words).stdout)
+            counts = stand.sheet.counts()["daemon"]
+            points_there = [(name, nth) for name in ("memory", "map")
+                            for nth in range(1, counts.get(name, 0) + 1)]
+            assert points_there, counts
+            for name, nth in points_there:
+                stand.sheet.clear()
+                stand.sheet.arm("daemon", [name], points.FAIL_ONCE, nth, errno.ENOMEM)
+                told = stand.cw(*words)
+                stand.sheet.disarm()
+                assert told.code != 0 or words_of(told.stdout) == whole, \
+                    f"{name} {nth} at {stand.sheet.where}: {told!r}"
+                assert told.code == 0 or "memory" in told.stderr or "went away" in told.stderr, \
+                    f"{name} {nth} at {stand.sheet.where}: {told!r}"
+        stand.stop(gently=True)
 
 
 def complaint_of(question, *args):
