@@ -146,6 +146,9 @@ def test_a_fault_that_is_not_survived_is_seen():
         stand.restore()
         stand.start()
         stand.cw("renew", "work")
+        told = complaint_of(SCENARIOS["start-again"]().effect, stand,
+                            harness.Result(["status"], 0, "no profiles yet\n", ""))
+        assert "left out ['work']" in told, told
         # The server goes back: what we hold is unknown to it.
         stand.lab.control("POST", "/lab/rewind")
         told = complaint_of(stand.all_is_well, OF_NO_COMMAND)
