@@ -218,7 +218,7 @@ const char *busy_reason(int err); /* what is short: ERR_NOMEM, or a queue */
 /* journal.c */
 void log_line(struct daemon *d, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-int log_open(struct daemon *d, struct err_text *text);
+int log_open(struct daemon *d, struct err_text *text); /* on failure the old one goes on */
 void log_close(struct daemon *d);
 /* Into the log, the store's events, and the open streams. `h` may be NULL. */
 void journal(struct daemon *d, const struct holding *h, const char *kind, const char *fmt, ...)
@@ -229,6 +229,8 @@ void journal_stream_gone(struct daemon *d, const struct api_call *call);
 
 /* main.c */
 void daemon_stop(struct daemon *d);
+/* Configuration and log. `text`: what was done, or why nothing was: ERR_INVALID and ERR_TOO_LARGE
+ * are the configuration's. */
 int daemon_reload(struct daemon *d, struct err_text *text);
 
 #endif

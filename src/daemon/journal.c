@@ -29,7 +29,8 @@ static int open_file(const char *path, FILE **ret, struct err_text *text)
     FILE *log = is_ours ? fdopen(fd, "a") : NULL;
     if (!log) {
         fd_close(&fd);
-        return is_ours ? ERR_NOMEM
+        return is_ours ? err_say(text, ERR_NOMEM, "%s: cannot open the log: %s", path,
+                                 err_reason(ERR_NOMEM))
                        : err_say(text, ERR_INSECURE, "%s: this is no log of ours; remove it", path);
     }
     *ret = log;

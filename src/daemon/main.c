@@ -253,20 +253,22 @@ void daemon_stop(struct daemon *d)
     uv_timer_start(&d->stop_timer, look_if_done, 0, 20);
 }
 
+/* All of it, or nothing of it. */
 int daemon_reload(struct daemon *d, struct err_text *text)
 {
     struct config read;
     int err = config_read(d->config_path, &read, text);
+    if (err == 0 && log_open(d, text) < 0) /* one that was moved away begins anew */
+        err = ERR_IO;
     if (err < 0) {
         journal(d, NULL, "reload-refused", "%s", text->text);
         return err;
     }
+    err_fill(text, "configuration read");
     d->config = read;
     struct spender_options times = spender_times(&read);
     (void)spender_set_times(d->spender, &times); /* their bounds are the configuration's */
-    log_close(d);                                /* a log that was moved away begins anew */
-    (void)log_open(d, NULL);
-    journal(d, NULL, "reloaded", "configuration read");
+    journal(d, NULL, "reloaded", "%s", text->text);
     return 0;
 }
 

@@ -286,10 +286,13 @@ static void serve_stop(void *ctx, struct api_call *call)
 static void serve_reload(void *ctx, struct api_call *call)
 {
     struct err_text text = {""};
-    if (daemon_reload(ctx, &text) < 0)
+    int err = daemon_reload(ctx, &text);
+    if (err == ERR_INVALID || err == ERR_TOO_LARGE)
         api_problem(call, "input-invalid", 0, "%s; the configuration is as it was", text.text);
+    else if (err < 0)
+        api_problem(call, "internal", 0, "%s; the configuration is as it was", text.text);
     else
-        api_reply(call, 200, json_pack("{s:s}", "done", "configuration read"));
+        api_reply(call, 200, json_pack("{s:s}", "done", text.text));
 }
 
 static void gone(void *ctx, struct api_call *call)

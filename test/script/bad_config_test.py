@@ -7,7 +7,7 @@ import signal
 
 import runner
 from harness import World
-from refusals import DAEMON, INPUT, assert_problem, assert_refused
+from refusals import DAEMON, FAILED, INPUT, assert_problem, assert_refused
 from runner import wait_until
 
 BAD = (
@@ -95,6 +95,21 @@ def test_a_hangup_with_a_bad_configuration_is_told_in_log_and_events_and_changes
         os.kill(pid, signal.SIGHUP)
         wait_until(lambda: "reloaded: configuration read" in log.read_text(), what="the reload")
         assert world.daemon_pid() == pid
+
+
+def test_a_reload_that_cannot_open_the_log_anew_says_so_and_keeps_the_old_one():
+    with World() as world:
+        world.start_daemon()
+        log = world.state / "credwarden" / "credwardend.log"
+        moved = log.with_name("moved.log")
+        log.rename(moved)
+        log.mkdir()
+        result = world.cw("daemon", "reload", check=False)
+        assert_refused(result, FAILED, f"{log}: cannot open the log", "is as it was")
+        assert "reload-refused" in moved.read_text(), "what goes on is logged somewhere"
+        log.rmdir()
+        world.cw("daemon", "reload")
+        assert "reloaded: configuration read" in log.read_text()
 
 
 if __name__ == "__main__":
