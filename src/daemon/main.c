@@ -264,8 +264,13 @@ int daemon_reload(struct daemon *d, struct err_text *text)
         journal(d, NULL, "reload-refused", "%s", text->text);
         return err;
     }
+    int64_t profiles_max = d->config.profiles_max; /* the core's room is of that size */
     err_fill(text, "configuration read");
+    if (read.profiles_max != profiles_max)
+        err_fill(text, "configuration read; profiles_max stays %lld until the next start",
+                 (long long)profiles_max);
     d->config = read;
+    d->config.profiles_max = profiles_max;
     struct spender_options times = spender_times(&read);
     (void)spender_set_times(d->spender, &times); /* their bounds are the configuration's */
     journal(d, NULL, "reloaded", "%s", text->text);

@@ -238,7 +238,8 @@ int recover_load(struct daemon *d, struct store *s, struct err_text *text)
         end_store_alarms(&ld, s);
         find_continued(&ld);
         d->limits = (struct warden_limits){
-            .lineages = (uint32_t)d->config.profiles_max + ld.n,
+            /* each profile, and the login that shall replace it */
+            .lineages = 2 * (uint32_t)d->config.profiles_max + ld.n,
             .waiters = WAITERS_MAX,
         };
         d->loaded = ld.events;

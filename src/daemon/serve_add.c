@@ -487,7 +487,8 @@ void serve_add(void *ctx, struct api_call *call)
     }
     if (!holding_by_profile(d, api_name(call)) && profiles_count(d) >= d->config.profiles_max) {
         api_problem(call, "profiles-full", 0,
-                    "there are %lld profiles, as many as profiles_max in %s allows",
+                    "there are %lld profiles, as many as profiles_max in %s allows: `credwarden "
+                    "remove` one, or raise it, then `credwarden daemon restart`",
                     (long long)profiles_count(d), d->config_path);
         return;
     }

@@ -118,6 +118,15 @@ static void answer_dead(struct daemon *d, const struct waiting *wt, const struct
                 h ? h->provider.name : "PROVIDER", wt->name);
 }
 
+/* What is set aside, and what is just being ended, takes room beside the profiles. */
+static void answer_no_room(const struct daemon *d, const char *name, struct api_call *call)
+{
+    api_problem(call, "profiles-full", 0,
+                "%s: there is no room for another login beside the %u that are held or set aside; "
+                "nothing was added: raise profiles_max in %s, then `credwarden daemon restart`",
+                name, d->limits.lineages, d->config_path);
+}
+
 static void answer_problem(struct daemon *d, const struct waiting *wt, const struct effect *fx,
                            struct api_call *call)
 {
@@ -125,6 +134,7 @@ static void answer_problem(struct daemon *d, const struct waiting *wt, const str
     int64_t later = fx->retry_after_ms;
     struct holding *h = holding_find(d, wt->lineage);
     const char *detail = h && h->spend_detail[0] ? h->spend_detail : "no answer";
+    struct view v;
 
     switch (fx->answer) {
     case ANSWER_TOKEN:
@@ -189,7 +199,10 @@ static void answer_problem(struct daemon *d, const struct waiting *wt, const str
                     name);
         return;
     case ANSWER_BUSY:
-        api_problem(call, code, later, "%s: too many callers wait; try again", name);
+        if (wt->operation == OP_ADD && !warden_view(d->warden, wt->lineage, clock_now(), &v))
+            answer_no_room(d, name, call);
+        else
+            api_problem(call, code, later, "%s: too many callers wait; try again", name);
         return;
     case ANSWER_STOPPING:
         api_problem(call, code, 0, "the daemon is stopping; try again");

@@ -296,5 +296,49 @@ def test_no_more_profiles_than_the_configuration_allows():
         assert code_of(add(world, "c", lab.login("c"))) == "done"
 
 
+def test_at_the_limit_a_profile_is_given_a_new_login():
+    with World() as world:
+        world.write_config(profiles_max=1)
+        lab = new_world(world)
+        for _ in range(3):
+            answer = add(world, "work", lab.login("alice"))
+            assert code_of(answer) == "done", answer
+
+
+def test_no_room_beside_what_is_set_aside_is_said_to_be_that():
+    with World() as world:
+        path = world.write_config(profiles_max=1)
+        lab = new_world(world)
+        assert code_of(add(world, "work", lab.login("alice"))) == "done"
+        stranger = lab.login("bob", access_life="1s")
+        time.sleep(1.2)
+        # It takes a spend to learn whose it is: from then on it is nowhere but here.
+        assert code_of(add(world, "work", stranger)) == "subject-differs"
+        refusal = add(world, "work", lab.login("alice"))
+        assert code_of(refusal) == "profiles-full", refusal
+        words = ("set aside", "nothing was added", f"profiles_max in {path}", "daemon restart")
+        assert all(word in refusal.text for word in words), refusal
+        world.cw("daemon", "restart")
+        assert code_of(add(world, "work", lab.login("alice"))) == "done"
+
+
+def test_another_limit_is_taken_at_the_next_start_and_a_refusal_says_so():
+    with World() as world:
+        path = world.write_config(profiles_max=1)
+        lab = new_world(world)
+        assert code_of(add(world, "a", lab.login("a"))) == "done"
+        world.write_config(profiles_max=9)
+        told = world.cw("daemon", "reload").stdout
+        assert "profiles_max" in told and "next start" in told, told
+        for _ in range(3):
+            refusal = add(world, "b", lab.login("b"))
+            assert code_of(refusal) == "profiles-full", refusal
+            words = (f"profiles_max in {path}", "daemon restart", "credwarden remove")
+            assert all(word in refusal.text for word in words), refusal
+        world.cw("daemon", "restart")
+        assert code_of(add(world, "b", lab.login("b"))) == "done"
+        assert "profiles_max" not in world.cw("daemon", "reload").stdout
+
+
 if __name__ == "__main__":
     runner.main()
