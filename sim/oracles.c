@@ -9,9 +9,10 @@
 #include "sim/capture.h"
 #include "sim/story.h"
 
-#define REQUESTS_MAX       80
-#define GRACE_TOLERANCE_MS (2 * SECOND_MS) /* it counts from the commit, not from the intent */
-#define TOLERANCE_MS       (3 * SECOND_MS) /* a Date has whole seconds, a request takes its time */
+#define REQUESTS_MAX            80
+#define REQUESTS_OF_CAPTURE_MAX 20
+#define GRACE_TOLERANCE_MS      (2 * SECOND_MS) /* it counts from the commit, not from the intent */
+#define TOLERANCE_MS            (3 * SECOND_MS) /* a Date has whole seconds, a request takes its time */
 
 _Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ...)
 {
@@ -213,7 +214,8 @@ static void check_retire(struct world *w, const struct effect *fx)
 }
 
 /* closes. What was granted to us, though another warden gave it up for lost, is not thrown away
- * while nobody has a later pair. */
+ * while nobody has a later pair; unless what was granted is the old refresh token once more, which
+ * has been refused since. */
 static void check_drop(struct world *w, struct host *h, const struct effect *fx)
 {
     const struct spool *s = spool_find(h, fx->intent);
@@ -227,7 +229,9 @@ static void check_drop(struct world *w, struct host *h, const struct effect *fx)
     const struct row *row = &w->store.rows[s->row];
     if (h->told[s->row].heard_intent == fx->intent)
         h->told[s->row].heard_intent = 0;
-    if (row->standing != STANDING_RETIRED && row->generation == s->generation)
+    struct fp refresh = fp_is_none(s->reply.refresh) ? row->pair.refresh : s->reply.refresh;
+    bool refused = w->store.known[issued_index(w, refresh)] & KNOWN_REFUSED;
+    if (row->standing != STANDING_RETIRED && row->generation == s->generation && !refused)
         violated(w, "closes", "L%d: a granted pair is thrown away, and nobody has a later one",
                  s->row);
 }
@@ -254,20 +258,21 @@ static void check_resolve(struct world *w, const struct host *h, const struct ef
     w->store.known[refresh] &= (uint8_t) ~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE);
 }
 
-/* hammers. Whatever fails, a server is not asked more than once a second for long. (A waiter, a
- * capture and a new pair each have their own reason, so there is some room.) */
+/* hammers. Whatever fails, a server is not asked more than once a second for long, and about one
+ * capture still less. (A waiter and a new pair each have their own reason, so there is some room.)
+ */
 static void check_requests(struct world *w, struct host *h, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
+    struct capture *c = sealed_find(w, fx->capture);
     if (index == NOBODY)
         return;
-    struct told *t = &h->told[index];
-    if (t->minute != w->now / MINUTE_MS) {
-        t->minute = w->now / MINUTE_MS;
-        t->requests = 0;
-    }
-    if (++t->requests > REQUESTS_MAX)
-        violated(w, "hammers", "L%d: more than %d requests in a minute", index, REQUESTS_MAX);
+    struct requests *r = c ? &c->requests : &h->told[index].requests;
+    uint32_t most = c ? REQUESTS_OF_CAPTURE_MAX : REQUESTS_MAX;
+    if (r->minute != w->now / MINUTE_MS)
+        *r = (struct requests){.minute = w->now / MINUTE_MS};
+    if (++r->n > most)
+        violated(w, "hammers", "L%d: more than %u requests in a minute", index, (unsigned)most);
 }
 
 static void check_effect(struct world *w, struct host *h, const struct effect *fx)

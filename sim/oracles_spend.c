@@ -202,6 +202,18 @@ static void check_final(struct world *w, const struct caller *c, const struct ef
                  answer_name(fx->answer));
 }
 
+/* Else nobody deals with it before the next start: there was no room for it. */
+static bool is_in_hand(const struct world *w, int index)
+{
+    struct view v;
+    bool here = false;
+    for (unsigned i = 0; i < w->n_hosts; i++) {
+        const struct host *h = &w->hosts[i];
+        here |= h->up && warden_view(h->warden, lineage_id(index), host_now(w, h), &v);
+    }
+    return here;
+}
+
 /* dead. In the end nothing is given up whose refresh token is alive, unless both presentations were
  * lost, or the server itself had refused it. */
 static void check_end_of(struct world *w, int index)
@@ -219,7 +231,7 @@ static void check_end_of(struct world *w, int index)
         violated(w, "converges", "L%d has an open intent in the end", index);
     if (row->standing == STANDING_UNPROVEN && alive && w->now - row->pair_at > UNPROVEN_MS &&
         row->policy == POLICY_ALWAYS && w->providers[row->provider].has_identity &&
-        !w->families[w->issued[refresh].family].narrow)
+        !w->families[w->issued[refresh].family].narrow && is_in_hand(w, index))
         violated(w, "converges", "L%d is unproven for good, and its server would say whose it is",
                  index);
 }

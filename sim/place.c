@@ -171,8 +171,12 @@ void places_load(struct world *w, struct host *h)
 
 void place_order(struct world *w, struct host *h, const struct effect *fx)
 {
-    const struct place *p = place_find(w, fx->consumer);
+    struct place *p = place_find(w, fx->consumer);
     CHECK(p);
+    if (fx->kind == FX_PUBLISH) {
+        p->before_what = fx->expected_what;
+        p->before = fx->expected;
+    }
     int64_t most_ms = fault(w, FAULT_LOCKED, SITE_PLACE, p->id & 31) ? SLOW_MAX_MS : TOUCH_MAX_MS;
     struct op *op = op_new(w, HAP_PLACE, h, 1 + a_while(w, SITE_PLACE, p->id & 31, most_ms));
     op->fx = *fx;
@@ -259,13 +263,13 @@ void place_seen(struct world *w, struct op *op)
     if (op->started_at >= p->told_at) { /* not: seen before what was heard since */
         if (op->seen == SEEN_BLANK && p->told_what == SEEN_PAIR)
             p->blanked = p->told.access; /* with which its client was refused, for all one knows */
-        p->before_what = p->told_what;
-        p->before = p->told;
         p->told_what = op->seen;
         p->told_failed = 0;
         p->told = op->pair;
         p->told_at = op->started_at;
     }
+    if (op->late)
+        p->before_what = SEEN_COUNT;
     if (op->seen == SEEN_PAIR)
         note_held(w, p, &op->pair);
     host_tell(w, h, &ev);
@@ -307,6 +311,7 @@ void place_put(struct world *w, struct op *op)
     p->told_failed = 0;
     p->told = op->pair;
     p->told_at = op->started_at;
+    p->before_what = SEEN_COUNT;
     host_tell(w, h, &ev);
 }
 

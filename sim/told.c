@@ -75,8 +75,8 @@ static void told_of_place(struct world *w, struct host *h, const struct event *e
 static void told_capture(struct world *w, const struct event *ev)
 {
     struct capture *c = sealed_find(w, ev->capture);
-    if (!c)
-        return;
+    if (!c || !c->told)
+        return; /* its warden has forgotten it meanwhile */
     c->named = ev->identity.what;
     c->subject = ev->identity.subject;
 }

@@ -160,16 +160,22 @@ struct row { /* a lineage, as src/store has it */
     bool dead_by_doubt;   /* the one more presentation was lost, too */
 };
 
+struct requests { /* in the current minute */
+    int64_t minute;
+    uint32_t n;
+};
+
 struct capture { /* a pair found in a place: sealed, not believed */
     uint64_t id; /* 0: none */
     uint8_t place;
     struct pair pair;
     int64_t sealed_at;
-    bool told;           /* the warden that runs now has heard of it */
-    bool is_dropped;     /* the warden is done with it, whenever it is wiped */
-    bool is_nobodys;     /* its place was no consumer any more when it was found */
-    enum identity named; /* what the server said of it; UNANSWERED: nothing */
-    struct fp subject;   /* NAMED: whose it is, by its word */
+    bool told;                /* the warden that runs now has heard of it */
+    bool is_dropped;          /* the warden is done with it, whenever it is wiped */
+    bool is_nobodys;          /* its place was no consumer any more when it was found */
+    enum identity named;      /* what the server said of it; UNANSWERED: nothing */
+    struct fp subject;        /* NAMED: whose it is, by its word */
+    struct requests requests; /* to ask it */
 };
 
 struct store {
@@ -215,12 +221,11 @@ struct told {  /* what the warden of this host has heard of one lineage since it
     enum policy policy;
     int64_t held_until; /* true time, at the least; 0: nobody */
     uint32_t alarms;
-    int64_t minute; /* the current one, and requests in it */
-    uint32_t requests;
-    int32_t waiting;       /* callers */
-    uint64_t awaits;       /* the intent that it was loaded with, until it hears the outcome */
-    uint64_t doubt;        /* the lost intent that it doubts for */
-    uint64_t heard_intent; /* the last one whose outcome it heard, and what that was */
+    struct requests requests; /* to its server */
+    int32_t waiting;          /* callers */
+    uint64_t awaits;          /* the intent that it was loaded with, until it hears the outcome */
+    uint64_t doubt;           /* the lost intent that it doubts for */
+    uint64_t heard_intent;    /* the last one whose outcome it heard, and what that was */
     enum verdict heard;
     bool heard_foreign;
     int64_t refused_at; /* its refresh token, for good; 0: not heard */
@@ -273,7 +278,7 @@ struct place {   /* where a consumer's copy is */
     struct fp blanked;   /* the access token that was blanked */
     enum seen told_what; /* what the warden heard of it last */
     struct pair told;
-    enum seen before_what; /* … and before that */
+    enum seen before_what; /* … when it ordered the write that was not answered; COUNT: none */
     struct pair before;
     uint32_t told_failed;  /* and since then, how often, that it could not be read or written */
     int64_t told_at;       /* when that was seen */
