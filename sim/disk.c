@@ -125,7 +125,8 @@ static enum event_kind apply_settle(struct world *w, struct host *h, const struc
 {
     struct row *row = &w->store.rows[row_of(fx->lineage)];
     bool open = row->intent == fx->intent && row->generation + 1 == fx->generation;
-    bool late = fx->late && row->intent == 0 && row->generation + 1 == fx->generation;
+    bool late = fx->late && row->intent == 0 && row->generation + 1 == fx->generation &&
+                !(*known_of(w, fx->pair.refresh) & KNOWN_REFUSED);
     if (row->standing == STANDING_RETIRED || (!open && !late))
         return w->fleet ? EV_OVERTAKEN : EV_STORE_FAILED;
     const struct spool *s = spool_find(h, fx->intent);

@@ -44,7 +44,8 @@ static void follow_row(struct step *s)
         return;
     }
     bool claimed = before.standing == STANDING_QUARANTINED && row->standing != STANDING_QUARANTINED;
-    if (claimed)
+    bool spent = !fp_equal(before.pair.refresh, row->pair.refresh);
+    if (claimed || spent)
         no_stranger_any_more(s, &before.pair);
     take_row(s, row);
     keep_what_we_know(l, &before);
@@ -76,6 +77,9 @@ static void on_refused_write(struct step *s)
     case LS_SETTLING:
         if (row->generation > l->generation || row->standing == STANDING_RETIRED) {
             forget_answer(s); /* somebody has a later one */
+        } else if (l->pending.late && row->intent == 0 &&
+                   fp_equal(l->pending.pair.refresh, row->pair.refresh)) {
+            forget_answer(s); /* the old token once more, and it was refused since */
         } else {
             l->pending.late = true; /* at once, or when that other presentation is over */
             if (row->intent == 0)

@@ -211,7 +211,10 @@ enum effect_kind {
                         has a later fence or generation, an open intent, or another standing than
                         DOUBT (this very one) for a replay and LIVE or UNPROVEN for any other */
     FX_SPEND,        /* → EV_ANSWER. Exactly the token fingerprinted; fence goes along */
-    FX_SETTLE,       /* → EV_SETTLED | EV_STORE_FAILED. One transaction: pair, intent, ledger */
+    FX_SETTLE, /* → EV_SETTLED | EV_OVERTAKEN | EV_STORE_FAILED. One transaction: pair, intent,
+                  ledger. `late`: the intent was closed meanwhile. Then it is refused where the
+                  ledger knows the pair's refresh token as refused: not single use, it is no
+                  news */
     FX_CLOSE_INTENT, /* → EV_CLOSED | EV_STORE_FAILED. Outcome without a pair; new standing */
     FX_ASK_IDENTITY, /* → EV_IDENTITY. Of the lineage's access token, or of the capture's */
     FX_PROBE,        /* → EV_PROBED */

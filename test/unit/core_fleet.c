@@ -233,6 +233,26 @@ static void a_late_pair_waits_while_another_presents_once_more(void **state)
     story_free(st);
 }
 
+static void a_late_pair_with_the_old_token_is_let_go_when_that_was_refused_since(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.rotates = false;
+    expect(st, loaded(st, POLICY_ALWAYS, HOUR), "");
+    until_due(st);
+    expect(st, timer(), "lease");
+    tell(st, leased(st));
+    tell(st, of_intent(st, EV_INTENT_DURABLE));
+    struct event ours = granted(st, 2, HOUR);
+    ours.answer.pair.refresh = pair_of(st, 1, HOUR).refresh;
+    tell(st, ours);
+    struct event dead = refusal(st, overtaken(st, 1, 1));
+    dead.loaded.standing = STANDING_DEAD;
+    expect(st, dead, "settle(g2,live,spent)"); /* it may have been closed in doubt alone */
+    expect(st, dead, "drop(k0) unlease alarm-raise(dead)");
+    story_free(st);
+}
+
 static void a_late_pair_that_was_replaced_is_let_go(void **state)
 {
     (void)state;
@@ -272,6 +292,7 @@ int main(void)
         cmocka_unit_test(who_never_answers_is_closed_in_doubt_by_another),
         cmocka_unit_test(a_pair_that_comes_late_is_settled_late),
         cmocka_unit_test(a_late_pair_waits_while_another_presents_once_more),
+        cmocka_unit_test(a_late_pair_with_the_old_token_is_let_go_when_that_was_refused_since),
         cmocka_unit_test(a_late_pair_that_was_replaced_is_let_go),
         cmocka_unit_test(what_another_removed_is_gone_here_too),
     };
