@@ -52,14 +52,23 @@ static int64_t unreachable_from(const struct warden *w, const struct lineage *l)
         return ms_max(over, l->sent_boot_ms + 2 * l->rules.spend_deadline_ms);
     if (l->state != LS_LIVE)
         return TIME_NEVER;
-    bool held_back = may_spend_from(l) != TIME_NEVER && spend_is_held_back(w, l);
-    return l->tries > 0 || held_back ? over : TIME_NEVER;
+    if (may_spend_from(l) == TIME_NEVER) /* nothing is asked of it */
+        return TIME_NEVER;
+    return l->tries > 0 || spend_is_held_back(w, l) ? over : TIME_NEVER;
+}
+
+/* Is there something to be written that could not be? */
+static bool is_to_be_written(const struct lineage *l)
+{
+    bool tried = l->tries > 0 && l->trouble == ANSWER_STORE && may_spend_from(l) != TIME_NEVER;
+    return in_flight(l) || l->state == LS_CONTINUING || l->remove_wanted || l->n_captures > 0 ||
+           tried;
 }
 
 static bool is_used(const struct lineage *l)
 {
-    return l->state != LS_FREE && l->state != LS_DEAD && l->state != LS_QUARANTINED &&
-           l->state != LS_RETIRING && !l->unproven;
+    return l->state != LS_FREE && l->state != LS_QUARANTINED && l->state != LS_RETIRING &&
+           !l->unproven;
 }
 
 int64_t alarm_due_boot_ms(const struct warden *w, const struct lineage *l)
@@ -67,12 +76,14 @@ int64_t alarm_due_boot_ms(const struct warden *w, const struct lineage *l)
     int64_t at = TIME_NEVER;
     if (!is_used(l))
         return at;
-    if (!(l->alarms & (1u << ALARM_EXPIRING)))
+    if (!(l->alarms & (1u << ALARM_EXPIRING)) && l->state != LS_DEAD)
         at = expiring_from(w, l);
     if (!(l->alarms & (1u << ALARM_UNREACHABLE)))
         at = ms_min(at, unreachable_from(w, l));
-    if ((l->alarms & (1u << ALARM_SUBJECT)) && drift_of(w, l) == DRIFT_NONE)
-        at = 0; /* from before a restart: where that was seen is no place of it any more */
+    /* From before a restart: where that was seen is no place of it any more, or that is written. */
+    if (((l->alarms & (1u << ALARM_SUBJECT)) && drift_of(w, l) == DRIFT_NONE) ||
+        ((l->alarms & (1u << ALARM_STORE)) && !is_to_be_written(l)))
+        at = 0;
     return at;
 }
 
@@ -80,7 +91,9 @@ void alarm_look(struct step *s)
 {
     if (!is_used(s->l))
         return;
-    if (expiring_from(s->w, s->l) <= s->now.boot_ms)
+    if (!is_to_be_written(s->l))
+        alarm_clear(s, ALARM_STORE);
+    if (s->l->state != LS_DEAD && expiring_from(s->w, s->l) <= s->now.boot_ms)
         alarm_raise(s, ALARM_EXPIRING);
     else
         alarm_clear(s, ALARM_EXPIRING);

@@ -294,6 +294,14 @@ void on_closed(struct step *s)
 void write_failed(struct step *s)
 {
     struct lineage *l = s->l;
+    if (l->state == LS_RETIRING && l->remove_waiter != 0) { /* he is told, and asks again */
+        become(s, l->rest);
+        l->remove_wanted = false;
+        answer_waiter(s, l->remove_waiter, ANSWER_STORE, 0, 0);
+        l->remove_waiter = 0;
+        serve_waiters(s);
+        return;
+    }
     alarm_raise(s, ALARM_STORE);
     back_off(s, 0, ANSWER_STORE);
     switch (l->state) {
@@ -309,11 +317,8 @@ void write_failed(struct step *s)
         break;
     case LS_RETIRING:
         become(s, l->rest);
-        /* A person who asked is told and asks again; what we end on our own is tried again. */
-        l->remove_wanted = l->remove_waiter == 0;
+        l->remove_wanted = true; /* what we end on our own is tried again */
         l->remove_from_boot_ms = l->not_before_boot_ms;
-        answer_waiter(s, l->remove_waiter, ANSWER_STORE, 0, 0);
-        l->remove_waiter = 0;
         break;
     case LS_SETTLING:
     case LS_CLOSING:

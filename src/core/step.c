@@ -130,6 +130,7 @@ void become(struct step *s, enum state next)
         alarm_clear(s, ALARM_DOUBT);
         alarm_clear(s, ALARM_RESTORED);
         alarm_clear(s, ALARM_UNREACHABLE);
+        alarm_clear(s, ALARM_EXPIRING);
         alarm_raise(s, ALARM_DEAD);
         break;
     case LS_QUARANTINED:
@@ -173,6 +174,7 @@ static void on_policy(struct step *s)
         if (is_claim_of(&w->lineages[i], s->l->id))
             w->lineages[i].policy = s->ev->policy;
     }
+    alarm_look(s);
     serve_waiters(s);
 }
 

@@ -154,16 +154,23 @@ static bool judge(const struct warden *w, const struct lineage *l, const struct 
         break;
     }
     bool revived = l->state == LS_CONTINUING && (l->rest == LS_DEAD || l->rest == LS_SEARCHING);
+    bool late = w->now.boot_ms >= wt->deadline_boot_ms;
+    if (revived && late) { /* not yet: what we have was refused */
+        *ret = tell(l->rest == LS_DEAD ? ANSWER_DEAD : ANSWER_DOUBT);
+        return true;
+    }
     if (!l->unproven && !revived && is_served(l, wt, w->now)) {
         *ret = tell(ANSWER_TOKEN);
         return true;
     }
-    if (w->now.boot_ms >= wt->deadline_boot_ms) {
+    if (l->state == LS_LIVE && judge_at_rest(w, l, wt, ret))
+        return true; /* also who has no patience is told why */
+    if (late) {
         *ret = judge_late(w, l, wt);
         return true;
     }
     if (l->state == LS_LIVE)
-        return judge_at_rest(w, l, wt, ret);
+        return false;
     if (l->state == LS_DOUBT || l->state == LS_PROBING)
         return judge_in_doubt(w, l, wt, ret);
     if (w->stopping && !in_flight(l)) {

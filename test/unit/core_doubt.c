@@ -447,7 +447,7 @@ static void the_user_may_remove_what_is_in_doubt(void **state)
     lose_an_answer(st, 10 * MINUTE_MS);
     expect(st, (struct event){.kind = EV_REMOVE, .waiter = 5}, "");
     expect(st, timer(), "retire");
-    expect(st, store_failed(), "alarm-raise(store) answer(5,store-failed)");
+    expect(st, store_failed(), "answer(5,store-failed)");
     expect(st, want(st, 1, -1), "answer(1,token)");
     story_free(st);
 }

@@ -466,11 +466,42 @@ static void removal_does_not_wait_for_a_back_off(void **state)
     expect(st, (struct event){.kind = EV_REMOVE, .waiter = 5}, "");
     assert_int_equal(until_due(st), 0);
     expect(st, timer(), "retire");
-    expect(st, store_failed(), "alarm-raise(store) answer(5,store-failed)");
+    expect(st, store_failed(), "answer(5,store-failed)");
     expect(st, (struct event){.kind = EV_REMOVE, .waiter = 6}, "");
     assert_int_equal(until_due(st), 0); /* asked anew, tried anew */
     expect(st, timer(), "retire");
-    expect(st, (struct event){.kind = EV_RETIRED}, "alarm-clear(store) answer(6,done)");
+    expect(st, (struct event){.kind = EV_RETIRED}, "answer(6,done)");
+    story_free(st);
+}
+
+static void a_removal_that_fails_leaves_no_alarm_where_nothing_is_to_be_spent(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_NEVER, HOUR_MS));
+    expect(st, (struct event){.kind = EV_REMOVE, .waiter = 5}, "");
+    expect(st, timer(), "retire");
+    expect(st, store_failed(), "answer(5,store-failed)");
+    later(st, 2 * HOUR_MS); /* its access token is over, and that is nobody's trouble */
+    expect(st, timer(), "");
+    struct event ev = want(st, 6, -1);
+    ev.want.deadline_boot_ms = st->now.boot_ms;
+    expect(st, ev, "answer(6,policy-forbids)");
+    story_free(st);
+}
+
+static void trouble_ends_with_the_wish_to_spend(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_ALWAYS, HOUR_MS));
+    until_due(st);
+    tell(st, timer());
+    expect(st, leased(st), "store-intent(g1)");
+    expect(st, store_failed(), "alarm-raise(store) unlease");
+    expect(st, (struct event){.kind = EV_POLICY, .policy = POLICY_NEVER}, "alarm-clear(store)");
+    later(st, 2 * HOUR_MS);
+    expect(st, timer(), "");
     story_free(st);
 }
 
@@ -564,6 +595,8 @@ int main(void)
         cmocka_unit_test(a_recovered_answer_is_settled_as_recovered),
         cmocka_unit_test(removal_waits_for_the_spend_in_flight),
         cmocka_unit_test(removal_does_not_wait_for_a_back_off),
+        cmocka_unit_test(a_removal_that_fails_leaves_no_alarm_where_nothing_is_to_be_spent),
+        cmocka_unit_test(trouble_ends_with_the_wish_to_spend),
         cmocka_unit_test(what_we_end_ourselves_is_tried_again_until_it_is_durable),
         cmocka_unit_test(a_server_whose_pairs_are_over_when_they_come_is_given_pauses),
         cmocka_unit_test(an_expiry_read_off_the_wall_clock_is_not_taken_for_exact),
