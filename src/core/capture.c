@@ -40,6 +40,16 @@ static struct lineage *held_back(const struct warden *w, const struct capture *c
     return slot_lineage(w, cap->target != NO_SLOT ? cap->target : cap->slot);
 }
 
+/* What nobody can say whose it is, and what its own lineage may not spend to learn it, waits for
+ * its user: where else it stands, others do not wait with it. */
+bool capture_holds_back(const struct warden *w, uint64_t id, const struct lineage *l)
+{
+    const struct capture *cap = id == 0 ? NULL : capture_find(w, id);
+    const struct lineage *own = cap ? held_back(w, cap) : NULL;
+    bool waits = cap && cap->stage == STAGE_MUTE && own && may_spend_from(own) == TIME_NEVER;
+    return cap && (own == l || !waits);
+}
+
 static void aim(struct warden *w, struct capture *cap, const struct lineage *target)
 {
     struct lineage *before = held_back(w, cap);
@@ -315,6 +325,41 @@ static struct capture *capture_new(struct step *s)
     return NULL;
 }
 
+/* No room to ask about it: kept, and its owner may claim it. */
+static void set_aside_unasked(struct step *s, uint64_t id, const struct pair *pair)
+{
+    struct effect *fx = emit(s, FX_QUARANTINE);
+    fx->capture = id;
+    fx->pair = *pair;
+}
+
+/* Of finds that wait to be asked about, the oldest of the same place is the first to go: its client
+ * has gone on since. false: there is none. */
+static bool make_room(struct step *s)
+{
+    struct capture *oldest = NULL;
+    for (uint32_t i = 0; s->l && i < s->w->limits.captures; i++) {
+        struct capture *cap = &s->w->captures[i];
+        bool waits = cap->stage == STAGE_CAPTURED || cap->stage == STAGE_MUTE;
+        if (cap->id != 0 && cap->consumer == s->ev->consumer && waits &&
+            held_back(s->w, cap) == s->l && (!oldest || cap->seen_boot_ms < oldest->seen_boot_ms))
+            oldest = cap;
+    }
+    if (!oldest)
+        return false;
+    const struct lineage *grant = grant_of(s->w, oldest->pair.refresh);
+    if (grant) {
+        drop_of_grant(s, oldest, grant);
+        return true;
+    }
+    uint64_t id = oldest->id;
+    set_aside_unasked(s, id, &oldest->pair);
+    leave_alone(s, &oldest->pair, id);
+    forget(s->w, oldest);
+    capture_resolved(s, id);
+    return true;
+}
+
 /* It stands there. Was it nobody's, because the place where it was found is no consumer any more,
  * then it is on its way into quarantine; should that fail it is this lineage's to deal with. */
 static void show(struct step *s, struct consumer *c, struct capture *cap)
@@ -357,17 +402,17 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     }
     bool full = s->l && s->l->n_captures >= CAPTURES_PER_LINEAGE_MAX;
     struct capture *cap = full ? NULL : capture_new(s);
+    const struct lineage *grant = grant_of(s->w, pair->refresh);
+    if (!cap && !grant && make_room(s))
+        cap = capture_new(s);
     if (c && cap)
         c->shows = cap->id;
-    const struct lineage *grant = grant_of(s->w, pair->refresh);
     if (!cap && grant) { /* we hold what renews it */
         drop_stored(s);
         if (c && is_set_aside(grant))
             c->drifted = true; /* … and is a stranger's */
-    } else if (!cap) {         /* no room to ask about it: kept, and its owner may claim it */
-        struct effect *fx = emit(s, FX_QUARANTINE);
-        fx->capture = s->ev->capture;
-        fx->pair = *pair;
+    } else if (!cap) {
+        set_aside_unasked(s, s->ev->capture, pair);
         if (c)
             c->drifted = true;
     } else if (!s->l) {

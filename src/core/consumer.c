@@ -100,8 +100,8 @@ static void retry_later(struct step *s, struct consumer *c)
 bool consumer_saw(struct step *s, struct consumer *c)
 {
     bool asked = s->ev->observed.asked;
-    if (!asked && c->doing != DOING_NOTHING)
-        return false; /* from before or after what is under way: its own answer will say */
+    if (!asked && (c->doing == DOING_PUBLISH || c->doing == DOING_WITHHOLD))
+        return false; /* from before or after our write: its own answer will say */
     bool ours = c->doing == DOING_NOTHING || c->doing == DOING_READ;
     if (asked && c->doing == DOING_READ)
         c->read_boot_ms = c->asked_boot_ms;

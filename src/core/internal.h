@@ -331,6 +331,8 @@ void capture_resolved(struct step *s, uint64_t capture); /* where it stands, tha
 void leave_alone(struct step *s, const struct pair *pair, uint64_t capture);
 /* What stands in a place as a stranger's is believed now, or spent: not to be left alone. */
 void no_stranger_any_more(struct step *s, const struct pair *pair);
+/* A lineage is heard of: who is signed in somewhere, and is nobody we know, may be it. */
+void look_at_strangers(struct warden *w);
 void set_own_access(struct warden *w, uint64_t capture);
 
 /* capture.c */
@@ -340,7 +342,9 @@ void on_capture_stored(struct step *s);
 void on_capture_failed(struct step *s);
 int64_t captures_owe(const struct warden *w, const struct lineage *l);
 void captures_go(struct step *s);
-bool capture_is_open(const struct warden *w, uint64_t id);        /* not resolved yet */
+bool capture_is_open(const struct warden *w, uint64_t id); /* not resolved yet */
+/* Does its standing in a place of this lineage, too, keep it from being spent? */
+bool capture_holds_back(const struct warden *w, uint64_t id, const struct lineage *l);
 void captures_follow(struct step *s, const struct lineage *from); /* to s->l */
 void captures_leave(struct step *s);                              /* s->l ends */
 void capture_overtaken(struct step *s);

@@ -193,6 +193,7 @@ void on_loaded(struct step *s)
         leave_alone(s, &s->l->pair, 0);
     else if (!s->l->unproven)
         no_stranger_any_more(s, &s->l->pair);
+    look_at_strangers(s->w);
     ask_the_time(s);
 }
 

@@ -41,6 +41,19 @@ bool is_unknown(const struct consumer *c)
     return c->replica && !c->known && (c->what != SEEN_TORN || c->tries <= TORN_PATIENCE);
 }
 
+static bool may_be_touched(const struct lineage *l)
+{
+    return l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_SEARCHING ||
+           l->state == LS_DEAD;
+}
+
+/* Not seen since it was bound: it may hold the token of any lineage, not only of its own. */
+static bool is_to_be_looked_at(const struct warden *w, const struct consumer *c)
+{
+    return c->id != 0 && c->replica && !c->known && c->tries < LOOK_PATIENCE &&
+           may_be_touched(&w->lineages[c->slot]);
+}
+
 /* The one consumer that is given the refresh token: always the same, so that it never wanders. */
 static bool is_holder(const struct warden *w, const struct lineage *l, const struct consumer *c)
 {
@@ -52,9 +65,8 @@ static bool is_holder(const struct warden *w, const struct lineage *l, const str
             continue;
         if (belongs(w, other, l) && other->with_pair && other->id < c->id)
             return false;
-        bool perhaps =
-            may_have(other, l->pair.refresh) || (belongs(w, other, l) && is_unknown(other));
-        if (perhaps && !may_have(c, l->pair.refresh))
+        bool unseen = belongs(w, other, l) ? is_unknown(other) : is_to_be_looked_at(w, other);
+        if ((unseen || may_have(other, l->pair.refresh)) && !may_have(c, l->pair.refresh))
             return false; /* first it is taken away there, or seen not to be there */
     }
     return true;
@@ -152,12 +164,6 @@ int64_t consumer_owes(const struct warden *w, const struct lineage *l, const str
     return is_outdated(w, l, c) && may_publish(w, l) ? c->not_before_boot_ms : TIME_NEVER;
 }
 
-static bool may_be_touched(const struct lineage *l)
-{
-    return l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_SEARCHING ||
-           l->state == LS_DEAD;
-}
-
 int64_t consumers_owe(const struct warden *w, const struct lineage *l)
 {
     int64_t soonest = TIME_NEVER;
@@ -189,17 +195,11 @@ bool spend_is_held_back(const struct warden *w, const struct lineage *l)
     bool has_places = l->n_consumers > 0 || l->claimed;
     for (uint32_t i = 0; has_places && i < w->limits.consumers; i++) {
         const struct consumer *c = &w->consumers[i];
-        if (concerns(w, c, l) && ((is_unknown(c) && c->tries > 0) || capture_is_open(w, c->shows)))
+        if (concerns(w, c, l) &&
+            ((is_unknown(c) && c->tries > 0) || capture_holds_back(w, c->shows, l)))
             return true;
     }
     return false;
-}
-
-/* Not seen since it was bound: it may hold the token of any lineage, not only of its own. */
-static bool is_to_be_looked_at(const struct warden *w, const struct consumer *c)
-{
-    return c->id != 0 && c->replica && !c->known && c->tries < LOOK_PATIENCE &&
-           may_be_touched(&w->lineages[c->slot]);
 }
 
 bool spend_is_hindered(const struct warden *w, const struct lineage *l)

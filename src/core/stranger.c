@@ -55,3 +55,13 @@ void no_stranger_any_more(struct step *s, const struct pair *pair)
         look_at(s, c);
     }
 }
+
+void look_at_strangers(struct warden *w)
+{
+    for (uint32_t i = 0; i < w->limits.consumers; i++) {
+        struct consumer *c = &w->consumers[i];
+        if (c->id != 0 && c->drifted && c->shows == 0 && !owner_of(w, &c->there) &&
+            !grant_of(w, c->there.refresh))
+            c->known = false;
+    }
+}

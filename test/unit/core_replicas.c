@@ -281,7 +281,7 @@ static void what_was_claimed_takes_no_profile_whose_subject_is_not_known(void **
     expect(st, timer(), "read(c1)");
     tell(st, saw(st, C1, 2, K1, true));
     expect(st, timer(), "ask-identity(k11)");
-    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "quarantine(k11)");
+    expect(st, capture_named(K1, IDENTITY_EXPIRED, 0), "alarm-raise(subject) quarantine(k11)");
     story_free(st);
 }
 
@@ -318,10 +318,36 @@ static void more_than_can_be_asked_about_is_kept_sealed(void **state)
 {
     (void)state;
     struct story *st = with_client(POLICY_NEVER);
-    for (int i = 0; i < CAPTURES_PER_LINEAGE_MAX; i++)
+    for (int i = 0; i < CAPTURES_PER_LINEAGE_MAX; i++) {
         expect(st, saw(st, C1, 40 + i, 100 + i, false), "");
-    expect(st, saw(st, C1, 60, 120, false), "quarantine(k120) alarm-raise(subject)");
-    expect(st, of_capture(EV_QUARANTINED, 120), "");
+        later(st, 1);
+    }
+    /* The oldest: its client has gone on since, and what stands there now may be the only live one.
+     */
+    expect(st, saw(st, C1, 60, 120, false), "quarantine(k100)");
+    expect(st, of_capture(EV_QUARANTINED, 100), "");
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "ask-identity(k120)"));
+    tell(st, capture_named(120, IDENTITY_NAMED, 99));
+    assert_non_null(strstr(st->said, "adopt(k120,g2)"));
+    story_free(st);
+}
+
+static void a_dead_token_is_handed_to_nobody_while_its_successor_is_written(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_NEVER, HOUR);
+    ev.loaded.standing = STANDING_DEAD;
+    expect(st, ev, "alarm-raise(dead)");
+    tell(st, bound(C1, true, true));
+    tell(st, timer());
+    tell(st, saw(st, C1, 5, K1, true));
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    ev = want(st, 2, -1);
+    ev.want.deadline_boot_ms = st->now.boot_ms;
+    expect(st, ev, "answer(2,sign-in-needed)");
     story_free(st);
 }
 
@@ -622,6 +648,7 @@ int main(void)
         cmocka_unit_test(an_unknown_pair_that_is_older_and_cannot_be_asked_about_is_kept),
         cmocka_unit_test(what_stood_there_before_our_own_grant_is_not_newer),
         cmocka_unit_test(more_than_can_be_asked_about_is_kept_sealed),
+        cmocka_unit_test(a_dead_token_is_handed_to_nobody_while_its_successor_is_written),
         cmocka_unit_test(nobody_is_given_the_token_while_another_place_is_not_looked_at),
         cmocka_unit_test(who_may_not_spend_keeps_what_cannot_be_asked),
         cmocka_unit_test(captures_of_an_earlier_run_are_not_forgotten),

@@ -137,6 +137,47 @@ static void nor_is_one_that_stays_behind_where_another_lineage_ended(void **stat
     story_free(st);
 }
 
+static void nobody_is_given_the_token_while_a_place_of_another_is_not_looked_at(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_NEVER, HOUR));
+    tell(st, bound(C1, true, true));
+    tell(st, other_profile(st));
+    struct event ev = bound(C2, true, true);
+    ev.lineage = B;
+    tell(st, ev);
+    expect(st, timer(), "read(c1) read(c2)");
+    struct event former = saw_pair(C1, pair_of(st, 4, HOUR), 0, true);
+    former.observed.spent = true;
+    tell(st, former);
+    expect(st, timer(), "publish(c1,a2,r0)"); /* C2 may have it */
+    tell(st, published(st, C1));
+    tell(st, saw(st, C2, 7, 0, true));
+    expect(st, timer(), "publish(c1,a2,r3)");
+    story_free(st);
+}
+
+static void what_is_seen_while_a_place_is_read_is_heard(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_NEVER, HOUR));
+    tell(st, bound(C1, true, true));
+    expect(st, timer(), "read(c1)");
+    struct event former = saw_pair(C1, pair_of(st, 4, HOUR), 0, false);
+    former.observed.spent = true;
+    tell(st, former);
+    tell(st, (struct event){.kind = EV_UNBOUND, .consumer = C1}); /* our token is not there */
+    tell(st, bound(C2, true, true));
+    expect(st, timer(), "read(c2)");
+    former = saw_pair(C2, pair_of(st, 4, HOUR), 0, true);
+    former.observed.spent = true;
+    tell(st, former);
+    expect(st, timer(), "publish(c2,a2,r3)");
+    story_free(st);
+}
+
 /* ---- blanked ---- */
 
 static void who_blanked_a_place_that_we_failed_to_write_was_not_refused_with_our_pair(void **state)
@@ -178,6 +219,36 @@ static void what_another_warden_set_aside_is_left_alone_here_too(void **state)
     expect(st, timer(), "");
     tell(st, set_aside(st, 5));
     expect(st, timer(), "");
+    story_free(st);
+}
+
+static void a_stranger_whose_token_another_warden_has_spent_is_none_any_more(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    tell(st, set_aside(st, 5));
+    expect(st, saw(st, C1, 5, 0, false), "alarm-raise(subject)");
+    expect(st, timer(), "");
+    struct event spent = set_aside(st, 6);
+    spent.kind = EV_OVERTAKEN;
+    spent.loaded.generation = 2;
+    tell(st, spent);
+    expect(st, timer(), "publish(c1,a2,r3)");
+    story_free(st);
+}
+
+static void who_was_nobody_we_knew_is_looked_at_when_a_lineage_is_heard_of(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_NEVER);
+    expect(st, saw(st, C1, 5, 0, false), "alarm-raise(subject)");
+    struct event ev = other_profile(st); /* 5 was its pair, before the one that it has now */
+    tell(st, ev);
+    expect(st, timer(), "read(c1)");
+    ev = saw(st, C1, 5, 0, true);
+    ev.observed.spent = true;
+    expect(st, ev, "alarm-clear(subject)");
+    expect(st, timer(), "publish(c1,a2,r3)");
     story_free(st);
 }
 
@@ -385,6 +456,31 @@ static void of_two_finds_of_one_lineage_the_later_goes_first(void **state)
     story_free(st);
 }
 
+/* C1 is a place of B, which is never spent; a copy of what was found there stands in C2, of A. */
+static void a_find_that_waits_for_its_user_keeps_nobody_else_waiting(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, other_profile(st));
+    struct event ev = bound(C1, true, true);
+    ev.lineage = B;
+    tell(st, ev);
+    tell(st, timer());
+    tell(st, saw(st, C1, 5, K1, true));
+    expect(st, timer(), "ask-identity(k11)");
+    ev = capture_named(K1, IDENTITY_EXPIRED, 0);
+    ev.lineage = B;
+    expect(st, ev, "");
+    tell(st, loaded(st, POLICY_ALWAYS, HOUR));
+    tell(st, bound(C2, true, true));
+    expect(st, timer(), "read(c2)");
+    tell(st, saw(st, C2, 5, K1, true));
+    later(st, HOUR);
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "lease"));
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,8 +490,12 @@ int main(void)
         cmocka_unit_test(what_stood_where_a_write_failed_may_stand_there_still),
         cmocka_unit_test(a_token_that_stays_behind_in_a_place_of_another_is_given_to_nobody_else),
         cmocka_unit_test(nor_is_one_that_stays_behind_where_another_lineage_ended),
+        cmocka_unit_test(nobody_is_given_the_token_while_a_place_of_another_is_not_looked_at),
+        cmocka_unit_test(what_is_seen_while_a_place_is_read_is_heard),
         cmocka_unit_test(who_blanked_a_place_that_we_failed_to_write_was_not_refused_with_our_pair),
         cmocka_unit_test(what_another_warden_set_aside_is_left_alone_here_too),
+        cmocka_unit_test(a_stranger_whose_token_another_warden_has_spent_is_none_any_more),
+        cmocka_unit_test(who_was_nobody_we_knew_is_looked_at_when_a_lineage_is_heard_of),
         cmocka_unit_test(
             a_stranger_is_left_alone_whatever_access_token_stands_beside_his_refresh_token),
         cmocka_unit_test(a_claim_that_is_set_aside_unspent_is_left_alone_where_it_stands),
@@ -409,6 +509,7 @@ int main(void)
         cmocka_unit_test(of_two_mute_finds_the_one_that_lasts_longer_is_tried),
         cmocka_unit_test(of_two_mute_finds_the_older_is_set_aside),
         cmocka_unit_test(of_two_finds_of_one_lineage_the_later_goes_first),
+        cmocka_unit_test(a_find_that_waits_for_its_user_keeps_nobody_else_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
