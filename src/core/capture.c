@@ -254,6 +254,18 @@ int64_t captures_owe(const struct warden *w, const struct lineage *l)
     return soonest;
 }
 
+bool captures_wait_for_leave(const struct warden *w, const struct lineage *l)
+{
+    if (may_spend_from(l) != TIME_NEVER)
+        return false;
+    for (uint32_t i = 0; i < w->limits.captures; i++) {
+        const struct capture *cap = &w->captures[i];
+        if (cap->id != 0 && held_back(w, cap) == l && cap->stage != STAGE_MUTE)
+            return false;
+    }
+    return true;
+}
+
 static void go_on(struct step *s, struct capture *cap)
 {
     switch (cap->stage) {

@@ -341,6 +341,9 @@ void on_capture_named(struct step *s);
 void on_capture_stored(struct step *s);
 void on_capture_failed(struct step *s);
 int64_t captures_owe(const struct warden *w, const struct lineage *l);
+/* Nobody can say whose they are, and to try them is a spend that the policy forbids: for good, as
+ * far as one knows. */
+bool captures_wait_for_leave(const struct warden *w, const struct lineage *l);
 void captures_go(struct step *s);
 bool capture_is_open(const struct warden *w, uint64_t id); /* not resolved yet */
 /* Does its standing in a place of this lineage, too, keep it from being spent? */

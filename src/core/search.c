@@ -1,8 +1,9 @@
 /*
  * The search: the server will not take our refresh token any more, but a sibling may have been
  * faster and hold, or be about to write, the pair that replaced it. The replicas are read at once
- * and again when a sibling has had its time; only then it is dead. The same two looks stand before
- * the one more presentation in doubt.
+ * and again when a sibling has had its time, and what was found there is understood; only then it
+ * is dead. (What a change of policy would have us try is tried all the same when it comes.) The
+ * same two looks stand before the one more presentation in doubt.
  */
 #include "core/internal.h"
 
@@ -26,7 +27,7 @@ void begin_search(struct step *s)
 
 int64_t search_over_boot_ms(const struct warden *w, const struct lineage *l)
 {
-    if (l->n_captures > 0)
+    if (l->n_captures > 0 && !captures_wait_for_leave(w, l))
         return TIME_NEVER;
     if (replicas_read_since(w, l, l->search_until_boot_ms))
         return has_replica(w, l) ? 0 : l->search_until_boot_ms;

@@ -226,7 +226,7 @@ enum effect_kind {
     FX_QUARANTINE, /* → EV_QUARANTINED | EV_STORE_FAILED. The capture becomes a lineage of its own,
                       sealed and unused, with this subject (none: not known). Where a
                       lineage has its refresh token already (another warden's), none is made, and
-                      that one is told of, if it was not */
+                      that one is told of, if it was not (an unproven one: once it is adopted) */
     FX_CLAIM,      /* → EV_ADDED | EV_OVERTAKEN | EV_STORE_FAILED. The capture becomes an unproven
                       lineage that continues this one. This, and ADOPT of a capture, is refused
                       where the ledger knows its refresh token as spent, refused, or presented

@@ -157,6 +157,30 @@ static void what_comes_back_to_life_is_not_handed_out_before_it_is_stored(void *
     story_free(st);
 }
 
+static void a_find_that_no_policy_lets_us_try_holds_up_no_search(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    refuse_for_good(st);
+    expect(st, timer(), "read(c1)");
+    struct event ev = {.kind = EV_POLICY, .lineage = A};
+    ev.policy = POLICY_NEVER;
+    tell(st, ev);
+    struct event find = saw(st, C1, 2, K1, true);
+    tell(st, find);
+    expect(st, timer(), "ask-identity(k11)");
+    later(st, 10 * SECOND_MS); /* a sibling's time to write */
+    expect(st, timer(), "read(c1)");
+    tell(st, find);
+    expect(st, timer(), ""); /* its server may still say whose it is */
+    expect(st, capture_named(K1, IDENTITY_REVOKED, 0), "");
+    expect(st, timer(), "alarm-clear(in-doubt) alarm-raise(dead)");
+    ev.policy = POLICY_ALWAYS; /* and yet it is not forgotten */
+    tell(st, ev);
+    expect(st, timer(), "claim(k11)");
+    story_free(st);
+}
+
 /* ---- claims ---- */
 
 static void a_claim_is_under_its_profiles_policy(void **state)
@@ -403,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_heard_in_whatever_state_it_comes),
         cmocka_unit_test(a_search_looks_at_once_however_often_a_place_could_not_be_read),
         cmocka_unit_test(what_comes_back_to_life_is_not_handed_out_before_it_is_stored),
+        cmocka_unit_test(a_find_that_no_policy_lets_us_try_holds_up_no_search),
         cmocka_unit_test(a_claim_is_under_its_profiles_policy),
         cmocka_unit_test(a_claim_waits_for_the_place_it_came_from),
         cmocka_unit_test(a_claim_that_the_server_will_not_name_is_set_aside),
