@@ -346,7 +346,7 @@ static void tell_written(struct world *w, struct host *h, const struct effect *f
         row = row_of_grant(w, fx->pair.refresh);
         if (row == NOBODY) /* without a refresh token; this very write made it */
             row = (int)w->store.n_rows - 1;
-        if (h->told[row].here)
+        if (h->told[row].here || w->store.rows[row].wanted != 0) /* an `add` is its own host's */
             return;
         ev = event_of(EV_LOADED, lineage_id(row));
         ev.loaded = loaded_of(w, h, row, false);
