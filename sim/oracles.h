@@ -30,7 +30,7 @@ void oracle_captures_end(struct world *w);
 #define IN_STEP_AFTER_MS (6 * MINUTE_MS) /* a place that cannot be written is tried that often */
 void oracle_in_step(struct world *w);
 void oracle_alarm(struct world *w, struct host *h, const struct effect *fx);
-void oracle_alarms(struct world *w, const struct host *h, const struct event *ev,
+void oracle_alarms(struct world *w, struct host *h, const struct event *ev,
                    const struct effects *out);
 void oracle_alarms_end(struct world *w, const struct host *h, int index);
 void oracle_dead(struct world *w, const struct host *h, int index);

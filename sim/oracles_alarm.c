@@ -41,12 +41,17 @@ void oracle_alarm(struct world *w, struct host *h, const struct effect *fx)
 }
 
 /* alarms. What people were told is what there is. */
-static void check_state(struct world *w, const struct host *h, int index)
+static void check_state(struct world *w, struct host *h, int index)
 {
     struct view v;
-    uint32_t told = h->told[index].alarms;
+    struct told *t = &h->told[index];
+    uint32_t told = t->alarms;
     if (!warden_view(h->warden, lineage_id(index), host_now(w, h), &v))
         return;
+    if (t->state != v.state) {
+        t->state = v.state;
+        t->state_at = w->now;
+    }
     if (v.alarms != told)
         violated(w, "alarms", "L%d: people were told %x, the core has %x", index, told, v.alarms);
     for (size_t i = 0; i < ARRAY_LEN(by_state); i++) {
@@ -93,7 +98,7 @@ static void check_answer(struct world *w, const struct host *h, const struct eff
         violated(w, "alarms", "L%d: a caller goes without a token, and nobody is told", index);
 }
 
-void oracle_alarms(struct world *w, const struct host *h, const struct event *ev,
+void oracle_alarms(struct world *w, struct host *h, const struct event *ev,
                    const struct effects *out)
 {
     if (row_of(ev->lineage) != NOBODY)

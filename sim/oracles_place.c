@@ -348,9 +348,9 @@ void oracle_dead(struct world *w, const struct host *h, int index)
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *p = &w->places[i];
         if (p->host == h->index && p->is_known && p->replica && p->row == index &&
-            p->what != SEEN_TORN && p->looked_at < h->told[index].refused_at &&
-            h->woke_at < h->told[index].refused_at) /* a sleep counts as time to look */
-            violated(w, "dead", "L%d is given up, and C%u was not looked at since it was refused",
+            p->what != SEEN_TORN && p->looked_at < h->told[index].over_at &&
+            h->woke_at < h->told[index].over_at) /* a sleep counts as time to look */
+            violated(w, "dead", "L%d is given up, and C%u was not looked at since that was heard",
                      index, (unsigned)p->id);
     }
     for (unsigned i = 0; i < CAPTURES_MAX; i++) {

@@ -5,8 +5,11 @@
 #include "sim/oracles.h"
 #include "sim/story.h"
 
+#include <string.h>
+
 #define IN_FLIGHT_MS      (3 * MINUTE_MS)  /* longer than any spend that nothing disturbs */
 #define UNPROVEN_MS       (10 * MINUTE_MS) /* longer than its proof takes */
+#define UNDECIDED_MS      (10 * MINUTE_MS) /* longer than any search, and any pause of ours */
 #define HELD_TOLERANCE_MS (10 * MINUTE_MS) /* what is known here is the least */
 #define WANT_TOLERANCE_MS (2 * SECOND_MS)
 
@@ -236,6 +239,61 @@ static void check_end_of(struct world *w, int index)
                  index);
 }
 
+static bool is_one_of(const char *state, const char *const *states)
+{
+    while (*states && strcmp(*states, state) != 0)
+        states++;
+    return *states != NULL;
+}
+
+/* Does the core take it for what is stored? (That a doubt was groundless may be stored late.) */
+static bool is_taken_for(enum standing standing, const char *state)
+{
+    static const char *const dead[] = {"dead", "searching", "continuing", NULL},
+                             *const not_live[] = {"dead",        "searching", "doubt", "probing",
+                                                  "quarantined", "unproven",  NULL};
+    switch (standing) {
+    case STANDING_LIVE:
+        return !is_one_of(state, not_live);
+    case STANDING_DEAD:
+        return is_one_of(state, dead);
+    case STANDING_DOUBT:
+        return !is_one_of(state, dead);
+    case STANDING_QUARANTINED:
+        return strcmp(state, "quarantined") == 0;
+    case STANDING_UNPROVEN:
+    case STANDING_RETIRED:
+    case STANDING_COUNT:
+        break;
+    }
+    return true;
+}
+
+/* converges. In the end a login is live or truthfully dead: what is stored is what the core takes
+ * it for. A search for a live pair ends when
+ * siblings have had their time; and nothing that we may spend is taken for live any more whose
+ * tokens are both over: to spend it shows what it is. */
+static void check_told_end(struct world *w, const struct host *h, int index)
+{
+    const struct row *row = &w->store.rows[index];
+    const struct told *t = &h->told[index];
+    int64_t calm_from = w->cleared_at > h->started_at ? w->cleared_at : h->started_at;
+    calm_from = h->woke_at > calm_from ? h->woke_at : calm_from;
+    if (!h->up || h->asleep_until > w->now || !t->here || !t->state ||
+        w->now - calm_from < UNDECIDED_MS)
+        return;
+    if (t->generation == row->generation && t->standing == row->standing && row->intent == 0 &&
+        row->wanted == 0 && !t->removing && !is_taken_for(row->standing, t->state))
+        violated(w, "converges", "L%d is stored as %s, and taken for %s", index,
+                 standing_name(row->standing), t->state);
+    if (strcmp(t->state, "searching") == 0 && w->now - t->state_at > UNDECIDED_MS)
+        violated(w, "converges", "L%d is searched for for good", index);
+    if (row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
+        !fp_is_none(row->pair.refresh) && !refresh_is_alive(w, row->pair.refresh) &&
+        w->now - access_ends_at(w, row) > UNDECIDED_MS && counts_right(w, h, index))
+        violated(w, "converges", "L%d is taken for live, and its tokens are over", index);
+}
+
 void oracle_end(struct world *w)
 {
     for (unsigned i = 0; i < CALLERS_MAX; i++) {
@@ -245,8 +303,10 @@ void oracle_end(struct world *w)
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         if (w->store.rows[i].standing != STANDING_RETIRED)
             check_end_of(w, (int)i);
-        for (unsigned k = 0; k < w->n_hosts; k++)
+        for (unsigned k = 0; k < w->n_hosts; k++) {
+            check_told_end(w, &w->hosts[k], (int)i);
             oracle_alarms_end(w, &w->hosts[k], (int)i);
+        }
     }
     oracle_captures_end(w);
     oracle_in_step(w);

@@ -18,8 +18,10 @@ struct rules rules_of(const struct provider *p)
     };
 }
 
-static void told_loaded(struct told *t, const struct loaded *from)
+static void told_loaded(struct told *t, const struct loaded *from, int64_t now)
 {
+    bool gives_up = from->standing == STANDING_DEAD ||
+                    (from->standing == STANDING_DOUBT && from->replayed && from->rules.rotates);
     *t = (struct told){
         .here = true,
         .generation = from->generation,
@@ -28,6 +30,7 @@ static void told_loaded(struct told *t, const struct loaded *from)
         .policy = from->policy,
         .alarms = from->alarms,
         .awaits = from->intent,
+        .over_at = gives_up ? now : 0,
     };
 }
 
@@ -50,7 +53,8 @@ static void told_answer(struct told *t, struct host *h, const struct event *ev,
         return;
     t->heard_intent = ev->intent;
     t->heard = ev->answer.verdict;
-    t->refused_at = t->heard == VERDICT_REFUSED ? now : 0;
+    bool lost_again = t->heard == VERDICT_DOUBT && row->intent_is_replay;
+    t->over_at = t->heard == VERDICT_REFUSED || lost_again ? now : 0;
     t->heard_foreign = t->heard == VERDICT_GRANTED && !fp_is_none(row->subject) &&
                        !fp_is_none(ev->answer.subject) &&
                        !fp_equal(row->subject, ev->answer.subject);
@@ -116,7 +120,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     const struct row *row = &w->store.rows[index];
     switch (ev->kind) {
     case EV_LOADED:
-        told_loaded(t, &ev->loaded);
+        told_loaded(t, &ev->loaded, w->now);
         t->doubt = row->lost_intent;
         t->exact &= row->expiry_is_exact;
         t->standing = row->standing; /* a restored one is in doubt by now */

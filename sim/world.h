@@ -228,9 +228,11 @@ struct told {  /* what the warden of this host has heard of one lineage since it
     uint64_t heard_intent;    /* the last one whose outcome it heard, and what that was */
     enum verdict heard;
     bool heard_foreign;
-    int64_t refused_at; /* its refresh token, for good; 0: not heard */
+    int64_t over_at; /* heard: refused for good, or lost once more; 0: neither */
     enum identity asked;
     struct fp named;
+    const char *state; /* the core's, as last seen, */
+    int64_t state_at;  /* and since when */
 };
 
 struct host {
