@@ -213,7 +213,7 @@ static int finish(struct repair *r, const char *store, bool json, enum exit_code
         return err;
     struct store *s = r->s;
     r->s = NULL; /* the end frees it, also when it fails */
-    err = store_salvage_end(s, store, r->now_wall_ms, aside, text);
+    err = store_salvage_end(s, store, aside, text);
     if (err < 0)
         return err;
     json ? print_json(r, store, aside) : print_text(r, store, aside);
@@ -244,6 +244,9 @@ static int repair_store(struct repair *r, const char *store, bool json, enum exi
     if (err == 0 && nothing_is_lost(r) && r->facts.mended_pages == 0) {
         err = judge_as_a_start(r, store, text);
         if (err == 0 && !r->is_refused) {
+            store_salvage_drop(r->s);
+            r->s = NULL;
+            store_salvage_sweep(store);
             print_fact(json, store, "sound", " is sound: nothing was changed.");
             *ret = EXIT_OK;
             return 0;
@@ -263,7 +266,7 @@ int repair(struct daemon *d, bool json, enum exit_code *ret, struct err_text *te
 
     int err = 0;
     if (path_look(PATH_CWD, store, false, &facts) == ERR_NOT_FOUND &&
-        (err = store_salvage_go_on(store, r.now_wall_ms, aside, text)) == 0) {
+        (err = store_salvage_go_on(store, aside, text)) == 0) {
         print_fact(json, store, "continued",
                    ": the repair that was interrupted is finished; `credwarden status` shows what "
                    "was saved.");

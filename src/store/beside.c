@@ -215,15 +215,14 @@ void log_beside_release(struct log_beside *b)
     buf_release(&b->bytes);
 }
 
-/* A name that nobody has. */
-static int aside_name(const char *log_path, char ret[STORE_PATH_SIZE], struct err_text *text)
+int store_aside_name(const char *path, char ret[STORE_PATH_SIZE], struct err_text *text)
 {
     int64_t now_s = clock_now().wall_ms / MS_PER_S;
     for (int64_t i = 0; i < ASIDE_TRIES; i++) {
         struct file_facts facts;
         char suffix[48];
         (void)snprintf(suffix, sizeof(suffix), ".aside-%lld", (long long)(now_s + i));
-        int err = store_path_join(ret, log_path, suffix, text);
+        int err = store_path_join(ret, path, suffix, text);
         if (err < 0) {
             return err;
         }
@@ -239,7 +238,7 @@ int log_set_aside(const char *path, char ret_aside[STORE_PATH_SIZE], struct err_
     char log_path[STORE_PATH_SIZE];
     int err = store_path_join(log_path, path, "-wal", text);
     if (err == 0) {
-        err = aside_name(log_path, ret_aside, text);
+        err = store_aside_name(log_path, ret_aside, text);
     }
-    return err == 0 ? file_rename(log_path, ret_aside, text) : err;
+    return err == 0 ? file_rename(log_path, ret_aside, true, text) : err;
 }

@@ -77,17 +77,6 @@ int store_migrate(struct store *s, const struct store_schema *schema, int from,
     return err == 0 ? in_transaction(s, schema, from, text) : err;
 }
 
-/* To a file that file_put() syncs as a whole, before it has its name. */
-static int connect_unsynced(struct store *s, struct err_text *text)
-{
-    int err = store_connect(s, SQLITE_OPEN_READWRITE, text);
-    if (err < 0) {
-        return err;
-    }
-    err = sql_script(s, "PRAGMA synchronous = OFF", NULL);
-    return err < 0 ? sql_say(s, err, "written", text) : 0;
-}
-
 /* Sums */
 
 static int room_for_sums(struct store *s)
@@ -113,7 +102,7 @@ static int copy_with_sums(struct store *s, char *temp, const struct store_schema
     if (err < 0) {
         return err_say(text, err, "cannot write %s: %s", temp, err_reason(err));
     }
-    err = connect_unsynced(&made, text);
+    err = store_connect_unsynced(&made, text);
     if (err == 0) {
         err = in_transaction(&made, schema, from, text);
     }
@@ -179,13 +168,13 @@ int store_add_sums(struct store *s, const struct store_schema *schema, int from,
 
 /* Creation */
 
-static int build(struct store *s, const struct store_schema *schema, struct err_text *text)
+int store_build(struct store *s, const struct store_schema *schema, struct err_text *text)
 {
     char first[128];
     (void)snprintf(first, sizeof(first),
                    "PRAGMA page_size = %d; PRAGMA encoding = 'UTF-8'; PRAGMA application_id = %d",
                    STORE_PAGE_SIZE, STORE_APPLICATION_ID);
-    int err = connect_unsynced(s, text);
+    int err = store_connect_unsynced(s, text);
     if (err < 0) {
         return err;
     }
@@ -232,7 +221,7 @@ int store_create(const char *path, const struct store_schema *schema, struct err
         return err;
     }
     (void)store_path_join(journal, temp, "-journal", NULL);
-    err = build(&s, schema, text);
+    err = store_build(&s, schema, text);
     if (s.db != NULL) {
         store_disconnect(&s);
     }

@@ -200,7 +200,9 @@ struct log_beside {
 };
 int log_look(const char *path, struct log_beside *ret, struct err_text *text);
 void log_beside_release(struct log_beside *b);
-/* Gives it a name of its own, NAME-wal.aside-<seconds>. Durable on return. */
+/* PATH.aside-<seconds>: what nobody has as a name yet. */
+int store_aside_name(const char *path, char ret[STORE_PATH_SIZE], struct err_text *text);
+/* Gives the log such a name. Durable on return. */
 int log_set_aside(const char *path, char ret_aside[STORE_PATH_SIZE], struct err_text *text);
 
 /* Open (open.c, create.c, schema.c, copy.c) */
@@ -215,8 +217,12 @@ int store_open_with(const char *path, const char *mark_path, int flags,
 /* sqlite3_open_v2 and what must be set before the first page is read. `s->path` is set. With a
  * foreign log nothing can be written. */
 int store_connect(struct store *s, int flags, struct err_text *text);
+/* The same for a file that is synced as a whole before it has its name: SQLite syncs nothing. */
+int store_connect_unsynced(struct store *s, struct err_text *text);
 void store_disconnect(struct store *s);
 void store_release(struct store *s); /* disconnects, untidied; frees */
+/* An empty file at `s->path` becomes an empty store, open. Nothing of it is synced. */
+int store_build(struct store *s, const struct store_schema *schema, struct err_text *text);
 /* A new store at `path`: not there at all, or whole and durable. ERR_EXISTS. */
 int store_create(const char *path, const struct store_schema *schema, struct err_text *text);
 /* Steps from..to-1 and the new version, inside the caller's transaction. */

@@ -193,6 +193,16 @@ int store_connect(struct store *s, int flags, struct err_text *text)
     return err < 0 ? sql_say(s, err, "opened", text) : 0;
 }
 
+int store_connect_unsynced(struct store *s, struct err_text *text)
+{
+    int err = store_connect(s, SQLITE_OPEN_READWRITE, text);
+    if (err < 0) {
+        return err;
+    }
+    err = sql_script(s, "PRAGMA synchronous = OFF", NULL);
+    return err < 0 ? sql_say(s, err, "written", text) : 0;
+}
+
 void store_disconnect(struct store *s)
 {
     sql_forget(s);
@@ -326,16 +336,32 @@ static int judge(struct store *s, const struct store_schema *schema, int *ret_ve
     return err;
 }
 
+/* From now on, also after a crash, the mark is that of no store. A damaged one is already. */
+static int disown_mark(const struct store *s, struct err_text *text)
+{
+    static const uint8_t nobody[STORE_UUID_LEN];
+    struct mark m = {.fd = -1};
+    enum mark_state state = MARK_ABSENT;
+    int err = mark_load(s->mark_path, &m, &state, text);
+    if (err == 0 && state == MARK_ABSENT) {
+        err = mark_make(s->mark_path, nobody, 0, &m, text);
+    } else if (err == 0 && state == MARK_VALID) {
+        err = mark_write(&m, nobody, 0);
+        err = err < 0 ? err_say(text, err, "cannot write the high-water mark %s: %s", s->mark_path,
+                                err_reason(err))
+                      : 0;
+    }
+    mark_close(&m);
+    return err;
+}
+
 /* The file is sound without the log beside it, which is not its own. What is in that may be newer:
  * so first the mark, on the disk, says that this file is not what was here last. */
 static int set_log_aside(struct store *s, struct err_text *text)
 {
-    static const uint8_t nobody[STORE_UUID_LEN];
     char aside[STORE_PATH_SIZE];
-    struct mark m = {.fd = -1};
     store_disconnect(s);
-    int err = mark_make(s->mark_path, nobody, 0, &m, text);
-    mark_close(&m);
+    int err = disown_mark(s, text);
     if (err == 0) {
         err = log_set_aside(s->path, aside, text);
     }
@@ -455,6 +481,7 @@ int store_open_with(const char *path, const char *mark_path, int flags,
         store_release(s);
         return err;
     }
+    store_salvage_sweep(path);
     *ret = s;
     return 0;
 }

@@ -222,9 +222,10 @@ static int name_all(struct store *s, int64_t now_wall_ms)
 
 /* Building */
 
+/* The file itself last: as long as it is there, the rest is found by it. */
 static void remove_with_log(const char *path)
 {
-    static const char *const suffixes[] = {"", "-wal", "-journal"};
+    static const char *const suffixes[] = {"-wal", "-journal", ""};
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
         char other[STORE_PATH_SIZE];
         if (store_path_join(other, path, suffixes[i], NULL) == 0) {
@@ -262,21 +263,44 @@ static int fill(struct store *s, const struct pages *p, int64_t now_wall_ms,
     return 0;
 }
 
+/* An empty store, open. */
+static int begin(const char *new_path, struct store **ret, struct err_text *text)
+{
+    int fd = -1;
+    remove_with_log(new_path); /* of a repair that was interrupted */
+    int err = path_open(PATH_CWD, new_path, OPEN_NEW, &fd);
+    fd_close(&fd);
+    if (err < 0) {
+        return err_say(text, err, "cannot make %s: %s", new_path, err_reason(err));
+    }
+    struct store *s = calloc(1, sizeof(*s));
+    char *path = strdup(new_path);
+    if (s == NULL || path == NULL) {
+        free(s);
+        free(path);
+        remove_with_log(new_path);
+        return err_say(text, ERR_NOMEM, "no memory to make %s", new_path);
+    }
+    s->mark.fd = s->wal_fd = -1;
+    s->path = path;
+    err = store_build(s, &store_schema, text);
+    if (err < 0) {
+        store_salvage_drop(s);
+        return err;
+    }
+    *ret = s;
+    return 0;
+}
+
 static int build(const char *new_path, const struct pages *p, int64_t now_wall_ms,
                  struct store **ret, struct salvage_facts *facts, struct err_text *text)
 {
-    remove_with_log(new_path); /* of a repair that was interrupted */
-    int err = store_create(new_path, &store_schema, text);
-    struct store *s = err == 0 ? calloc(1, sizeof(*s)) : NULL;
-    if (s == NULL) {
-        return err < 0 ? err : err_say(text, ERR_NOMEM, "no memory to make %s", new_path);
+    struct store *s = NULL;
+    int err = begin(new_path, &s, text);
+    if (err < 0) {
+        return err;
     }
-    s->mark.fd = s->wal_fd = -1;
-    s->path = strdup(new_path);
-    err = s->path == NULL ? ERR_NOMEM : store_connect(s, SQLITE_OPEN_READWRITE, text);
-    if (err == 0) {
-        err = fill(s, p, now_wall_ms, facts, text);
-    }
+    err = fill(s, p, now_wall_ms, facts, text);
     if (err < 0) {
         store_salvage_drop(s);
         return err;
@@ -396,15 +420,24 @@ int store_salvage_each(struct store *s, int (*each)(void *ctx, const char *name,
 
 /* Putting it in place */
 
-/* A name that nobody has, for the damaged file and its log. */
-static int aside_name(const char *path, int64_t now_wall_ms, char ret[STORE_PATH_SIZE],
-                      struct err_text *text)
+static bool is_there(const char *path)
 {
+    struct file_facts facts;
+    return path_look(PATH_CWD, path, false, &facts) != ERR_NOT_FOUND;
+}
+
+/* The name of the damaged file: one that neither it nor a log has yet. Made of the time at which
+ * the new store was whole, so that a repair which goes on, once that file has its name, finds it
+ * again: it is the last one of its kind that is still without a log. */
+static int damaged_name(const char *path, int64_t whole_s, char ret[STORE_PATH_SIZE],
+                        struct err_text *text)
+{
+    bool is_named = !is_there(path);
+    char found[STORE_PATH_SIZE] = "";
     for (int64_t i = 0; i < ASIDE_TRIES; i++) {
-        struct file_facts facts;
         char suffix[48];
         char log_path[STORE_PATH_SIZE];
-        (void)snprintf(suffix, sizeof(suffix), ".damaged-%" PRId64, now_wall_ms / 1000 + i);
+        (void)snprintf(suffix, sizeof(suffix), ".damaged-%" PRId64, whole_s + i);
         int err = store_path_join(ret, path, suffix, text);
         if (err == 0) {
             err = store_path_join(log_path, ret, "-wal", text);
@@ -412,8 +445,13 @@ static int aside_name(const char *path, int64_t now_wall_ms, char ret[STORE_PATH
         if (err < 0) {
             return err;
         }
-        if (path_look(PATH_CWD, ret, false, &facts) == ERR_NOT_FOUND &&
-            path_look(PATH_CWD, log_path, false, &facts) == ERR_NOT_FOUND) {
+        bool has_file = is_there(ret), has_log = is_there(log_path);
+        if (has_file && !has_log && is_named) {
+            memcpy(found, ret, sizeof(found));
+        } else if (!has_file && !has_log) {
+            if (found[0] != '\0') {
+                memcpy(ret, found, sizeof(found));
+            }
             return 0;
         }
     }
@@ -422,10 +460,7 @@ static int aside_name(const char *path, int64_t now_wall_ms, char ret[STORE_PATH
 
 static int rename_if_there(const char *from, const char *to, struct err_text *text)
 {
-    int err = path_rename(PATH_CWD, from, PATH_CWD, to);
-    return err == 0 || err == ERR_NOT_FOUND
-               ? 0
-               : err_say(text, err, "cannot rename %s to %s: %s", from, to, err_reason(err));
+    return is_there(from) ? file_rename(from, to, true, text) : 0;
 }
 
 /* A log of another store does not go with the damaged one. */
@@ -442,8 +477,7 @@ static int part_from_foreign_log(const char *path, struct err_text *text)
     return is_foreign ? log_set_aside(path, aside, text) : 0;
 }
 
-int store_salvage_go_on(const char *path, int64_t now_wall_ms, char ret_aside[STORE_PATH_SIZE],
-                        struct err_text *text)
+int store_salvage_go_on(const char *path, char ret_aside[STORE_PATH_SIZE], struct err_text *text)
 {
     char whole[STORE_PATH_SIZE], log_path[STORE_PATH_SIZE], aside_log[STORE_PATH_SIZE];
     struct file_facts facts;
@@ -452,7 +486,7 @@ int store_salvage_go_on(const char *path, int64_t now_wall_ms, char ret_aside[ST
         return ERR_NOT_FOUND;
     }
     if (err == 0) {
-        err = aside_name(path, now_wall_ms, ret_aside, text);
+        err = damaged_name(path, facts.written_s, ret_aside, text);
     }
     if (err == 0) {
         err = store_path_join(log_path, path, "-wal", text);
@@ -463,17 +497,20 @@ int store_salvage_go_on(const char *path, int64_t now_wall_ms, char ret_aside[ST
     if (err == 0) {
         err = part_from_foreign_log(path, text);
     }
-    if (err == 0) { /* the store first: a log alone is refused, a store without its log is not */
+    /* Each step is on the disk before the next. The store first: a log alone is refused, a store
+     * without its log is not. And the log before the new store comes, which would have it played
+     * into it. */
+    if (err == 0) {
         err = rename_if_there(path, ret_aside, text);
     }
     if (err == 0) {
         err = rename_if_there(log_path, aside_log, text);
     }
-    return err == 0 ? file_put(whole, path, false, text) : err;
+    return err == 0 ? file_rename(whole, path, false, text) : err;
 }
 
-int store_salvage_end(struct store *s, const char *path, int64_t now_wall_ms,
-                      char ret_aside[STORE_PATH_SIZE], struct err_text *text)
+int store_salvage_end(struct store *s, const char *path, char ret_aside[STORE_PATH_SIZE],
+                      struct err_text *text)
 {
     char building[STORE_PATH_SIZE], whole[STORE_PATH_SIZE];
     int err = store_path_join(building, s->path, "", text);
@@ -496,5 +533,31 @@ int store_salvage_end(struct store *s, const char *path, int64_t now_wall_ms,
     }
     store_release(s);
     err = file_put(building, whole, true, text);
-    return err == 0 ? store_salvage_go_on(path, now_wall_ms, ret_aside, text) : err;
+    return err == 0 ? store_salvage_go_on(path, ret_aside, text) : err;
+}
+
+/* Killed between the two steps in which the new store gets its name, a repair leaves it the other
+ * one as well. Any other result was not needed: a copy was put in the store's place meanwhile. It
+ * may be all there is of a login, so it is kept, under a name that no start and no repair takes up.
+ */
+void store_salvage_sweep(const char *path)
+{
+    char building[STORE_PATH_SIZE], whole[STORE_PATH_SIZE], aside[STORE_PATH_SIZE];
+    struct file_facts own, other;
+    if (store_path_join(building, path, SUFFIX_BUILDING, NULL) < 0 ||
+        store_path_join(whole, path, SUFFIX_WHOLE, NULL) < 0) {
+        return;
+    }
+    if (is_there(building)) {
+        remove_with_log(building);
+    }
+    if (path_look(PATH_CWD, path, false, &own) < 0 ||
+        path_look(PATH_CWD, whole, false, &other) < 0) {
+        return;
+    }
+    if (own.dev == other.dev && own.ino == other.ino) {
+        (void)path_remove(PATH_CWD, whole);
+    } else if (store_aside_name(whole, aside, NULL) == 0) {
+        (void)file_rename(whole, aside, true, NULL);
+    }
 }

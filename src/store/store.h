@@ -359,12 +359,16 @@ int store_salvage_each(struct store *s, int (*each)(void *ctx, const char *name,
                        void *ctx);
 /* The new store gets the name `path`, as a restored copy; the old files keep their bytes as
  * `*ret_aside` and …-wal. Frees `s`. A crash at any moment leaves the damaged store, or none and a
- * repair that store_salvage_go_on() brings to its end; on failure too. */
+ * repair that store_salvage_go_on() brings to its end; on failure too. What else it leaves is swept
+ * by the next store_open() that is successful, and by the next repair. */
 #define STORE_PATH_SIZE 4096
-int store_salvage_end(struct store *s, const char *path, int64_t now_wall_ms,
-                      char ret_aside[STORE_PATH_SIZE], struct err_text *text);
-int store_salvage_go_on(const char *path, int64_t now_wall_ms, char ret_aside[STORE_PATH_SIZE],
+int store_salvage_end(struct store *s, const char *path, char ret_aside[STORE_PATH_SIZE],
+                      struct err_text *text);
+int store_salvage_go_on(const char *path, char ret_aside[STORE_PATH_SIZE],
                         struct err_text *text); /* ERR_NOT_FOUND: none was interrupted */
-void store_salvage_drop(struct store *s);       /* instead of the end; the old files stay */
+/* Instead of the end; the old files stay. */
+void store_salvage_drop(struct store *s);
+/* Instead of all of it, of a store that is sound: what an earlier repair left beside it goes. */
+void store_salvage_sweep(const char *path);
 
 #endif

@@ -498,6 +498,20 @@ static int file_sync(const char *path, struct err_text *text)
     return err;
 }
 
+/* Durable; ERR_EXISTS says what `path` is taken by. */
+static int give_name(const struct target *t, const char *from, bool may_replace,
+                     struct err_text *text)
+{
+    if (target_name(t, PATH_CWD, from, may_replace) < 0) {
+        return errno == EEXIST ? err_say(text, ERR_EXISTS, "%s is there already", t->path)
+                               : say_errno(text, "write", t->path, errno);
+    }
+    if (!may_replace) {
+        (void)path_remove(PATH_CWD, from);
+    }
+    return target_sync(t, text);
+}
+
 int file_put(const char *temp, const char *path, bool may_replace, struct err_text *text)
 {
     struct target t;
@@ -505,29 +519,19 @@ int file_put(const char *temp, const char *path, bool may_replace, struct err_te
     if (err == 0) {
         err = file_sync(temp, text);
     }
-    if (err == 0 && target_name(&t, PATH_CWD, temp, may_replace) < 0) {
-        err = errno == EEXIST ? err_say(text, ERR_EXISTS, "%s is there already", path)
-                              : say_errno(text, "write", path, errno);
-    }
     if (err == 0) {
-        if (!may_replace) {
-            (void)path_remove(PATH_CWD, temp);
-        }
-        err = target_sync(&t, text);
+        err = give_name(&t, temp, may_replace, text);
     }
     target_close(&t);
     return err;
 }
 
-int file_rename(const char *path, const char *to, struct err_text *text)
+int file_rename(const char *path, const char *to, bool may_replace, struct err_text *text)
 {
     struct target t;
     int err = target_open(&t, to, text);
-    if (err == 0 && path_rename(PATH_CWD, path, t.dir_fd, t.name) < 0) {
-        err = say_errno(text, "rename", path, errno);
-    }
     if (err == 0) {
-        err = target_sync(&t, text);
+        err = give_name(&t, path, may_replace, text);
     }
     target_close(&t);
     return err;

@@ -37,9 +37,10 @@ int file_make_temp(const char *path, char *ret, size_t size, struct err_text *te
  * system), sync the folder. `temp` is gone on success and still the caller's on failure. ERR_EXISTS
  * when the path is taken, unless `may_replace`. */
 int file_put(const char *temp, const char *path, bool may_replace, struct err_text *text);
-/* Another name for a file, in the same folder; what has that name is replaced. Durable on return.
- * What is in the file is not synced. ERR_NOT_FOUND. */
-int file_rename(const char *path, const char *to, struct err_text *text);
+/* Another name for a file whose content is durable, in the same folder. Durable on return.
+ * ERR_NOT_FOUND; ERR_EXISTS when the name is taken, unless `may_replace`: then a crash may leave
+ * the file both names. */
+int file_rename(const char *path, const char *to, bool may_replace, struct err_text *text);
 
 /* A folder of ours: made with its parents if absent (0700, durable), a real folder (no symlink as
  * last component), owned by us, no group or other bits. ERR_INSECURE names owner and mode;

@@ -2,6 +2,7 @@
 """Damage of the files credwarden lives on, in the short form: a sample of what corrupt.py --proof
 does in full. Nothing damaged is believed, and the repair saves what is sound."""
 
+import os
 import pathlib
 import random
 import signal
@@ -105,6 +106,32 @@ def test_between_the_steps_of_a_repair_a_start_is_refused():
         assert home.print() == before
         assert "is finished" in world.cw("repair").stdout
         assert "flight" in profiles(world)
+
+
+def test_what_a_repair_left_beside_a_sound_store_is_never_taken_up():
+    with house() as home:
+        world = home.world
+        repaired = home.data / "store.db.repaired"
+        home.put("checkpointed")
+        os.link(home.file(STORE), repaired)  # killed within the last step
+        assert "is sound" in world.cw("repair").stdout
+        assert not repaired.exists()
+        os.link(home.file(STORE), repaired)
+        assert "flight" in profiles(world)
+        assert not repaired.exists()
+        world.cw("daemon", "stop")
+
+        repaired.write_bytes(b"of another time")  # killed before; then a backup was put back
+        (home.data / "store.db.repairing").write_bytes(b"unfinished")
+        (home.data / "store.db.repairing-wal").write_bytes(b"unfinished")
+        assert "flight" in profiles(world)
+        world.cw("daemon", "stop")
+        [aside] = home.data.glob("store.db.repair*")
+        assert aside.name.startswith("store.db.repaired.aside-")
+        assert aside.read_bytes() == b"of another time"
+        home.file(STORE).unlink()
+        home.file(MARK).unlink()
+        assert profiles(world) == {}, "what was left is in the way of a new beginning"
 
 
 def test_a_repair_has_its_conditions():

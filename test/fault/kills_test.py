@@ -52,6 +52,10 @@ def test_kills_around_a_migration_and_a_backup():
     short("migration", "backup")
 
 
+def test_kills_around_a_repair():
+    short("repair")
+
+
 def test_kills_at_random_moments():
     for dies, counts in kills.at_random(MOMENTS, runner.seed(), shares=1).items():
         print(f"# {dies}: {dict(counts)}")
@@ -94,10 +98,19 @@ def test_an_answer_that_is_lost_is_counted_where_it_was():
 def test_a_death_between_two_names_leaves_nothing():
     """A store, the key and the folders get their names: some by a link, so that for a moment there
     are two. What a new store was built under once stayed then."""
-    with Stand(SCENARIOS["start-fresh"]()) as stand:
+    each_name("start-fresh", points.KILL_AFTER)
+
+
+def test_a_repair_that_dies_between_two_names_is_taken_up():
+    """What it was gets another name, in two steps, and what it is now gets its own, in two more."""
+    each_name("repair", points.KILL_AFTER, points.KILL_BEFORE)
+
+
+def each_name(scenario, *acts):
+    with Stand(SCENARIOS[scenario]()) as stand:
         calls = stand.count()["daemon"]["name"]
-        for nth in range(1, calls + 1):
-            case = Case("start-fresh", "daemon", ("name",), points.KILL_AFTER, nth)
+        for case in (Case(scenario, "daemon", ("name",), act, nth)
+                     for act in acts for nth in range(1, calls + 1)):
             struck, complaints = stand.run(case)
             assert struck and not complaints, f"{case}: {complaints or 'never came there'}"
 

@@ -442,6 +442,7 @@ class Stand:
         ask(self._told_the_truth, result, case)
         ask(self._still_answers)
         ask(self.stop, case is not None and case.nth % 2 == 1 and not kills)
+        ask(self.scenario.take_up, self)
         ask(self.start)
         if complaints and "next start" in complaints[-1]:
             ask(self._no_crash)
@@ -485,13 +486,17 @@ class Stand:
     def _told_the_truth(self, result, case):
         if result.code == 0:
             return
+        is_victim = self.scenario.is_the_daemon and case is not None and case.kills
+        if is_victim and result.code == -signal.SIGKILL:
+            return
         if result.code < 0:
             raise Complaint(f"the command died by signal {-result.code}: {result!r}")
         # A fault in the very words: nothing can be said then.
         if case is not None and case.role == "cli" and self.sheet.call in ("write", "writev"):
             return
         lines = result.stderr.splitlines()
-        if not lines or not lines[-1].startswith("credwarden: ") or VAGUE.search(lines[-1]):
+        says = ("credwarden: ", "credwardend: ") if self.scenario.is_the_daemon else "credwarden: "
+        if not lines or not lines[-1].startswith(says) or VAGUE.search(lines[-1]):
             raise Complaint(f"says nothing that helps: {result!r}")
 
     def _still_answers(self):
@@ -603,11 +608,13 @@ class Stand:
             # That folder is not ours to clean up.
             for path in elsewhere.glob(".credwarden-tmp-*"):
                 path.unlink()
-        for folder, allowed in ((data, DATA_NAMES | self.scenario.kept_names), (state, STATE_NAMES),
+        for folder, allowed in ((data, DATA_NAMES), (state, STATE_NAMES),
                                 (elsewhere, self.scenario.elsewhere_names)):
-            names = {path.name for path in folder.iterdir()}
-            if names - allowed:
-                raise Complaint(f"left over in {folder.name}: {sorted(names - allowed)}")
+            names = {path.name for path in folder.iterdir()} - allowed
+            if folder == data:
+                names = {name for name in names if not re.fullmatch(self.scenario.kept_names, name)}
+            if names:
+                raise Complaint(f"left over in {folder.name}: {sorted(names)}")
         spool = [path.name for path in (state / "spool").iterdir()]
         if spool and not self.in_doubt:
             raise Complaint(f"left over in the spool: {spool}")
@@ -642,8 +649,9 @@ class Stand:
 
 class Scenario:
     """Something a user does. `is_running`: the daemon runs before it. `families`: of all logins
-    that there are after it, by name."""
-    name, is_running, elsewhere_names, kept_names = "", True, set(), set()
+    that there are after it, by name. `kept_names`: what it leaves beside the store, a pattern."""
+    name, is_running, elsewhere_names, kept_names = "", True, set(), ""
+    is_the_daemon = False  # the command becomes it, and is not waiting for one
 
     def furnish(self, stand):
         """Once, before the first try: what there is."""
@@ -665,6 +673,9 @@ class Scenario:
 
     def act(self, stand):
         raise NotImplementedError
+
+    def take_up(self, stand):
+        """What its user does before the next start, where a start alone is not enough."""
 
     def effect(self, stand, result):
         """A Complaint unless the command did what it said."""
@@ -792,7 +803,7 @@ class StartAgain(Scenario):
 
 class Migration(StartAgain):
     """A start that finds a store of the first version."""
-    name, kept_names = "migration", {"store.db.v1"}
+    name, kept_names = "migration", r"store\.db\.v1"
 
     def furnish(self, stand):
         super().furnish(stand)
@@ -828,5 +839,42 @@ class Backup(Scenario):
             raise Complaint(f"the backup is not whole: {whole!r}")
 
 
+class Repair(Scenario):
+    """Of a store in which one byte is wrong, with the log that a killed daemon has left."""
+    name, is_running, is_the_daemon = "repair", False, True
+    kept_names = r"store\.db\.damaged-\d+(-wal)?"
+    DAMAGED_AT = 2 * corrupt_test.PAGE + 9
+
+    def furnish(self, stand):
+        super().furnish(stand)
+        stand.stop(gently=True)
+        stand.start()
+        stand.cw("policy", "work", "standby")
+        stand.stop(gently=False)
+        data = stand.folders[0]
+        store = bytearray((data / "store.db").read_bytes())
+        store[self.DAMAGED_AT] ^= 0x10
+        (data / "store.db").write_bytes(store)
+        self.damaged = {"": bytes(store), "-wal": (data / "store.db-wal").read_bytes()}
+
+    def act(self, stand):
+        return stand.cw("repair")
+
+    def take_up(self, stand):
+        again = stand.cw("repair")
+        if again.code != 0:
+            raise Complaint(f"it cannot be repaired afterwards: {again!r}")
+
+    def effect(self, stand, result):
+        """What it was is kept, the log under the name of its store."""
+        kept = {path.name: path.read_bytes() for path in stand.folders[0].glob("*.damaged-*")}
+        names = [name for name in kept if not name.endswith("-wal")]
+        wanted = {names[0] + end: content for end, content in self.damaged.items()} if names else {}
+        if kept != wanted:
+            raise Complaint(f"the damaged store is not kept as it was: {sorted(kept)}")
+        if stand.profiles()["work"]["policy"] != "standby":
+            raise Complaint("the log was not heeded")
+
+
 SCENARIOS = {scenario.name: scenario for scenario in
-             (Add, Refresh, Settle, Remove, StartFresh, StartAgain, Migration, Backup)}
+             (Add, Refresh, Settle, Remove, StartFresh, StartAgain, Migration, Backup, Repair)}

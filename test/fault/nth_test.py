@@ -78,6 +78,10 @@ def test_backup():
     short("backup")
 
 
+def test_repair():
+    short("repair")
+
+
 def test_what_once_ended_badly_does_so_no_more():
     for name in dict.fromkeys(text.split(":")[0] for text in ONCE):
         with Stand(SCENARIOS[name]()) as stand:

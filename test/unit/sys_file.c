@@ -471,13 +471,19 @@ static void a_file_that_is_renamed_is_there_under_one_name(void **state)
     struct place *p = *state;
     struct err_text text;
     make_file(in(p, "f"), "one", 3, 0600);
-    assert_int_equal(file_rename(in(p, "f"), in(p, "g"), &text), 0);
-    assert_holds(in(p, "g"), "one");
+    assert_int_equal(file_rename(in(p, "f"), in(p, "g"), true, &text), 0);
+    assert_int_equal(file_rename(in(p, "g"), in(p, "h"), false, &text), 0);
+    assert_holds(in(p, "h"), "one");
     assert_int_equal(count_entries(p->dir), 1);
-    assert_int_equal(file_rename(in(p, "f"), in(p, "g"), &text), ERR_NOT_FOUND);
-    assert_non_null(strstr(text.text, in(p, "f")));
-    assert_int_equal(file_rename(in(p, "g"), in(p, "h/"), &text), ERR_INVALID);
-    assert_holds(in(p, "g"), "one");
+    make_file(in(p, "f"), "two", 3, 0600);
+    assert_int_equal(file_rename(in(p, "f"), in(p, "h"), false, &text), ERR_EXISTS);
+    assert_holds(in(p, "h"), "one");
+    assert_int_equal(file_rename(in(p, "f"), in(p, "h"), true, &text), 0);
+    assert_holds(in(p, "h"), "two");
+    assert_int_equal(count_entries(p->dir), 1);
+    assert_int_equal(file_rename(in(p, "f"), in(p, "g"), true, &text), ERR_NOT_FOUND);
+    assert_int_equal(file_rename(in(p, "h"), in(p, "g/"), true, &text), ERR_INVALID);
+    assert_holds(in(p, "h"), "two");
 }
 
 struct seen {
