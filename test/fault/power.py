@@ -51,8 +51,10 @@ BACKED = {
     # VACUUM INTO syncs a copy as it makes it, and file_put() does again before the copy has its
     # name. SQLite does not document the first (it depends on PRAGMA synchronous), so the second is
     # ours; and whichever is left out, the other has the content on the disk before the name is.
-    "store_copy: new file": ["SQLite, copy: new file"],
-    "SQLite, copy: new file": ["store_copy: new file"],
+    "store_copy for store_backup: new file": ["SQLite, copy: new file"],
+    "store_copy for copy_aside: new file": ["SQLite, copy: new file"],
+    "SQLite, copy: new file": ["store_copy for store_backup: new file",
+                               "store_copy for copy_aside: new file"],
     # The same of the copy with sums: VACUUM INTO, then our sync before the rename.
     "SQLite, sums: new file": ["store_add_sums: new file"],
     # The key's name and the name of the store with sums are synced by us, and again by SQLite: it
@@ -63,6 +65,12 @@ BACKED = {
     # The name of the copy of an older store: synced by us, and again for the journal of the copy
     # with sums, which is made next, before the store itself is changed.
     "store_copy: folder share/credwarden": ["SQLite, sums: folder share/credwarden"],
+    # The other name of a log that is not the store's: synced by us, and again by SQLite, for the
+    # journal with which it first changes the copy that lies there.
+    "log_set_aside: folder share/credwarden": ["SQLite, commit: folder share/credwarden"],
+    # What is in a mark made anew: synced before it has its name, and again with what is next
+    # written into it, which follows before anybody is told anything.
+    "mark_make for store_accept_restored: new file": ["mark_write for store_flush_mark: high-water"],
 }
 
 # SQLite's own, which it asks for whatever we do, and nothing here rests on.
@@ -235,6 +243,9 @@ class Proof:
         with CONTEXT.Pool(WORKERS, begin_recorder) as pool:
             made = pool.map(power_story.record, stories, chunksize=1)
             self.recordings = {story.__name__: made for story, made in zip(stories, made)}
+        told = power_syncs.tell_apart([recording.sites for recording in made])
+        for recording, labels in zip(made, told):
+            recording.labels = labels
         self.images, self.violations = 0, []
 
     def __enter__(self):

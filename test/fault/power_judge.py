@@ -16,6 +16,8 @@ The oracles:
            high-water mark had followed.
   older    a store that was brought up to date was copied before.
   aside    an answer that does not open is not deleted.
+  repair   a damaged store is repaired, whenever the power went before: nothing of it is lost, and it
+           is kept as it was, with its log.
 """
 
 import collections
@@ -58,7 +60,7 @@ class Due:
         self.told = collections.Counter()  # lineage: the highest generation
         self.presented = collections.Counter()  # (lineage, generation): how often
         self.may_doubt, self.may_be_dead = set(), set()  # lineages
-        self.backups, self.kept, self.older = {}, {}, None
+        self.backups, self.kept, self.older, self.damaged = {}, {}, None, None
         self.restored = False
         self.mark = None
         self.recording = recording
@@ -79,6 +81,8 @@ class Due:
             self.kept[words["path"]] = words["content"]
         elif words["at"] == "older":
             self.older = words["path"]
+        elif words["at"] == "damaged":
+            self.damaged = words
         elif words["at"] == "restored":
             self.restored = True
         elif begun and what in ("add", "remove"):
@@ -167,6 +171,14 @@ class Machine:
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
+
+
+    def repair(self):
+        """(exit status, what it says)"""
+        done = subprocess.run([str(self.programs / "credwardend"), "--repair"], env=self.env,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=START_LIMIT_S, check=False)
+        return done.returncode, done.stdout.decode(errors="replace").strip()
 
 
 def remove_machines():
@@ -271,8 +283,20 @@ def check_older(due, machine):
         assert_sound(copied, "the copy of an older store")
 
 
+def repair_damaged(due, machine):
+    status, said = machine.repair()
+    assert status == 0, f"repair: {said}"
+    store = machine.here(due.recording, due.damaged["path"])
+    kept = sorted(store.parent.glob(f"{store.name}.damaged-*"))
+    assert [path.name.partition("-wal")[1] for path in kept] == ["", "-wal"] and \
+        kept[1].name == f"{kept[0].name}-wal", f"repair: kept as {[path.name for path in kept]}"
+    found = [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept]
+    assert found == due.damaged["contents"], "repair: the damaged store is not kept as it was"
+
+
 def check_mark(due, disk, draw, machine):
-    """Put back the oldest backup: it must be noticed if the mark had gone beyond it."""
+    """Put back the oldest backup, beside what log there is: it must be noticed if the mark had gone
+    beyond it."""
     if not (due.backups and due.mark):
         return
     backup = machine.here(due.recording, next(iter(due.backups)))
@@ -281,7 +305,6 @@ def check_mark(due, disk, draw, machine):
         return
     machine.put(disk, draw)
     shutil.copyfile(backup, machine.share / "store.db")
-    (machine.share / "store.db-wal").unlink(missing_ok=True)
     with machine.daemon() as connection:
         for name, profile in profiles_at_rest(connection).items():
             assert profile["standing"] == "in-doubt", \
@@ -297,6 +320,8 @@ def judge(recording, disk, at, draw, machine, with_copy=True):
     store = machine.share / "store.db"
     try:
         check_older(due, machine)
+        if due.damaged:
+            repair_damaged(due, machine)
         with machine.daemon() as connection:
             profiles = profiles_at_rest(connection)
             connection.close()

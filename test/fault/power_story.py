@@ -23,11 +23,12 @@ import power_disk  # noqa: E402
 from power_disk import CREATE, MARK, PROGRAM, RENAME, REMOVE, SENT, SYNC, WRITE  # noqa: E402
 from power_syncs import Namer, Program  # noqa: E402
 from runner import wait_until  # noqa: E402
+from sums import PAGE  # noqa: E402
 
 SPOOL_HEADER = 136  # bytes, as src/issuer/spool.c writes it
 MARK_SLOT = struct.Struct("<8sQ16sQQ")  # as src/store/mark.c has it
 MARK_FILE_SIZE = 8192
-BEFORE = ("kept", "restored", "older")  # facts that were there when the recording began
+BEFORE = ("kept", "restored", "older", "damaged")  # facts that were there when the recording began
 MADE_UP_BOOT = "00000000-0000-4000-8000-00000000b007"
 INET, UNIX, STREAM, PACKET = socket.AF_INET, socket.AF_UNIX, socket.SOCK_STREAM, \
     socket.SOCK_SEQPACKET
@@ -163,7 +164,8 @@ class Recording:
         self.intents = read_intents(world.share / "credwarden" / "store.db")
         self.promises = []  # (number, words)
         self.mark_values = []  # (number, uuid, spends) of the high-water mark
-        self.labels = {}  # number of a sync: its name
+        self.sites = {}  # number of a sync: its Site
+        self.labels = {}  # … and its name, once those of all stories are told apart (power.py)
         self._read()
         self.functions = self.namer.functions
 
@@ -181,7 +183,7 @@ class Recording:
             elif record.kind in (CREATE, RENAME, REMOVE) and record.path.endswith(".spool"):
                 self._read_spool_name(number, record)
             elif record.kind == SYNC and record.ino in disk.nodes:
-                self.labels[number] = self.namer.name(record, disk.nodes[record.ino])
+                self.sites[number] = self.namer.name(record, disk.nodes[record.ino])
             elif record.kind == WRITE and record.ino in disk.nodes:
                 self._read_write(number, record, disk.nodes[record.ino], hands)
             disk.apply(number, record)
@@ -189,7 +191,7 @@ class Recording:
             if intent.begun is None:  # before the recording
                 intent.begun = intent.presented = -1
         # Where most is at stake: something was just promised; much is written, and not yet synced.
-        self.brinks = sorted(self.labels)
+        self.brinks = sorted(self.sites)
         self.moments = [number + 1 for number, _ in self.promises if number >= 0] + [
             number + 1 for intent in self.intents.values()
             for number in (intent.begun, intent.presented, intent.reported, intent.swept) if number]
@@ -335,23 +337,57 @@ def a_shut_answer(recorder):
 
 
 def a_restored_store(recorder):
-    """A backup was put back: in doubt until it is signed in again, and then no longer."""
+    """A backup was put back after a crash, and the log still lies there, of which the high-water mark
+    had not yet heard: in doubt until it is signed in again, and then no longer."""
     world = recorder.world
     store = world.share / "credwarden" / "store.db"
+    mark = world.state / "credwarden" / "high-water"
     backup = world.home / "backups" / "old.db"
     backup.parent.mkdir(mode=0o700)
     world.cw("status")
     for name in ("work", "home"):
         world.add(name, "lab", world.lab.login(name))
     world.cw("backup", backup)
+    told = mark.read_bytes()
     recorder.ask("work")
-    world.kill_daemon(15)
+    world.kill_daemon()
     wait_until(lambda: not killing.spenders())
+    mark.write_bytes(told)
     backup.rename(store)
     recorder.begin()
     recorder.mark(at="restored")
     world.cw("status")
     recorder.add("work")
+    recorder.spend("work")
+    recorder.quiet()
+
+
+def a_repaired_store(recorder):
+    """A byte of it is wrong, and a daemon that was killed has left its log: both get other names,
+    and what is made of them gets theirs."""
+    world = recorder.world
+    store = world.share / "credwarden" / "store.db"
+    world.cw("status")
+    for name in ("work", "home"):
+        world.add(name, "lab", world.lab.login(name))
+    world.kill_daemon(15)
+    world.cw("status")
+    recorder.ask("work")
+    held = [recorder.profile(name) for name in ("work", "home")]
+    world.kill_daemon()
+    wait_until(lambda: not killing.spenders())
+    content = bytearray(store.read_bytes())
+    content[2 * PAGE + 9] ^= 0x10
+    store.write_bytes(content)
+    log = pathlib.Path(f"{store}-wal")
+    recorder.begin()
+    recorder.mark(at="damaged", path=str(store), contents=[
+        hashlib.sha256(file.read_bytes()).hexdigest() for file in (store, log)])
+    for profile in held:
+        recorder.mark(at="told", lineage=profile["lineage"], generation=profile["generation"])
+    world.cw("repair")
+    recorder.mark(at="repaired")
+    world.cw("status")
     recorder.spend("work")
     recorder.quiet()
 
@@ -421,7 +457,7 @@ def make_older(path):
     older.rename(path)
 
 
-STORIES = (a_life, a_shut_answer, a_restored_store, a_lost_spool, a_lost_mark,
+STORIES = (a_life, a_shut_answer, a_restored_store, a_repaired_store, a_lost_spool, a_lost_mark,
            an_older_store)
 
 
