@@ -24,7 +24,7 @@ def asked_by(where):
     """The functions of the daemon on the way to a call, as the points tell it."""
     program = power_syncs.Program(harness.program("credwardend"))
     return {name for offset in re.findall(r"credwardend\+0x([0-9a-f]+)", where)
-            for name, _ in program.functions_at(int(offset, 16))}
+            for name, *_ in program.functions_at(int(offset, 16))}
 
 
 def until_quiet(sheet):
