@@ -37,12 +37,18 @@ void place_act(struct world *w, struct op *op);
 void place_seen(struct world *w, struct op *op);
 void place_put(struct world *w, struct op *op);
 void place_watch(struct world *w, struct op *op);
+bool place_is_locked(const struct world *w, const struct place *p); /* by one of its clients */
 /* Somebody else than us wrote there. */
 void place_write(struct world *w, struct place *p, enum seen what, const struct pair *pair);
 
 /* sibling.c */
 void siblings_begin(struct world *w);
+void siblings_boot(struct world *w, const struct host *h);
+void siblings_lose_power(struct world *w, const struct host *h);
+void siblings_sleep(struct world *w, const struct host *h); /* nobody touches a lock meanwhile */
 void sibling_act(struct world *w, struct op *op);
-void sibling_reply(struct world *w, struct op *op);
+void sibling_commit(struct world *w, struct op *op);
+void sibling_write(struct world *w, struct op *op);
+void sibling_dies(struct world *w, struct op *op);
 
 #endif

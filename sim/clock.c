@@ -96,6 +96,11 @@ struct op *op_next(struct world *w, int64_t before)
     return op;
 }
 
+bool op_is_providers(const struct op *op)
+{
+    return op->what == HAP_COMMIT || op->what == HAP_SIBLING_COMMIT;
+}
+
 struct op *op_each(struct world *w, uint32_t *at)
 {
     return *at < w->n_heap ? &w->ops[w->heap[(*at)++]] : NULL;

@@ -9,6 +9,7 @@
  */
 #include "sim/coverage.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,10 +18,24 @@
 
 #define STATES_MAX 32
 
-static uint64_t cells[STATES_MAX][EV_COUNT];
+static struct {
+    uint64_t cells[STATES_MAX][EV_COUNT];
+    uint64_t scenes[SCENE_COUNT];
+} seen;
 static bool counting;
 static enum event_kind wanted_event = EV_COUNT; /* the cell at which a run is to stop */
 static unsigned wanted_state;
+static enum scene wanted_scene = SCENE_COUNT;
+
+static const char *const scene_names[SCENE_COUNT] = {
+    [SCENE_SIBLING_GIVES_UP] = "sibling-gives-up",
+    [SCENE_SIBLING_FINDS_FRESH] = "sibling-finds-fresh",
+    [SCENE_LOCK_TAKEN_OVER] = "lock-taken-over",
+    [SCENE_SIBLING_GONE_AT_COMMIT] = "sibling-gone-at-commit",
+    [SCENE_SIBLING_GONE_AT_WRITE] = "sibling-gone-at-write",
+    [SCENE_SIBLING_SWAP_REFUSED] = "sibling-swap-refused",
+    [SCENE_SIBLING_BLANKS] = "sibling-blanks",
+};
 
 #define UNPROVEN "unproven asking adopting "
 #define SPENDING "intending spending settling closing "
@@ -94,8 +109,20 @@ static bool is_cell(const char *cell, unsigned event, unsigned state)
     return strcmp(cell, name) == 0;
 }
 
+static bool stop_at_scene(const char *name)
+{
+    for (unsigned s = 0; s < SCENE_COUNT; s++) {
+        if (strcmp(name, scene_names[s]) == 0)
+            wanted_scene = (enum scene)s;
+    }
+    return wanted_scene != SCENE_COUNT;
+}
+
 bool coverage_stop_at(const char *cell)
 {
+    static const char scene[] = "scene/";
+    if (strncmp(cell, scene, sizeof(scene) - 1) == 0)
+        return stop_at_scene(cell + sizeof(scene) - 1);
     for (unsigned e = 0; e < EV_COUNT; e++) {
         for (unsigned s = 0; warden_state_name(s); s++) {
             if (!is_cell(cell, e, s))
@@ -120,6 +147,13 @@ static bool is_possible(unsigned event, unsigned state)
     return true;
 }
 
+void coverage_scene(struct world *w, enum scene scene)
+{
+    seen.scenes[scene]++;
+    if (scene == wanted_scene)
+        violated(w, "reached", "%s", scene_names[scene]);
+}
+
 static int lineage_of(const struct world *w, const struct event *ev)
 {
     const struct place *p =
@@ -135,7 +169,7 @@ static unsigned state_of(const struct host *h, int row)
 
 static void count(struct world *w, unsigned state, enum event_kind kind)
 {
-    cells[state][kind]++;
+    seen.cells[state][kind]++;
     if (kind == wanted_event && state == wanted_state)
         violated(w, "reached", "%s met a lineage that is %s", event_name(kind),
                  warden_state_name(state));
@@ -170,15 +204,15 @@ void coverage_count(struct world *w, const struct states *before, const struct e
     }
 }
 
-void coverage_get(const uint64_t **ret_cells, size_t *ret_n)
+void coverage_get(const uint64_t **ret_counts, size_t *ret_n)
 {
-    *ret_cells = &cells[0][0];
-    *ret_n = sizeof(cells) / sizeof(cells[0][0]);
+    *ret_counts = &seen.cells[0][0];
+    *ret_n = sizeof(seen) / sizeof(uint64_t);
 }
 
 void coverage_add(const uint64_t *more, size_t n)
 {
-    uint64_t *mine = &cells[0][0];
+    uint64_t *mine = &seen.cells[0][0];
     for (size_t i = 0; i < n; i++)
         mine[i] += more[i];
 }
@@ -191,9 +225,9 @@ void coverage_print(void)
     for (unsigned e = 0; e < EV_COUNT; e++) {
         for (unsigned s = 0; warden_state_name(s); s++) {
             char name[CELL_NAME_MAX];
-            reached += cells[s][e] != 0;
+            reached += seen.cells[s][e] != 0;
             impossible += !is_possible(e, s);
-            if (cells[s][e] != 0 || !is_possible(e, s))
+            if (seen.cells[s][e] != 0 || !is_possible(e, s))
                 continue;
             cell_name(name, e, s);
             printf("%s\"%s\"", comma, name);
@@ -201,4 +235,15 @@ void coverage_print(void)
         }
     }
     printf("], \"reached\": %u, \"impossible\": %u}\n", reached, impossible);
+}
+
+void coverage_scenes_print(void)
+{
+    const char *comma = "";
+    printf("scenes: {");
+    for (unsigned s = 0; s < SCENE_COUNT; s++) {
+        printf("%s\"%s\": %" PRIu64, comma, scene_names[s], seen.scenes[s]);
+        comma = ", ";
+    }
+    printf("}\n");
 }

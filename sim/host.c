@@ -209,6 +209,7 @@ void host_crash(struct world *w, struct host *h, bool power, int64_t down_ms)
     callers_lost(w, h);
     if (power) {
         spender_dies(w, h, true);
+        siblings_lose_power(w, h);
         h->boot++;
     } else {
         for (unsigned i = 0; i < SPOOL_MAX; i++) { /* what it had not handed over yet */
@@ -312,6 +313,12 @@ static bool is_ours(const struct world *w, const struct host *h, uint32_t index)
 {
     const struct row *row = &w->store.rows[index];
     return row->standing != STANDING_RETIRED && (row->wanted == 0 || row->host == h->index);
+}
+
+void host_boot(struct world *w, struct host *h)
+{
+    h->booted_at = w->now;
+    siblings_boot(w, h);
 }
 
 void host_start(struct world *w, struct host *h)

@@ -279,7 +279,8 @@ static int usage(void)
         "  --survey      name every failure, and go on\n"
         "  --stories D   tell every kept story again, or one\n"
         "  --coverage    which events met which states\n"
-        "  --reach C     stop at that cell of it, as if it were a failure: with --save, a story\n");
+        "  --reach C     stop at that cell of it, or at scene/NAME, as if it were a failure: with\n"
+        "                --save, a story\n");
     return 2;
 }
 
@@ -396,6 +397,8 @@ int main(int argc, char **argv)
         tell_failure(&o, sum.seed, &sum.failure);
     if (o.coverage)
         coverage_print();
+    if (o.coverage || o.survey)
+        coverage_scenes_print();
     if (sum.failure.failed)
         printf("violation: {\"seed\": %" PRIu64 ", \"schedules\": %" PRIu64
                ", \"oracle\": \"%s\"}\n",

@@ -284,6 +284,19 @@ static bool is_ours_to_keep(const struct world *w, const struct place *p, const 
     return false;
 }
 
+/* What a watch has missed its warden may not know yet. */
+static bool is_found_by_now(const struct world *w, const struct place *p)
+{
+    return w->now - p->written_at > MINUTE_MS + look_round_ms(w);
+}
+
+/* It has this refresh token; or had it, for all that its warden has heard. */
+static bool seems_to_have(const struct world *w, const struct place *p, struct fp refresh)
+{
+    return fp_equal(p->pair.refresh, refresh) ||
+           (!is_found_by_now(w, p) && fp_equal(p->told.refresh, refresh));
+}
+
 static bool has_rival(const struct world *w, const struct place *p)
 {
     const struct row *row = &w->store.rows[p->row];
@@ -293,7 +306,7 @@ static bool has_rival(const struct world *w, const struct place *p)
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *other = &w->places[i];
         rival |= other != p && ((other->is_known && other->row == p->row && other->with_pair) ||
-                                fp_equal(other->pair.refresh, row->pair.refresh));
+                                seems_to_have(w, other, row->pair.refresh));
     }
     return rival;
 }
@@ -305,8 +318,7 @@ static void check_in_step(struct world *w, const struct place *p)
     bool calm = heard && row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
                 row->intent == 0 && counts_right(w, &w->hosts[p->host], p->row) &&
                 w->leases[p->row].holder == NOBODY && w->now - row->pair_at > MINUTE_MS &&
-                w->now - p->written_at > MINUTE_MS + look_round_ms(w) &&
-                !is_being_added(w, p->profile) && !has_open_capture(w, p);
+                is_found_by_now(w, p) && !is_being_added(w, p->profile) && !has_open_capture(w, p);
     /* What its client got by itself, or from a run that is forgotten, may last longer than ours. */
     bool outlasts = p->what == SEEN_PAIR &&
                     (fp_is_none(p->pair.refresh) || fp_equal(p->pair.refresh, row->pair.refresh)) &&

@@ -315,13 +315,18 @@ void place_put(struct world *w, struct op *op)
     host_tell(w, h, &ev);
 }
 
+bool place_is_locked(const struct world *w, const struct place *p)
+{
+    return p->replica && p->lock_holder != NOBODY && w->now < p->lock_stale_at;
+}
+
 void place_act(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
     bool busy = is_busy(h, p);
-    if (busy ||
-        (p->replica && p->locked_until > w->now && w->now - op->started_at < LOCK_WAIT_MS)) {
+    bool locked = place_is_locked(w, p);
+    if (busy || (locked && w->now - op->started_at < LOCK_WAIT_MS)) {
         struct op *again = op_new(w, HAP_PLACE, h, busy ? 1 : LOCK_WAIT_MS / 8);
         again->fx = op->fx;
         again->index = op->index;
@@ -329,7 +334,7 @@ void place_act(struct world *w, struct op *op)
         return;
     }
     p->looked_at = w->now;
-    if (p->locked_until > w->now || fault(w, FAULT_UNREADABLE, SITE_PLACE, p->id & 31))
+    if (locked || fault(w, FAULT_UNREADABLE, SITE_PLACE, p->id & 31))
         tell_failed(w, h, p);
     else if (op->fx.kind == FX_PUBLISH && is_expected(p, &op->fx))
         put(w, h, p, &op->fx);
@@ -378,6 +383,7 @@ void places_begin(struct world *w)
             .host = (uint8_t)draw(d, SITE_PLACE, 2, w->n_hosts),
             .profile = (uint8_t)draw(d, SITE_PLACE, 3, w->n_profiles),
             .is_bound = true,
+            .lock_holder = NOBODY,
             .replica = draw(d, SITE_PLACE, 4, 4) != 3,
             .with_pair = draw(d, SITE_PLACE, 5, 3) != 2,
             .what = SEEN_GONE,

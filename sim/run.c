@@ -28,7 +28,7 @@ _Noreturn void check_failed(const char *expr, const char *file, int line)
 /* Of the daemon that gave the order, or of the machine: is anybody left whom it concerns? */
 static bool concerns_nobody(const struct world *w, const struct op *op)
 {
-    if (op->host == NOBODY || op->what == HAP_HOST_UP || op->what == HAP_COMMIT)
+    if (op->host == NOBODY || op->what == HAP_HOST_UP || op_is_providers(op))
         return false;
     const struct host *h = &w->hosts[op->host];
     if (op->outlives)
@@ -78,7 +78,7 @@ static void happen(struct world *w, struct op *op)
         break;
     case HAP_HOST_UP:
         if (op->flag)
-            w->hosts[op->host].booted_at = w->now;
+            host_boot(w, &w->hosts[op->host]);
         host_start(w, &w->hosts[op->host]);
         break;
     case HAP_PLACE:
@@ -96,8 +96,14 @@ static void happen(struct world *w, struct op *op)
     case HAP_SIBLING:
         sibling_act(w, op);
         break;
-    case HAP_SIBLING_REPLY:
-        sibling_reply(w, op);
+    case HAP_SIBLING_COMMIT:
+        sibling_commit(w, op);
+        break;
+    case HAP_SIBLING_WRITE:
+        sibling_write(w, op);
+        break;
+    case HAP_SIBLING_DIES:
+        sibling_dies(w, op);
         break;
     case HAP_TOLD:
         fleet_told(w, op);
@@ -113,7 +119,7 @@ static void happen(struct world *w, struct op *op)
 /* A machine that sleeps does nothing until it wakes; what it then finds has happened meanwhile. */
 static int64_t awake_from(const struct world *w, const struct op *op)
 {
-    bool ours = op->host != NOBODY && op->what != HAP_COMMIT;
+    bool ours = op->host != NOBODY && !op_is_providers(op);
     return ours ? w->hosts[op->host].asleep_until : 0;
 }
 

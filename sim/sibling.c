@@ -1,28 +1,57 @@
 /*
- * Siblings: clients that spend on their own. The polite one does what a vendor's client was
- * observed to do: within five minutes of the expiry it locks, reads again, spends only what is not
- * fresh, writes only over what it has read, marks a refused pair as blanked, gives up a lock after
- * eight seconds and goes on with what it has; with an access token alone it never spends. The rude
- * ones know no lock, go by what they remember, write back what they once had, sign in as somebody
- * else, log out, leave half a file, copy it elsewhere.
+ * Siblings: clients that spend on their own, up to three at one place. The polite one does what a
+ * vendor's client was observed to do: within five minutes of the expiry it takes the client's lock,
+ * reads again, spends only what is not fresh, writes only over what it has read, marks a refused
+ * pair as blanked; it gives up on a lock after eight seconds and goes on with what it has, but
+ * takes over one that nobody has touched for ten; with an access token alone it never spends. The
+ * rude ones know no lock, go by what they remember, write back what they once had, sign in as
+ * somebody else, log out, leave half a file, copy it elsewhere. Any of them may be killed at any
+ * moment, and what it has under way goes on without it:
+ *
+ *     lock ── request ── provider evaluates ── answer written down, lock released
  */
 #include "sim/capture.h"
+#include "sim/coverage.h"
 #include "sim/story.h"
 
-#define BUFFER_MS    (5 * MINUTE_MS)
-#define LOCK_GIVE_UP (8 * SECOND_MS)
-#define POST_MAX_MS  (3 * SECOND_MS)
-#define LOCK_LOOK_MS (500 * INT64_C(1))
+#include <string.h>
+
+#define BUFFER_MS     (5 * MINUTE_MS)
+#define LOCK_GIVE_UP  (8 * SECOND_MS)
+#define LOCK_STALE_MS (10 * SECOND_MS)
+#define LOCK_LOOK_MS  (500 * INT64_C(1))
+#define POST_MAX_MS   (3 * SECOND_MS)
+#define WRITE_MAX_MS  SECOND_MS
+#define SLOW_MS       (9 * SECOND_MS) /* longer than anybody waits for the lock */
+
+/* Parts of SITE_SIBLING beside those of the siblings. */
+enum { PART_LOGIN = SIBLINGS_MAX, PART_FATE, PART_COUNT, PART_MANNERS, PART_NONE };
+_Static_assert((int)PART_NONE < (int)DRAW_PARTS, "each sibling has a part of its own");
+
+static unsigned index_of(const struct world *w, const struct sibling *b)
+{
+    return (unsigned)(b - w->siblings);
+}
+
+/* It is of a process, and that of a boot of its machine: with either it is gone. */
+static struct op *sibling_op(struct world *w, enum happening what, const struct sibling *b,
+                             int64_t delay_ms)
+{
+    struct op *op = op_new(w, what, &w->hosts[w->places[b->place].host], delay_ms);
+    op->outlives = true;
+    op->index = (uint8_t)index_of(w, b);
+    op->life = b->life;
+    return op;
+}
 
 static void come_back(struct world *w, const struct sibling *b, int64_t delay_ms)
 {
-    struct op *op = op_new(w, HAP_SIBLING, NULL, delay_ms);
-    op->index = (uint8_t)(b - w->siblings);
+    (void)sibling_op(w, HAP_SIBLING, b, delay_ms);
 }
 
 static void later(struct world *w, const struct sibling *b)
 {
-    come_back(w, b, w->span_ms / 64 + a_while(w, SITE_SIBLING_GAP, b->place, w->span_ms / 4));
+    come_back(w, b, w->span_ms / 64 + a_while(w, SITE_SIBLING_GAP, b->part, w->span_ms / 4));
 }
 
 static bool is_fresh(const struct world *w, const struct pair *pair)
@@ -31,63 +60,166 @@ static bool is_fresh(const struct world *w, const struct pair *pair)
     return pair->expires_wall_ms == 0 || WALL_ZERO + w->now + buffer_ms < pair->expires_wall_ms;
 }
 
-/* Presents its refresh token; the lock, if it has one, is held until the answer is there. */
-static void post(struct world *w, struct sibling *b, struct place *p, const struct pair *read)
+/* ---- the client's lock ---- */
+
+static bool has_lock(const struct world *w, const struct sibling *b)
 {
-    int64_t takes_ms = 1 + a_while(w, SITE_SIBLING, b->place, POST_MAX_MS);
-    if (fault(w, FAULT_LOCKED, SITE_SIBLING, b->place))
-        takes_ms += POST_MAX_MS;
-    struct op *op = op_new(w, HAP_SIBLING_REPLY, NULL, takes_ms);
-    op->index = (uint8_t)(b - w->siblings);
-    op->pair = *read;
-    b->stage = SIBLING_ASKS;
-    if (b->manners == POLITE)
-        p->locked_until = w->now + takes_ms + 1;
-    say(w, NULL, "sibling of C%u presents %s", (unsigned)p->id, name_token(w, read->refresh));
+    return w->places[b->place].lock_holder == (int16_t)index_of(w, b);
 }
 
-static void written(struct world *w, struct sibling *b, struct place *p, const struct op *op,
-                    const struct pair *pair)
+static void take_lock(struct world *w, const struct sibling *b)
 {
+    struct place *p = &w->places[b->place];
+    if (p->lock_holder != NOBODY)
+        coverage_scene(w, SCENE_LOCK_TAKEN_OVER);
+    p->lock_holder = (int16_t)index_of(w, b);
+    p->lock_stale_at = TIME_NEVER;
+}
+
+static void release_lock(struct world *w, const struct sibling *b)
+{
+    if (has_lock(w, b))
+        w->places[b->place].lock_holder = NOBODY;
+}
+
+/* ---- a spend of its own ---- */
+
+/* Presents its refresh token; the lock, if it has it, is held until the answer is written down. */
+static void post(struct world *w, struct sibling *b, const struct pair *read)
+{
+    int64_t takes_ms = 1 + a_while(w, SITE_SIBLING, b->part, POST_MAX_MS);
+    if (fault(w, FAULT_LOCKED, SITE_SIBLING, b->part))
+        takes_ms += SLOW_MS;
+    sibling_op(w, HAP_SIBLING_COMMIT, b, takes_ms)->pair = *read;
+    if (fault(w, FAULT_SIBLING_KILLED, SITE_SIBLING, PART_FATE))
+        (void)sibling_op(w, HAP_SIBLING_DIES, b,
+                         1 + a_while(w, SITE_SIBLING, PART_FATE, takes_ms + SLOW_MS));
+    b->stage = SIBLING_ASKS;
+    say(w, NULL, "sibling %u of C%u presents %s", index_of(w, b), b->place + 1u,
+        name_token(w, read->refresh));
+}
+
+void sibling_commit(struct world *w, struct op *op)
+{
+    struct sibling *b = &w->siblings[op->index];
+    struct reply reply;
+    issuer_spend(w, issued_index(w, op->pair.refresh), false, false, &reply);
+    bool lost = fault(w, FAULT_LOST_AFTER, SITE_SIBLING, b->part);
+    say(w, NULL, "sibling %u of C%u: the provider evaluates %s: %s%s", index_of(w, b),
+        b->place + 1u, name_token(w, op->pair.refresh), verdict_name(reply.verdict),
+        lost ? ", and the answer is lost" : "");
+    if (op->life != b->life) {
+        coverage_scene(w, SCENE_SIBLING_GONE_AT_COMMIT);
+        return;
+    }
+    int64_t takes_ms = 1 + a_while(w, SITE_SIBLING, PART_FATE, WRITE_MAX_MS);
+    if (fault(w, FAULT_SLOW_SERVER, SITE_SIBLING, PART_FATE))
+        takes_ms += SLOW_MS;
+    struct op *write = sibling_op(w, HAP_SIBLING_WRITE, b, takes_ms);
+    write->pair = op->pair;
+    write->reply = reply;
+    write->lost = lost;
+}
+
+static void write_granted(struct world *w, struct sibling *b, const struct op *op)
+{
+    struct place *p = &w->places[b->place];
+    struct fp refresh = fp_is_none(op->reply.refresh) ? op->pair.refresh : op->reply.refresh;
+    struct pair pair = pair_of(w, op->reply.access, refresh);
     struct pair there = p->what == SEEN_PAIR ? p->pair : (struct pair){0};
     b->stale = b->memory;
-    b->memory = *pair;
+    b->memory = pair;
     if (b->manners == RUDE || pair_equal(&there, &op->pair))
-        place_write(w, p, SEEN_PAIR, pair);
+        place_write(w, p, SEEN_PAIR, &pair);
+    else
+        coverage_scene(w, SCENE_SIBLING_SWAP_REFUSED);
 }
 
-void sibling_reply(struct world *w, struct op *op)
+void sibling_write(struct world *w, struct op *op)
 {
     struct sibling *b = &w->siblings[op->index];
     struct place *p = &w->places[b->place];
-    struct reply reply;
-    issuer_spend(w, issued_index(w, op->pair.refresh), false, false, &reply);
+    if (op->life != b->life) {
+        coverage_scene(w, SCENE_SIBLING_GONE_AT_WRITE);
+        return;
+    }
     b->stage = SIBLING_IDLE;
-    p->locked_until = 0;
-    bool lost = fault(w, FAULT_LOST_AFTER, SITE_SIBLING, b->place);
-    say(w, NULL, "sibling of C%u: %s%s", (unsigned)p->id, verdict_name(reply.verdict),
-        lost ? ", and the answer is lost" : "");
-    if (!lost && reply.verdict == VERDICT_GRANTED) {
-        struct fp refresh = fp_is_none(reply.refresh) ? op->pair.refresh : reply.refresh;
-        struct pair pair = pair_of(w, reply.access, refresh);
-        written(w, b, p, op, &pair);
-    } else if (!lost && reply.verdict == VERDICT_REFUSED && p->what == SEEN_PAIR &&
+    if (!op->lost && op->reply.verdict == VERDICT_GRANTED) {
+        write_granted(w, b, op);
+    } else if (!op->lost && op->reply.verdict == VERDICT_REFUSED && p->what == SEEN_PAIR &&
                fp_equal(p->pair.refresh, op->pair.refresh)) {
+        coverage_scene(w, SCENE_SIBLING_BLANKS);
         place_write(w, p, SEEN_BLANK, NULL);
     }
+    release_lock(w, b);
     later(w, b);
 }
 
-/* Under the locks: read again, and spend only what is not fresh. */
-static void locked(struct world *w, struct sibling *b, struct place *p)
+/* ---- its process ---- */
+
+/* A lock is a folder: it stays, and nobody touches it any more. */
+static void die(struct world *w, struct sibling *b)
 {
+    struct place *p = &w->places[b->place];
+    if (has_lock(w, b))
+        p->lock_stale_at = w->now + LOCK_STALE_MS;
+    b->life++;
     b->stage = SIBLING_IDLE;
+    memset(&b->memory, 0, sizeof(b->memory));
+}
+
+void sibling_dies(struct world *w, struct op *op)
+{
+    struct sibling *b = &w->siblings[op->index];
+    if (op->life != b->life || b->stage != SIBLING_ASKS)
+        return;
+    say(w, NULL, "sibling %u of C%u is killed", index_of(w, b), b->place + 1u);
+    die(w, b);
+    later(w, b); /* it is started again */
+}
+
+void siblings_lose_power(struct world *w, const struct host *h)
+{
+    for (unsigned i = 0; i < w->n_siblings; i++) {
+        if (w->places[w->siblings[i].place].host == h->index)
+            die(w, &w->siblings[i]);
+    }
+}
+
+void siblings_boot(struct world *w, const struct host *h)
+{
+    for (unsigned i = 0; i < w->n_siblings; i++) {
+        if (w->places[w->siblings[i].place].host == h->index)
+            later(w, &w->siblings[i]);
+    }
+}
+
+/* Who wakes first: its holder, who touches it, or somebody who finds it untouched for long? */
+void siblings_sleep(struct world *w, const struct host *h)
+{
+    for (unsigned i = 0; i < w->n_siblings; i++) {
+        struct place *p = &w->places[w->siblings[i].place];
+        if (p->host == h->index && has_lock(w, &w->siblings[i]) &&
+            draw(&w->draws, SITE_SIBLING, PART_FATE, 2) == 1)
+            p->lock_stale_at = w->now + LOCK_STALE_MS;
+    }
+}
+
+/* Under the lock: read again, and spend only what is not fresh. */
+static void under_lock(struct world *w, struct sibling *b)
+{
+    const struct place *p = &w->places[b->place];
     if (p->what == SEEN_PAIR)
         b->memory = p->pair;
-    if (p->what == SEEN_PAIR && !fp_is_none(p->pair.refresh) && !is_fresh(w, &p->pair))
-        post(w, b, p, &b->memory);
-    else
-        later(w, b);
+    if (p->what == SEEN_PAIR && !fp_is_none(p->pair.refresh) && !is_fresh(w, &p->pair)) {
+        post(w, b, &b->memory);
+        return;
+    }
+    if (b->stage == SIBLING_WAITS && p->what == SEEN_PAIR && is_fresh(w, &p->pair))
+        coverage_scene(w, SCENE_SIBLING_FINDS_FRESH);
+    b->stage = SIBLING_IDLE;
+    release_lock(w, b);
+    later(w, b);
 }
 
 static void polite(struct world *w, struct sibling *b, struct place *p)
@@ -101,9 +233,11 @@ static void polite(struct world *w, struct sibling *b, struct place *p)
         }
         b->waits_until = w->now + LOCK_GIVE_UP;
     }
-    if (p->locked_until <= w->now) {
-        locked(w, b, p);
+    if (!place_is_locked(w, p)) {
+        take_lock(w, b);
+        under_lock(w, b);
     } else if (w->now >= b->waits_until) {
+        coverage_scene(w, SCENE_SIBLING_GIVES_UP);
         b->stage = SIBLING_IDLE; /* goes on with the token it has */
         later(w, b);
     } else {
@@ -119,20 +253,20 @@ static void sign_in(struct world *w, struct sibling *b, struct place *p)
     struct fp access, refresh;
     if (row == NOBODY)
         return;
-    unsigned subject = draw(&w->draws, SITE_SIBLING, 32 + b->place, SUBJECTS_MAX);
+    unsigned subject = draw(&w->draws, SITE_SIBLING, PART_LOGIN, SUBJECTS_MAX);
     int family = family_new(w, w->store.rows[row].provider, subject);
     if (family == NOBODY || !issue_pair(w, family, true, &access, &refresh))
         return;
-    w->families[family].narrow = fault(w, FAULT_SCOPE, SITE_SIBLING, 32 + b->place);
+    w->families[family].narrow = fault(w, FAULT_SCOPE, SITE_SIBLING, PART_LOGIN);
     b->stale = b->memory;
     b->memory = pair_of(w, access, refresh);
     say(w, NULL, "somebody signs in at C%u: login %d", (unsigned)p->id, family);
     place_write(w, p, SEEN_PAIR, &b->memory);
 }
 
-static void copy_elsewhere(struct world *w, struct sibling *b, struct place *p)
+static void copy_elsewhere(struct world *w, struct place *p)
 {
-    struct place *to = &w->places[draw(&w->draws, SITE_SIBLING, 32 + b->place, w->n_places)];
+    struct place *to = &w->places[draw(&w->draws, SITE_SIBLING, PART_LOGIN, w->n_places)];
     if (to == p || !to->replica || p->what != SEEN_PAIR)
         return;
     say(w, NULL, "what stands in C%u is copied to C%u", (unsigned)p->id, (unsigned)to->id);
@@ -141,7 +275,7 @@ static void copy_elsewhere(struct world *w, struct sibling *b, struct place *p)
 
 static bool rude_act(struct world *w, struct sibling *b, struct place *p)
 {
-    unsigned part = b->place;
+    unsigned part = b->part;
     if (fault(w, FAULT_RUDE_STALE, SITE_SIBLING, part) && !fp_is_none(b->stale.access)) {
         say(w, NULL, "what once stood in C%u is written back", (unsigned)p->id);
         place_write(w, p, SEEN_PAIR, &b->stale);
@@ -154,7 +288,7 @@ static bool rude_act(struct world *w, struct sibling *b, struct place *p)
         say(w, NULL, "C%u is left half-written", (unsigned)p->id);
         place_write(w, p, SEEN_TORN, NULL);
     } else if (fault(w, FAULT_RUDE_COPY, SITE_SIBLING, part)) {
-        copy_elsewhere(w, b, p);
+        copy_elsewhere(w, p);
     } else {
         return false;
     }
@@ -169,13 +303,13 @@ static void rude(struct world *w, struct sibling *b, struct place *p)
         later(w, b);
         return;
     }
-    if (fp_is_none(b->memory.access) || !fault(w, FAULT_RUDE_UNLOCKED, SITE_SIBLING, b->place)) {
+    if (fp_is_none(b->memory.access) || !fault(w, FAULT_RUDE_UNLOCKED, SITE_SIBLING, b->part)) {
         polite(w, b, p);
         return;
     }
     /* By its memory, whatever stands there by now. */
     if (!fp_is_none(b->memory.refresh) && !is_fresh(w, &b->memory))
-        post(w, b, p, &b->memory);
+        post(w, b, &b->memory);
     else
         later(w, b);
 }
@@ -184,10 +318,9 @@ void sibling_act(struct world *w, struct op *op)
 {
     struct sibling *b = &w->siblings[op->index];
     struct place *p = &w->places[b->place];
-    const struct host *h = &w->hosts[p->host];
-    if (h->asleep_until > w->now)
-        come_back(w, b, h->asleep_until - w->now);
-    else if (b->manners == RUDE)
+    if (op->life != b->life)
+        return;
+    if (b->manners == RUDE)
         rude(w, b, p);
     else
         polite(w, b, p);
@@ -196,13 +329,17 @@ void sibling_act(struct world *w, struct op *op)
 void siblings_begin(struct world *w)
 {
     for (unsigned i = 0; i < w->n_places; i++) {
-        if (!w->places[i].replica || draw(&w->draws, SITE_SIBLING, 31, 8) == 7)
+        if (!w->places[i].replica || draw(&w->draws, SITE_SIBLING, PART_NONE, 8) == 7)
             continue;
-        struct sibling *b = &w->siblings[w->n_siblings++];
-        *b = (struct sibling){
-            .place = (uint8_t)i,
-            .manners = draw(&w->draws, SITE_SIBLING, 30, 2) == 1 ? RUDE : POLITE,
-        };
-        later(w, b);
+        unsigned n = 1 + draw(&w->draws, SITE_SIBLING, PART_COUNT, SIBLINGS_PER_PLACE_MAX);
+        for (unsigned k = 0; k < n; k++) {
+            struct sibling *b = &w->siblings[w->n_siblings++];
+            *b = (struct sibling){
+                .place = (uint8_t)i,
+                .part = (uint8_t)(i + PLACES_MAX * k),
+                .manners = draw(&w->draws, SITE_SIBLING, PART_MANNERS, 2) == 1 ? RUDE : POLITE,
+            };
+            later(w, b);
+        }
     }
 }

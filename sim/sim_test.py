@@ -38,6 +38,10 @@ def figures(output, word):
     return json.loads(re.findall(rf"^{word}: (\{{.*\}})$", output, re.M)[-1])
 
 
+def dead_scenes(output):
+    return [scene for scene, times in figures(output, "scenes").items() if times == 0]
+
+
 def violations(output):
     return [line for line in output.splitlines() if line.startswith("ORACLE ")]
 
@@ -72,11 +76,14 @@ def test_a_minute_of_schedules():
     broken = violations(told)
     print("#", told.splitlines()[-1])
     assert not broken, "\n".join(broken)
+    dead = dead_scenes(told)
+    assert not dead, f"what the world can do, and never did: {dead}"
 
 
 def proof(minutes):
     """Returns the exit status. All schedules are told of, also behind one that breaks an oracle.
-    Every cell of (state × event) is to be reached by them or by a kept story, or impossible."""
+    Every cell of (state × event) is to be reached by them or by a kept story, or impossible; every
+    scene by them."""
     first = int(time.time())
     told = sim("--from", first, "--seconds", int(minutes * 60), "--jobs", os.cpu_count() or 1,
                "--coverage", "--survey")
@@ -91,11 +98,14 @@ def proof(minutes):
     reached = coverage["reached"] + len(coverage["missed"]) - len(missed)
     for cell in missed:
         print(f"missed: {cell}\n  a story of it: {SIM} --seconds 600 --reach {cell} --save FILE")
+    dead = dead_scenes(told)
+    for scene in dead:
+        print(f"missed: scene/{scene}, which is a part of the world that is dead")
     print("proof:", json.dumps({"from_seed": first, **runs, "violations": len(broken),
                                 "cells_reached": reached,
                                 "cells_impossible": coverage["impossible"],
-                                "cells_missed": len(missed)}))
-    return 1 if broken or missed else 0
+                                "cells_missed": len(missed), "scenes_missed": len(dead)}))
+    return 1 if broken or missed or dead else 0
 
 
 if __name__ == "__main__":

@@ -218,12 +218,17 @@ bool spender_has(struct world *w, const struct host *h, uint64_t intent)
     return false;
 }
 
+static bool is_spenders(const struct op *op)
+{
+    return op->what == HAP_SEND || op->what == HAP_REPLY || op->what == HAP_SEALED;
+}
+
 /* Its process is gone, or the whole machine. What it had sent goes on at the provider. */
 void spender_dies(struct world *w, struct host *h, bool power)
 {
     struct op *op;
     for (uint32_t at = 0; (op = op_each(w, &at));) {
-        if (op->host != h->index || !op->outlives || op->what == HAP_COMMIT)
+        if (op->host != h->index || !is_spenders(op))
             continue;
         /* The answer was being written: it may be there all the same. */
         if (op->what == HAP_SEALED && !op->lost &&

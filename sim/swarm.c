@@ -32,7 +32,7 @@ static const struct {
     [FAULT_RUDE_LOGOUT] = {128, 2},  [FAULT_RUDE_TORN] = {128, 2},
     [FAULT_RUDE_COPY] = {128, 2},    [FAULT_WATCH_LOST] = {512, 2},
     [FAULT_REBOUND] = {768, 2},      [FAULT_LEASE_LOST] = {256, 3},
-    [FAULT_TOLD_LATE] = {512, 3},
+    [FAULT_TOLD_LATE] = {512, 3},    [FAULT_SIBLING_KILLED] = {256, 2},
 };
 
 bool fault(struct world *w, enum fault f, enum site site, unsigned part)
@@ -67,6 +67,10 @@ static void draw_provider(struct world *w, unsigned i, int64_t life_ms)
         p->login_ms = p->life_ms * (2 + draw(d, SITE_RULES, i, 20));
 }
 
+/* Parts of SITE_MIX beside those of the faults. */
+enum { PART_CROWDED = DRAW_PARTS - 2, PART_CROWDED_FLEET };
+_Static_assert((int)FAULT_COUNT <= (int)PART_CROWDED, "each fault has a part of its own");
+
 /* Where much is under way at the same time: what meets what else hardly ever does. */
 static void crowd(struct world *w)
 {
@@ -78,7 +82,7 @@ static void crowd(struct world *w)
     for (size_t i = 0; i < ARRAY_LEN(busy); i++)
         w->rate[busy[i]] = mix[busy[i]].most;
     w->rate[FAULT_CRASH] = w->rate[FAULT_POWER] = 0;
-    if (!w->fleet && draw(&w->draws, SITE_MIX, FAULT_COUNT + 1, 2) == 1) {
+    if (!w->fleet && draw(&w->draws, SITE_MIX, PART_CROWDED_FLEET, 2) == 1) {
         w->fleet = true;
         w->n_hosts = 2;
     }
@@ -106,6 +110,6 @@ void swarm_draw(struct world *w)
         uint32_t rate = mix[f].most >> draw(d, SITE_MIX, f, 4);
         w->rate[f] = known ? rate ? rate : 1 : 0;
     }
-    if (draw(d, SITE_MIX, FAULT_COUNT, 16) == 15)
+    if (draw(d, SITE_MIX, PART_CROWDED, 16) == 15)
         crowd(w);
 }

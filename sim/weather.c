@@ -22,6 +22,7 @@ void weather_sleep(struct world *w, struct host *h)
         return;
     say(w, h, "the machine sleeps for %s", name_duration(for_ms));
     h->asleep_until = w->now + for_ms;
+    siblings_sleep(w, h);
 }
 
 static void jump(struct world *w, struct host *h)

@@ -32,6 +32,8 @@ enum {
     PROFILES_MAX = 12,
     CAPTURES_MAX = 32,
     PLACES_MAX = 12,
+    SIBLINGS_PER_PLACE_MAX = 3,
+    SIBLINGS_MAX = SIBLINGS_PER_PLACE_MAX * PLACES_MAX,
     SPOOL_MAX = 24,
     CALLERS_MAX = 256,
     OPS_MAX = 1024,
@@ -89,6 +91,7 @@ enum fault {
     FAULT_REBOUND,
     FAULT_LEASE_LOST,
     FAULT_TOLD_LATE,
+    FAULT_SIBLING_KILLED, /* with a request under way, or before its answer is written down */
     FAULT_COUNT
 };
 
@@ -284,7 +287,8 @@ struct place {   /* where a consumer's copy is */
     struct pair before;
     uint32_t told_failed;  /* and since then, how often, that it could not be read or written */
     int64_t told_at;       /* when that was seen */
-    int64_t locked_until;  /* by its sibling */
+    int16_t lock_holder;   /* of its clients' own lock: a sibling; NOBODY */
+    int64_t lock_stale_at; /* nobody touches it any more: from then on it is anybody's */
     int64_t looked_at;     /* by its warden, last */
     uint32_t touches;      /* looks and writes under way: one at a time … */
     uint32_t touches_life; /* … in this life of its host */
@@ -295,8 +299,10 @@ enum sibling_stage { SIBLING_IDLE, SIBLING_WAITS, SIBLING_ASKS };
 
 struct sibling { /* a client that uses the place, and spends on its own */
     uint8_t place;
+    uint8_t part; /* of its draws */
     enum manners manners;
     enum sibling_stage stage;
+    uint32_t life; /* counts its processes: nobody hears what an earlier one asked for */
     struct pair memory, stale; /* what it goes by; what it once had */
     int64_t waits_until;
 };
@@ -317,12 +323,14 @@ enum happening {
     HAP_ACT,      /* people */
     HAP_WEATHER,  /* what befalls machines and providers */
     HAP_HOST_UP,
-    HAP_PLACE, /* a place is read or written by the daemon */
-    HAP_SEEN,  /* what was found there is sealed; the daemon hears */
-    HAP_PUT,   /* what was written there is durable; the daemon hears */
-    HAP_WATCH, /* the watch of a place */
-    HAP_SIBLING,
-    HAP_SIBLING_REPLY,
+    HAP_PLACE,          /* a place is read or written by the daemon */
+    HAP_SEEN,           /* what was found there is sealed; the daemon hears */
+    HAP_PUT,            /* what was written there is durable; the daemon hears */
+    HAP_WATCH,          /* the watch of a place */
+    HAP_SIBLING,        /* a client looks after its pair */
+    HAP_SIBLING_COMMIT, /* provider: evaluates what it has sent */
+    HAP_SIBLING_WRITE,  /* it has the answer, and is about to write it down */
+    HAP_SIBLING_DIES,
     HAP_TOLD,    /* the store tells a warden of another one's change */
     HAP_CUT_OFF, /* an intent of another warden cannot be under way any more */
     HAP_COUNT
@@ -333,7 +341,7 @@ struct op { /* something under way */
     uint64_t order; /* of being scheduled: ties are taken in this order */
     enum happening what;
     int16_t host;  /* NOBODY: no machine of ours */
-    bool outlives; /* the daemon: it is the spender's */
+    bool outlives; /* the daemon: it is the spender's, or a sibling's */
     uint32_t life, boot;
     int16_t row;
     uint8_t index;
@@ -389,7 +397,7 @@ struct world {
     struct host hosts[HOSTS_MAX];
     struct caller callers[CALLERS_MAX];
     struct place places[PLACES_MAX];
-    struct sibling siblings[PLACES_MAX];
+    struct sibling siblings[SIBLINGS_MAX];
 
     struct op ops[OPS_MAX];
     uint16_t heap[OPS_MAX];
@@ -409,6 +417,7 @@ struct op *op_new(struct world *w, enum happening what, const struct host *h, in
 struct op *op_next(struct world *w, int64_t before); /* the soonest, taken off; NULL: none */
 void op_free(struct world *w, struct op *op);
 void op_again(struct world *w, struct op *op, int64_t at);
+bool op_is_providers(const struct op *op); /* it happens there, whatever becomes of who asked */
 struct op *op_each(struct world *w, uint32_t *at); /* NULL: that was all */
 void op_drop(struct world *w, struct op *op);      /* out of the heap, wherever it stands */
 struct now host_now(const struct world *w, const struct host *h);
@@ -468,6 +477,7 @@ void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, uin
                   bool recovered);
 
 /* host.c: the daemon's part */
+void host_boot(struct world *w, struct host *h); /* the machine comes up; then its daemon */
 void host_start(struct world *w, struct host *h);
 void host_tell(struct world *w, struct host *h, struct event *ev);
 void host_crash(struct world *w, struct host *h, bool power, int64_t down_ms);
