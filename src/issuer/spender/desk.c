@@ -7,6 +7,7 @@
 #include <sodium.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -359,8 +360,8 @@ static void finish_exchange(struct desk *d, struct task *t, CURLcode result)
 static void run_exchanges(struct desk *d)
 {
     int running, left;
-    CURLMcode rc = curl_multi_perform(d->multi, &running);
-    CHECK(rc == CURLM_OK || rc == CURLM_OUT_OF_MEMORY);
+    /* What it could not go on with is tried at the next turn, and over at its deadline. */
+    (void)curl_multi_perform(d->multi, &running);
     CURLMsg *msg;
     while ((msg = curl_multi_info_read(d->multi, &left)) != NULL)
         if (msg->msg == CURLMSG_DONE) {
@@ -531,6 +532,14 @@ static int time_for_answers(const struct desk *d)
     return least_ms > 0 ? (int)least_ms : 0;
 }
 
+static void rest(int ms)
+{
+    struct timespec t = {.tv_nsec = ms * 1000000L};
+    (void)nanosleep(&t, NULL);
+}
+
+/* Where nobody can wait (no memory, no room in the kernel), the turns go on blindly: what has come
+ * is seen all the same, and what is in hand must not end with us. */
 static void wait_for_something(struct desk *d)
 {
     int timeout_ms = time_for_answers(d);
@@ -550,8 +559,8 @@ static void wait_for_something(struct desk *d)
     if (!d->is_stopping)
         n++;
     int ready;
-    CURLMcode rc = curl_multi_poll(d->multi, fds, n, timeout_ms, &ready);
-    CHECK(rc == CURLM_OK || rc == CURLM_OUT_OF_MEMORY);
+    if (curl_multi_poll(d->multi, fds, n, timeout_ms, &ready) != CURLM_OK)
+        rest(timeout_ms < BLIND_TURN_MS ? timeout_ms : BLIND_TURN_MS);
     look_for_stop(d, stop->revents);
 }
 

@@ -29,6 +29,7 @@
 #define SPOOL_PATIENCE_MS (10 * INT64_C(60000))
 #define TURN_MAX_MS       20000 /* the loop comes around at least this often */
 #define TURN_ASKING_MS    1000  /* … with a question under way */
+#define BLIND_TURN_MS     50 /* … and this often, while it cannot be told when something comes */
 #define WATCHDOG_S        120
 
 struct desk_options {
