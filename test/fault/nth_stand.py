@@ -50,6 +50,8 @@ FURNISHED = 2  # the generation that every login has before a try
 DATA_NAMES = {"lock", "store.db", "store.db-wal", "vault.key"}
 STATE_NAMES = {"credwardend.log", "high-water", "spool"}
 
+WORDS = ("write", "writev", "fflush")  # what a program says goes out by these
+
 # A message that says nothing, or what only we understand.
 VAGUE = re.compile(r"internal|must hold|unknown error|success\b|\(null\)|: ok\b|: unknown\b|: *$",
                    re.I)
@@ -283,7 +285,8 @@ class Stand:
         self.sheet.forgive()
         end = time.monotonic() + COMMAND_S
         while (said := self._start_once()) == b"already\n" and time.monotonic() < end:
-            time.sleep(PEACE_S)  # one that could not start is just ending
+            time.sleep(PEACE_S)  # one that could not start is just ending,
+            self.stop(True)  # or the command has not waited for one that could
         if said != b"ready\n":
             raise Complaint(f"the next start fails: {said!r}")
 
@@ -492,7 +495,7 @@ class Stand:
         if result.code < 0:
             raise Complaint(f"the command died by signal {-result.code}: {result!r}")
         # A fault in the very words: nothing can be said then.
-        if case is not None and case.role == "cli" and self.sheet.call in ("write", "writev"):
+        if case is not None and case.role == "cli" and self.sheet.call in WORDS:
             return
         lines = result.stderr.splitlines()
         says = ("credwarden: ", "credwardend: ") if self.scenario.is_the_daemon else "credwarden: "

@@ -7,9 +7,13 @@
  * that $POINTS_SHEET names. It is mapped once, in the constructor: so a sandboxed program needs no
  * further calls, the numbers outlive a SIGKILL, and the driver can arm it in the middle of a story.
  *
- * Left out, because the kernel does not let them fail: clocks, locks between threads, closing,
- * waiting, signals. What libc calls inside itself (stdio's reads and writes, the name service) is
- * not seen; our programs do their own reading and writing.
+ * Left out, because the kernel does not let them fail, or only for a mistake in the call: clocks
+ * and the arming of timers, locks between threads, closing, waiting for an event or a child,
+ * signals, ioctl(). What libc calls inside itself is not seen: the name service, and what stdio
+ * reads, which are our libraries' own files (certificates, settings), before anything is sent;
+ * without them nothing is. What our programs write through stdio (the log, what a command prints)
+ * leaves with fflush(), which is a point; by itself stdio would write only what is longer than its
+ * buffer.
  */
 #include <assert.h>
 #include <dirent.h>
@@ -18,6 +22,7 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -31,7 +36,9 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -64,6 +71,8 @@ enum class {
     PROCESS,
     RANDOM,
     PIPE,
+    SETTING,
+    WAIT,
     CLASS_COUNT
 };
 
@@ -370,6 +379,7 @@ int __open64_2(const char *path, int flags); /* what a checked open64() becomes 
 POINT(OPEN, int, __open64_2, (const char *path, int flags), (path, flags), -1)
 POINT(OPEN, FILE *, fopen, (const char *path, const char *mode), (path, mode), NULL)
 POINT(OPEN, FILE *, fopen64, (const char *path, const char *mode), (path, mode), NULL)
+POINT(OPEN, FILE *, fdopen, (int fd, const char *mode), (fd, mode), NULL)
 POINT(OPEN, DIR *, fdopendir, (int fd), (fd), NULL)
 POINT(OPEN, DIR *, opendir, (const char *path), (path), NULL)
 
@@ -424,6 +434,21 @@ POINT_OUT(WRITE, pwrite, (int fd, const void *from, size_t len, off_t at), (fd, 
 POINT_OUT(WRITE, pwrite64, (int fd, const void *from, size_t len, off_t at), (fd, from, len, at),
           (fd, from, len / 2, at))
 POINT(WRITE, ssize_t, writev, (int fd, const struct iovec *from, int n), (fd, from, n), -1)
+
+/* What is not written stays in the stream's buffer, as it does in earnest. */
+TRUE(int, fflush, (FILE * file))
+EXPORT int fflush(FILE *file)
+{
+    NEED(fflush);
+    struct point p = meet(WRITE, "fflush");
+    if (p.fails) {
+        errno = sheet->errnum == SHORT_WRITE ? ENOSPC : sheet->errnum;
+        return EOF;
+    }
+    int result = true_fflush(file);
+    leave(p);
+    return result;
+}
 
 #define SYNC_POINT(name)                                                                           \
     TRUE(int, name, (int fd))                                                                      \
@@ -559,6 +584,11 @@ EXPORT int connect(int fd, const struct sockaddr *to, socklen_t len)
     return result;
 }
 
+POINT(SETTING, int, getsockopt, (int fd, int level, int name, void *ret, socklen_t *len),
+      (fd, level, name, ret, len), -1)
+POINT(SETTING, int, setsockopt, (int fd, int level, int name, const void *value, socklen_t len),
+      (fd, level, name, value, len), -1)
+POINT(WAIT, int, poll, (struct pollfd * fds, nfds_t n, int timeout_ms), (fds, n, timeout_ms), -1)
 POINT(CONNECT, int, bind, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len), -1)
 POINT(CONNECT, int, listen, (int fd, int backlog), (fd, backlog), -1)
 POINT(ACCEPT, int, accept4, (int fd, struct sockaddr *ret, socklen_t *ret_len, int flags),
@@ -628,6 +658,31 @@ EXPORT int pthread_create(pthread_t *ret, const pthread_attr_t *how, void *(*run
     if (p.fails)
         return EAGAIN;
     int result = true_pthread_create(ret, how, run, argument);
+    leave(p);
+    return result;
+}
+
+POINT(SETTING, int, setrlimit, (__rlimit_resource_t what, const struct rlimit *limit),
+      (what, limit), -1)
+POINT(SETTING, int, setrlimit64, (__rlimit_resource_t what, const struct rlimit64 *limit),
+      (what, limit), -1)
+
+TRUE(int, prctl, (int what, ...))
+EXPORT int prctl(int what, ...)
+{
+    NEED(prctl);
+    va_list more;
+    va_start(more, what);
+    unsigned long a[4];
+    for (int i = 0; i < 4; i++)
+        a[i] = va_arg(more, unsigned long);
+    va_end(more);
+    struct point p = meet(SETTING, "prctl");
+    if (p.fails) {
+        errno = sheet->errnum;
+        return -1;
+    }
+    int result = true_prctl(what, a[0], a[1], a[2], a[3]);
     leave(p);
     return result;
 }

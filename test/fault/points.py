@@ -20,10 +20,12 @@ import harness
 
 ROLES = ("none", "daemon", "spender", "cli", "other")
 CLASSES = ("memory", "map", "open", "read", "write", "sync", "name", "look", "room", "lock",
-           "descriptor", "connect", "accept", "send", "receive", "process", "random", "pipe")
+           "descriptor", "connect", "accept", "send", "receive", "process", "random", "pipe",
+           "setting", "wait")
 
-# To die at. Allocations are none: what others can see changes only by the calls between them.
-KILLABLE = tuple(name for name in CLASSES if name not in ("memory", "map"))
+# To die at. Allocations are none, nor is what sets or waits: what others can see changes only by the
+# calls between them.
+KILLABLE = tuple(name for name in CLASSES if name not in ("memory", "map", "setting", "wait"))
 
 COUNT, FAIL_ONCE, FAIL_ON, KILL_BEFORE, KILL_AFTER = range(5)
 ITSELF, BOTH, OTHER = range(3)  # who dies, of daemon and spender, when one is at its point
@@ -51,6 +53,8 @@ ERRORS = {
     "send": (errno.ENOBUFS, errno.EPIPE),
     "receive": (errno.ENOMEM, errno.ECONNRESET),
     "process": (errno.ENOMEM, errno.EAGAIN),
+    "setting": (errno.EPERM, errno.ENOMEM),
+    "wait": (errno.ENOMEM,),
 }
 
 # The points stand before the sanitizer's own calls; who is short of memory may leave some behind.
