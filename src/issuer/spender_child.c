@@ -169,8 +169,13 @@ int child_start(struct spender *s)
     free(env);
     fd_close(&fds[1]);
     c->fd = fds[0];
-    if (err == 0)
+    if (err == 0) {
         err = child_watch(c);
+        if (err < 0) { /* nobody would see its end; it has been given nothing */
+            process_end(c->pid_fd);
+            process_reap(c->pid, true);
+        }
+    }
     if (err < 0) {
         fd_close(&c->fd);
         fd_close(&c->pid_fd);

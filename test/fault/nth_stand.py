@@ -159,10 +159,21 @@ def cpu_s(pid):
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def children():
-    pid = os.getpid()
-    return [int(word) for word in
-            pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def state_of(pid):
+    """As /proc has it; "" when the process is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def children(pid=None):
+    pid = pid or os.getpid()
+    try:
+        words = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(word) for word in words.split()]
 
 
 class Stand:
@@ -504,7 +515,8 @@ class Stand:
 
     def _still_answers(self):
         """What outlived the fault goes on without being told."""
-        if self.daemon() is None:
+        pid = self.daemon()
+        if pid is None:
             return
         try:
             answer = self.world.api("GET", "/v1/profiles", timeout=COMMAND_S)
@@ -512,6 +524,16 @@ class Stand:
             raise Complaint(f"the daemon lives and does not answer: {error!r}") from None
         if answer.status != 200:
             raise Complaint(f"the daemon lives and answers {answer!r}")
+        self._has_buried_its_dead(pid)
+
+    @staticmethod
+    def _has_buried_its_dead(daemon):
+        """A process of the daemon's that has ended is let go of."""
+        end = time.monotonic() + COMMAND_S / 10
+        while dead := [pid for pid in children(daemon) if state_of(pid) == "Z"]:
+            if time.monotonic() > end:
+                raise Complaint(f"{len(dead)} children of the daemon have ended and stay")
+            time.sleep(PEACE_S)
 
     def profiles(self):
         answer = self.world.api("GET", "/v1/profiles", timeout=COMMAND_S)

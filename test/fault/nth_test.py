@@ -36,6 +36,7 @@ ONCE = (
     "backup:daemon:write:fails-on:5:ENOSPC",  # the journal of a copy
     *(f"backup:daemon:sync:fails:{nth}:EIO" for nth in range(4, 9)),  # the journal of a copy
     "refresh:daemon:open:fails:1:EMFILE",  # an alarm that outlived its cause
+    *(f"refresh:daemon:descriptor:fails:{nth}:ENOMEM" for nth in range(13, 17)),  # left a zombie
     "refresh:spender:wait:fails:2:ENOMEM",  # libcurl cannot wait
     "refresh:spender:wait:fails-on:2:ENOMEM",
 )
