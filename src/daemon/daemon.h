@@ -109,7 +109,8 @@ struct daemon {
     char boot_id[BOOT_ID_SIZE];
     int64_t started_wall_ms, started_boot_ms;
     int64_t suspended_ms;
-    int lock_fd, spool_dir_fd, ready_fd;
+    int lock_fd, state_lock_fd; /* of the data folder, of the state folder */
+    int spool_dir_fd, ready_fd;
     bool foreground;
     bool restored;
     bool stopping;

@@ -1,7 +1,7 @@
 /*
  * credwardend: start-up in the order of what must be true before the next thing, and the way down.
  *
- *   hardened → folders ours → the lock ours (one daemon a state) → store sound → vault open →
+ *   hardened → folders ours → their locks ours (one daemon each) → store sound → vault open →
  *   core loaded → socket listening → "ready" → loop
  */
 #include "daemon/daemon.h"
@@ -99,7 +99,27 @@ static bool dir_is_ours(const char *dir, uint32_t uid)
     return ours;
 }
 
-/* Folders and the lock: from here on this state is ours alone. */
+/* The second lock of a daemon: who has it beside ours on the data has other data. Unless it is just
+ * ending: it lets go of this one first, but the kernel of both when it dies, in its own order. */
+static int lock_state(struct daemon *d, struct err_text *text)
+{
+    char path[PATHS_SIZE + 32];
+    (void)snprintf(path, sizeof(path), "%s/state-lock", d->paths.state_dir);
+    int err = lock_take(path, &d->state_lock_fd, text);
+    for (int i = 0; err == ERR_LOCKED && i < 20; i++) {
+        uv_sleep(50);
+        err = lock_take(path, &d->state_lock_fd, text);
+    }
+    return err == ERR_LOCKED
+               ? err_say(
+                     text, ERR_CONFLICT,
+                     "%s is in use by a daemon whose data are not in %s: give each data folder a "
+                     "state folder of its own (XDG_STATE_HOME)",
+                     d->paths.state_dir, d->paths.data_dir)
+               : err;
+}
+
+/* Folders and locks: from here on data and state are ours alone. */
 static int open_folders(struct daemon *d, struct err_text *text)
 {
     struct paths_world world = {
@@ -120,6 +140,8 @@ static int open_folders(struct daemon *d, struct err_text *text)
     }
     (void)snprintf(path, sizeof(path), "%s/lock", d->paths.data_dir);
     err = lock_take(path, &d->lock_fd, text);
+    if (err == 0)
+        err = lock_state(d, text);
     if (err < 0)
         return err;
     dir_sweep_temps(d->paths.data_dir); /* one of them may be a copy of the vault key */
@@ -332,6 +354,7 @@ static void close_all(struct daemon *d)
     }
     vault_free(d->vault);
     fd_close(&d->spool_dir_fd);
+    fd_close(&d->state_lock_fd);
     fd_close(&d->lock_fd);
     log_close(d);
 }
@@ -411,7 +434,7 @@ int main(int argc, char **argv)
     struct daemon *d = calloc(1, sizeof(*d));
     if (d == NULL)
         return refuse(options.ready_fd, "there is no memory to start with");
-    d->lock_fd = d->spool_dir_fd = -1;
+    d->lock_fd = d->state_lock_fd = d->spool_dir_fd = -1;
     d->ready_fd = options.ready_fd;
     d->foreground = options.foreground;
     d->started_wall_ms = clock_now().wall_ms;

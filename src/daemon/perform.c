@@ -591,7 +591,7 @@ static void perform_ask(struct daemon *d, struct holding *h, const struct effect
 
 static void perform_lease(struct daemon *d, struct holding *h)
 {
-    /* Local: whoever holds the lock on the state folder is the only warden of it. */
+    /* Local: whoever holds the lock on the data folder is the only warden of what is in it. */
     struct event ev = event_of(EV_LEASED, h->lineage);
     ev.lease.fence = ++h->fence;
     ev.lease.until_boot_ms = clock_now().boot_ms + LEASE_MS;

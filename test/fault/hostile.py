@@ -291,7 +291,8 @@ def planted_in_the_spool():
 
 
 PLACES = ("share/credwarden/vault.key", "share/credwarden/lock", "share/credwarden/store.db",
-          "state/credwarden/credwardend.log", "state/credwarden/high-water")
+          "state/credwarden/credwardend.log", "state/credwarden/high-water",
+          "state/credwarden/state-lock")
 
 
 def links_to_foreign_files(places=PLACES):

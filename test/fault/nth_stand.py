@@ -48,7 +48,7 @@ FURNISHED = 2  # the generation that every login has before a try
 
 # Names that may stand in our folders when a daemon has started and is at rest.
 DATA_NAMES = {"lock", "store.db", "store.db-wal", "vault.key"}
-STATE_NAMES = {"credwardend.log", "high-water", "spool"}
+STATE_NAMES = {"credwardend.log", "high-water", "spool", "state-lock"}
 
 WORDS = ("write", "writev", "fflush")  # what a program says goes out by these
 

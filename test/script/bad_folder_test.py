@@ -263,6 +263,7 @@ def test_a_daemon_that_cannot_be_found_or_run_is_a_sentence():
 def test_a_log_lock_or_spool_that_cannot_be_opened_is_a_sentence():
     with World() as world:
         for path in (world.state / "credwarden" / "credwardend.log",
+                     world.state / "credwarden" / "state-lock",
                      world.share / "credwarden" / "lock"):
             path.parent.mkdir(mode=0o700, exist_ok=True)
             path.unlink(missing_ok=True)
@@ -276,6 +277,26 @@ def test_a_log_lock_or_spool_that_cannot_be_opened_is_a_sentence():
         assert_refused(world.cw("status", check=False), DAEMON, START, spool, "is a symbolic link")
         spool.unlink()
         assert_works(world)
+
+
+def test_two_data_folders_do_not_share_a_state_folder():
+    with World() as world:
+        lab = world.start_lab(access_life="1h")
+        world.write_provider("lab", **lab.provider_keys())
+        world.add("work", "lab", lab.login("alice"))
+        other = {"XDG_DATA_HOME": str(world.folder / "other-data"),
+                 "XDG_RUNTIME_DIR": str(world.folder / "other-run")}
+        apart = {**other, "XDG_STATE_HOME": str(world.folder / "other-state")}
+        for path in apart.values():
+            os.mkdir(path, mode=0o700)
+        world.cw("status", env=apart)  # its own store is there, and at peace
+        world.cw("daemon", "stop", env=apart)
+        refused = world.cw("status", check=False, env=other)
+        state = world.state / "credwarden"
+        assert_refused(refused, DAEMON, f"{state} is in use", "XDG_STATE_HOME")
+        world.cw("daemon", "restart")
+        shown = world.api("GET", "/v1/status").json
+        assert not shown["daemon"]["restored"] and not shown["alarms"], shown
 
 
 if __name__ == "__main__":
