@@ -206,9 +206,10 @@ int store_aside_name(const char *path, char ret[STORE_PATH_SIZE], struct err_tex
 int log_set_aside(const char *path, char ret_aside[STORE_PATH_SIZE], struct err_text *text);
 
 /* Open (open.c, create.c, schema.c, copy.c) */
-#define STORE_APPLICATION_ID    0x43575344  /* in the file's header: ours and nobody else's */
-#define STORE_PLAIN_VERSION_MAX 1           /* the last one whose pages may be without sums */
-#define STORE_REPAIRED          ".repaired" /* a repair's result, on its way to its name */
+#define STORE_APPLICATION_ID    0x43575344   /* in the file's header: ours and nobody else's */
+#define STORE_PLAIN_VERSION_MAX 1            /* the last one whose pages may be without sums */
+#define STORE_REPAIRING         ".repairing" /* what a repair builds */
+#define STORE_REPAIRED          ".repaired"  /* … once it is whole, on its way to its name */
 #define STORE_LOG_MAX           ((size_t)1 << 30)
 /* Said of a file that is refused. */
 #define STORE_WAY_OUT "run `credwarden repair`, or put a backup in its place"
@@ -241,6 +242,8 @@ int store_check_pages(struct store *s, struct err_text *text);
 int store_check_rules(struct store *s, struct err_text *text);
 /* A whole, checked, synced copy at `dest` (0600). */
 int store_copy(struct store *s, const char *dest, bool overwrite, struct err_text *text);
+/* A store that is not, or no longer, wanted. */
+void store_remove_with_log(const char *path);
 int store_path_join(char ret[STORE_PATH_SIZE], const char *path, const char *suffix,
                     struct err_text *text); /* ERR_TOO_LARGE */
 

@@ -7,21 +7,14 @@
  * of a spend, so the next start puts every single-use login in doubt, by the rule for a backup that
  * was put back.
  *
- * Nothing happens to the damaged files before the new one is whole and synced. Then they are given
- * other names, and only then the new one gets theirs: whenever that is interrupted, there is either
- * the damaged store or none at all, and a start refuses both and names the repair, which goes on.
+ * Nothing happens to the damaged files before the new one is whole and synced (handover.c).
  */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "store/pages.h"
 #include "sys/file.h"
-
-#define SUFFIX_BUILDING ".repairing"
-#define SUFFIX_WHOLE    STORE_REPAIRED
-#define ASIDE_TRIES     100
 
 /* Which table a row is of: its shape, where a capital letter takes "nothing" too. No index has the
  * shape of a table. */
@@ -222,18 +215,6 @@ static int name_all(struct store *s, int64_t now_wall_ms)
 
 /* Building */
 
-/* The file itself last: as long as it is there, the rest is found by it. */
-static void remove_with_log(const char *path)
-{
-    static const char *const suffixes[] = {"-wal", "-journal", ""};
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-        char other[STORE_PATH_SIZE];
-        if (store_path_join(other, path, suffixes[i], NULL) == 0) {
-            (void)path_remove(PATH_CWD, other);
-        }
-    }
-}
-
 static int fill(struct store *s, const struct pages *p, int64_t now_wall_ms,
                 struct salvage_facts *facts, struct err_text *text)
 {
@@ -267,7 +248,7 @@ static int fill(struct store *s, const struct pages *p, int64_t now_wall_ms,
 static int begin(const char *new_path, struct store **ret, struct err_text *text)
 {
     int fd = -1;
-    remove_with_log(new_path); /* of a repair that was interrupted */
+    store_remove_with_log(new_path); /* of a repair that was interrupted */
     int err = path_open(PATH_CWD, new_path, OPEN_NEW, &fd);
     fd_close(&fd);
     if (err < 0) {
@@ -278,7 +259,7 @@ static int begin(const char *new_path, struct store **ret, struct err_text *text
     if (s == NULL || path == NULL) {
         free(s);
         free(path);
-        remove_with_log(new_path);
+        store_remove_with_log(new_path);
         return err_say(text, ERR_NOMEM, "no memory to make %s", new_path);
     }
     s->mark.fd = s->wal_fd = -1;
@@ -314,7 +295,7 @@ int store_salvage(const char *path, int64_t now_wall_ms, struct store **ret,
 {
     struct pages p = {0};
     char new_path[STORE_PATH_SIZE];
-    int err = store_path_join(new_path, path, SUFFIX_BUILDING, text);
+    int err = store_path_join(new_path, path, STORE_REPAIRING, text);
     if (err == 0) {
         err = pages_read(path, &p, text);
     }
@@ -341,7 +322,7 @@ void store_salvage_drop(struct store *s)
     char path[STORE_PATH_SIZE];
     (void)store_path_join(path, s->path, "", NULL);
     store_release(s);
-    remove_with_log(path);
+    store_remove_with_log(path);
 }
 
 /* One lineage, by what its caller found sealed in it */
@@ -416,148 +397,4 @@ int store_salvage_each(struct store *s, int (*each)(void *ctx, const char *name,
     }
     sql_end(&r);
     return err;
-}
-
-/* Putting it in place */
-
-static bool is_there(const char *path)
-{
-    struct file_facts facts;
-    return path_look(PATH_CWD, path, false, &facts) != ERR_NOT_FOUND;
-}
-
-/* The name of the damaged file: one that neither it nor a log has yet. Made of the time at which
- * the new store was whole, so that a repair which goes on, once that file has its name, finds it
- * again: it is the last one of its kind that is still without a log. */
-static int damaged_name(const char *path, int64_t whole_s, char ret[STORE_PATH_SIZE],
-                        struct err_text *text)
-{
-    bool is_named = !is_there(path);
-    char found[STORE_PATH_SIZE] = "";
-    for (int64_t i = 0; i < ASIDE_TRIES; i++) {
-        char suffix[48];
-        char log_path[STORE_PATH_SIZE];
-        (void)snprintf(suffix, sizeof(suffix), ".damaged-%" PRId64, whole_s + i);
-        int err = store_path_join(ret, path, suffix, text);
-        if (err == 0) {
-            err = store_path_join(log_path, ret, "-wal", text);
-        }
-        if (err < 0) {
-            return err;
-        }
-        bool has_file = is_there(ret), has_log = is_there(log_path);
-        if (has_file && !has_log && is_named) {
-            memcpy(found, ret, sizeof(found));
-        } else if (!has_file && !has_log) {
-            if (found[0] != '\0') {
-                memcpy(ret, found, sizeof(found));
-            }
-            return 0;
-        }
-    }
-    return err_say(text, ERR_EXISTS, "%s and its like are there already", ret);
-}
-
-static int rename_if_there(const char *from, const char *to, struct err_text *text)
-{
-    return is_there(from) ? file_rename(from, to, true, text) : 0;
-}
-
-/* A log of another store does not go with the damaged one. */
-static int part_from_foreign_log(const char *path, struct err_text *text)
-{
-    struct log_beside b;
-    char aside[STORE_PATH_SIZE];
-    int err = log_look(path, &b, text);
-    if (err < 0) {
-        return err == ERR_NOT_FOUND ? 0 : err; /* a log alone: the store has its other name */
-    }
-    bool is_foreign = b.is_foreign;
-    log_beside_release(&b);
-    return is_foreign ? log_set_aside(path, aside, text) : 0;
-}
-
-int store_salvage_go_on(const char *path, char ret_aside[STORE_PATH_SIZE], struct err_text *text)
-{
-    char whole[STORE_PATH_SIZE], log_path[STORE_PATH_SIZE], aside_log[STORE_PATH_SIZE];
-    struct file_facts facts;
-    int err = store_path_join(whole, path, SUFFIX_WHOLE, text);
-    if (err == 0 && path_look(PATH_CWD, whole, false, &facts) < 0) {
-        return ERR_NOT_FOUND;
-    }
-    if (err == 0) {
-        err = damaged_name(path, facts.written_s, ret_aside, text);
-    }
-    if (err == 0) {
-        err = store_path_join(log_path, path, "-wal", text);
-    }
-    if (err == 0) {
-        err = store_path_join(aside_log, ret_aside, "-wal", text);
-    }
-    if (err == 0) {
-        err = part_from_foreign_log(path, text);
-    }
-    /* Each step is on the disk before the next. The store first: a log alone is refused, a store
-     * without its log is not. And the log before the new store comes, which would have it played
-     * into it. */
-    if (err == 0) {
-        err = rename_if_there(path, ret_aside, text);
-    }
-    if (err == 0) {
-        err = rename_if_there(log_path, aside_log, text);
-    }
-    return err == 0 ? file_rename(whole, path, false, text) : err;
-}
-
-int store_salvage_end(struct store *s, const char *path, char ret_aside[STORE_PATH_SIZE],
-                      struct err_text *text)
-{
-    char building[STORE_PATH_SIZE], whole[STORE_PATH_SIZE];
-    int err = store_path_join(building, s->path, "", text);
-    if (err == 0) {
-        err = store_path_join(whole, path, SUFFIX_WHOLE, text);
-    }
-    if (err == 0) {
-        err = wal_empty(s);
-        err = err < 0 ? sql_say(s, err, "written", text) : 0;
-    }
-    if (err == 0) {
-        err = store_check_pages(s, text);
-    }
-    if (err == 0) {
-        err = store_check_rules(s, text);
-    }
-    if (err < 0) {
-        store_salvage_drop(s);
-        return err;
-    }
-    store_release(s);
-    err = file_put(building, whole, true, text);
-    return err == 0 ? store_salvage_go_on(path, ret_aside, text) : err;
-}
-
-/* Killed between the two steps in which the new store gets its name, a repair leaves it the other
- * one as well. Any other result was not needed: a copy was put in the store's place meanwhile. It
- * may be all there is of a login, so it is kept, under a name that no start and no repair takes up.
- */
-void store_salvage_sweep(const char *path)
-{
-    char building[STORE_PATH_SIZE], whole[STORE_PATH_SIZE], aside[STORE_PATH_SIZE];
-    struct file_facts own, other;
-    if (store_path_join(building, path, SUFFIX_BUILDING, NULL) < 0 ||
-        store_path_join(whole, path, SUFFIX_WHOLE, NULL) < 0) {
-        return;
-    }
-    if (is_there(building)) {
-        remove_with_log(building);
-    }
-    if (path_look(PATH_CWD, path, false, &own) < 0 ||
-        path_look(PATH_CWD, whole, false, &other) < 0) {
-        return;
-    }
-    if (own.dev == other.dev && own.ino == other.ino) {
-        (void)path_remove(PATH_CWD, whole);
-    } else if (store_aside_name(whole, aside, NULL) == 0) {
-        (void)file_rename(whole, aside, true, NULL);
-    }
 }

@@ -71,7 +71,6 @@ static struct file_facts facts_of(const struct stat *st)
         .mode = st->st_mode & 07777,
         .owner = st->st_uid,
         .size = st->st_size,
-        .written_s = st->st_mtim.tv_sec,
         .dev = st->st_dev,
         .ino = st->st_ino,
     };

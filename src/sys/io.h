@@ -37,7 +37,6 @@ struct file_facts {
     unsigned mode; /* permission bits: at most 07777 */
     uid_t owner;
     int64_t size;      /* bytes */
-    int64_t written_s; /* last, Unix seconds */
     dev_t dev;         /* with `ino`: which file it is */
     ino_t ino;
 };
