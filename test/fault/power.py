@@ -41,6 +41,7 @@ from power_disk import SYNC, WRITE  # noqa: E402
 WINDOW = 80  # records: how far back the one moment of an "ordered" loss may lie
 SPANS_AT_ONCE = 8  # of the many times that a story asks for the same sync
 TRIES_SHORT, TRIES_LONG = 400, 2000  # disks, until a sync counts as one that nobody misses
+LOSSES_MIN = 5000  # at random moments, before --proof means anything
 N_EXTREMES = len(power_disk.extremes())
 CERTAIN = power_disk.extremes() + power_disk.splits()  # draws without chance, by their number
 
@@ -246,7 +247,8 @@ class Proof:
         told = power_syncs.tell_apart([recording.sites for recording in made])
         for recording, labels in zip(made, told):
             recording.labels = labels
-        self.images, self.violations = 0, []
+        self.images, self.losses, self.violations = 0, 0, []
+        self.rng = random.Random(seed)
 
     def __enter__(self):
         harness.adopt_orphans()
@@ -283,11 +285,11 @@ class Proof:
 
     def lose_power(self, count, until=None, without=frozenset()):
         """So many random losses, or as many as there is time for."""
-        rng = random.Random(self.seed)
         while count > 0 and (until is None or time.monotonic() < until):
-            cases = self.random_cases(rng, min(count, 200), without)
+            cases = self.random_cases(self.rng, min(count, 200), without)
             for case, wrong in self.pool.imap_unordered(look, cases, chunksize=10):
                 self.images += 1
+                self.losses += 1
                 if wrong:
                     self.violations.append(self.keep(case, wrong))
             count -= len(cases)
@@ -335,6 +337,7 @@ def prove(minutes, seed):
     with Proof(seed) as proof:
         removed = proof.remove_each(TRIES_LONG)
         excused = proof.remove_excused(TRIES_SHORT)
+        proof.lose_power(LOSSES_MIN)
         proof.lose_power(1 << 30, began + 60 * minutes)
         return tell(proof, removed, excused, thin, time.monotonic() - began)
 
@@ -359,7 +362,8 @@ def tell(proof, removed, excused, thin, took):
     tries = [tried for _, tried, *_ in removed]
     surprises = sum(bool(wrong) for *_, wrong in excused)
     on_a_thin_disk = int(thin[1] > 0 == thin[0])
-    figures = {"disks": proof.images, "violations": len(proof.violations),
+    figures = {"disks": proof.images, "of_these_at_random_moments": proof.losses,
+               "violations": len(proof.violations),
                "syncs": len(proof.labels()),
                "removals_noticed": len(removed) - len(missed) + on_a_thin_disk,
                "syncs_of_SQLite's_own_not_needed": len(OF_SQLITE), "these": list(OF_SQLITE),
@@ -369,6 +373,7 @@ def tell(proof, removed, excused, thin, took):
                "excused_yet_missed": surprises, "sites_never_seen": len(unseen),
                "seconds": round(took), "seed": proof.seed}
     print("proof: " + json.dumps(figures))
+    assert proof.losses >= LOSSES_MIN, "too few losses to mean anything"
     return not (proof.violations or missed or surprises or unseen or thin[0] or not thin[1])
 
 
