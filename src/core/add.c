@@ -38,6 +38,8 @@ void on_added(struct step *s)
             left == TIME_NEVER ? TIME_NEVER : s->now.boot_ms + left + l->rules.skew_ms;
     }
     become(s, LS_UNPROVEN); /* the timer is due at once and goes on from here */
+    if (claimed)
+        leave_to_claim(s);
 }
 
 /* Somebody else's than was expected, and spent to find that out, so that it exists here alone. Now

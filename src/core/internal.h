@@ -329,6 +329,9 @@ void capture_resolved(struct step *s, uint64_t capture); /* where it stands, tha
 /* This is set aside: where it stands, by this id or with another access token beside the same
  * refresh token, is no place to write. */
 void leave_alone(struct step *s, const struct pair *pair, uint64_t capture);
+/* s->l is tried, and nobody's yet. A copy in a place of another lineage may be all there is of it;
+ * its own home waits for it anyway. */
+void leave_to_claim(struct step *s);
 /* What stands in a place as a stranger's is believed now, or spent: not to be left alone. */
 void no_stranger_any_more(struct step *s, const struct pair *pair);
 /* A lineage is heard of: who is signed in somewhere, and is nobody we know, may be it. */

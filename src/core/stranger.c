@@ -28,7 +28,9 @@ void capture_resolved(struct step *s, uint64_t capture)
     }
 }
 
-void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
+/* In the places of all lineages but one. */
+static void leave_alone_but(struct step *s, const struct pair *pair, uint64_t capture,
+                            const struct lineage *but)
 {
     bool alone = fp_is_none(pair->refresh);
     for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
@@ -36,11 +38,22 @@ void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
         bool shows_it = (capture != 0 && c->shows == capture) ||
                         (alone ? fp_equal(c->there.access, pair->access)
                                : has_refresh(&c->there, pair->refresh));
-        if (c->id == 0 || !c->replica || !shows_it)
+        if (c->id == 0 || !c->replica || !shows_it || (but && belongs(s->w, c, but)))
             continue;
         c->drifted = true;
         look_at(s, c);
     }
+}
+
+void leave_alone(struct step *s, const struct pair *pair, uint64_t capture)
+{
+    leave_alone_but(s, pair, capture, NULL);
+}
+
+void leave_to_claim(struct step *s)
+{
+    const struct lineage *home = lineage_find(s->w, s->l->continues);
+    leave_alone_but(s, &s->l->pair, s->ev->capture, home);
 }
 
 void no_stranger_any_more(struct step *s, const struct pair *pair)

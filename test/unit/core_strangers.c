@@ -481,6 +481,27 @@ static void a_find_that_waits_for_its_user_keeps_nobody_else_waiting(void **stat
     story_free(st);
 }
 
+static void a_find_that_is_tried_is_left_alone_where_a_copy_of_it_stands(void **state)
+{
+    (void)state;
+    struct story *st = with_a_mute_pair(POLICY_ALWAYS);
+    struct event other = other_profile(st);
+    other.lineage = B + 1;
+    tell(st, other);
+    struct event ev = bound(C2, true, true);
+    ev.lineage = B + 1;
+    tell(st, ev);
+    expect(st, timer(), "read(c2)");
+    expect(st, saw(st, C2, 2, K1, true), ""); /* copied from C1 */
+    expect(st, timer(), "");
+    ev = claimed_pair(st, POLICY_NEVER);
+    ev.added.pair.expires_wall_ms = st->now.wall_ms - 1;
+    tell(st, ev); /* nobody's yet, and perhaps the only pair there is */
+    tell(st, timer());
+    assert_null(strstr(st->said, "publish(c2"));
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +531,7 @@ int main(void)
         cmocka_unit_test(of_two_mute_finds_the_older_is_set_aside),
         cmocka_unit_test(of_two_finds_of_one_lineage_the_later_goes_first),
         cmocka_unit_test(a_find_that_waits_for_its_user_keeps_nobody_else_waiting),
+        cmocka_unit_test(a_find_that_is_tried_is_left_alone_where_a_copy_of_it_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
