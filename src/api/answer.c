@@ -88,20 +88,21 @@ struct sink {
     int err;
 };
 
+/* Sticky: jansson (2.14) goes on after a member's name that could not be written. */
 static int buf_sink(const char *bytes, size_t len, void *ctx)
 {
     struct sink *s = ctx;
-    s->err = buf_add(s->out, bytes, len);
+    s->err = s->err < 0 ? s->err : buf_add(s->out, bytes, len);
     return s->err < 0 ? -1 : 0;
 }
 
 int json_add(const json_t *json, struct buf *out)
 {
     struct sink s = {.out = out};
-    if (json_dump_callback(json, buf_sink, &s, JSON_COMPACT) == 0) {
-        return 0;
+    if (json_dump_callback(json, buf_sink, &s, JSON_COMPACT) < 0 && s.err == 0) {
+        return ERR_NOMEM; /* jansson's own: what we give it is well formed */
     }
-    return s.err < 0 ? s.err : ERR_NOMEM; /* jansson's own: what we give it is well formed */
+    return s.err;
 }
 
 static const char *type_of(enum form form)
@@ -141,10 +142,12 @@ static int problem_json(const struct problem *p, int status, int64_t retry_after
     json_t *json =
         json_pack("{s:s+, s:s, s:i, s:s, s:s}", "type", PROBLEM_URN, p->code, "title", kind->title,
                   "status", status, "detail", buf_text(&detail), "code", p->code);
-    if (json != NULL && retry_after_s > 0) {
-        json_object_set_new(json, "retry_after", json_integer(retry_after_s));
+    if (json == NULL ||
+        (retry_after_s > 0 &&
+         json_object_set_new(json, "retry_after", json_integer(retry_after_s)) < 0)) {
+        err = ERR_NOMEM;
     }
-    err = err < 0 ? err : json == NULL ? ERR_NOMEM : json_add(json, out);
+    err = err < 0 ? err : json_add(json, out);
     json_decref(json);
     buf_release(&detail);
     return err;
@@ -326,7 +329,7 @@ void api_reply_token(struct api_call *call, const struct secret *token, json_t *
         err = buf_add(&body, token->bytes, token->len);
         err = err < 0 ? err : buf_add_char(&body, '\n');
     } else {
-        err = token_json(token, extra, &body);
+        err = extra == NULL ? ERR_NOMEM : token_json(token, extra, &body);
     }
     if (err == ERR_INVALID) {
         answer_problem(c, &(struct problem){.code = "internal",

@@ -85,12 +85,13 @@ bool api_wants_text(const struct api_call *c);
 void api_set_ctx(struct api_call *c, void *ctx);
 void *api_ctx(const struct api_call *c);
 
-/* Answers. `json` is stolen. After any of these the call is no longer the caller's. An answer to a
- * peer that left a moment ago is dropped in silence. */
+/* Answers. `json` is stolen; NULL: there was no memory for it, and that is said instead. After any of
+ * these the call is no longer the caller's. An answer to a peer that left a moment ago is dropped in
+ * silence. */
 void api_reply(struct api_call *c, int status, json_t *json);
 /* A token: {"access_token": …, and the members of `extra`} (schema Token in openapi.json), or the
  * bare token and a line feed as text. Every copy in secret memory, wiped once written. `extra` is
- * stolen, may be NULL. */
+ * stolen. */
 void api_reply_token(struct api_call *c, const struct secret *token, json_t *extra);
 /* problem+json (RFC 9457); as text, the one line `fmt` gives. `code` is from base/exits.h; also
  * sent as `Credwarden-Code`. `retry_after_ms` 0: none. Control bytes in the line are replaced. */

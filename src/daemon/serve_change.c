@@ -83,8 +83,7 @@ static void store_problem(struct order *o, struct api_call *call, int err)
         api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "%s", busy_reason(err));
     else
         api_problem(call, answer_name(ANSWER_STORE), 0,
-                    err == ERR_FULL ? "the disk is full; nothing was changed"
-                                    : "the store cannot be used; nothing was changed");
+                    "the store cannot be used: %s; nothing was changed", err_reason(err));
 }
 
 /* Policy. */

@@ -119,14 +119,15 @@ def test_an_answer_without_memory_is_whole_or_none():
     with Stand(SCENARIOS["remove"]()) as stand:
         stand.restore()
         stand.start()
-        for words in (("list",), ("status",), ("show", "work"), ("history", "work")):
+        for words in (("list",), ("status",), ("show", "work"), ("history", "work"),
+                      ("status", "--json"), ("history", "work", "--json")):
             stand.sheet.clear()
             stand.sheet.arm()
             whole = words_of(stand.cw(*words).stdout)
             counts = stand.sheet.counts()["daemon"]
-            points_there = [(name, nth) for name in ("memory", "map")
+            points_there = [(name, nth) for name in ("memory", "map", "secret")
                             for nth in range(1, counts.get(name, 0) + 1)]
-            assert points_there, counts
+            assert counts["secret"] > 10, f"jansson's memory is not seen: {counts}"
             for name, nth in points_there:
                 stand.sheet.clear()
                 stand.sheet.arm("daemon", [name], points.FAIL_ONCE, nth, errno.ENOMEM)

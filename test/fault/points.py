@@ -21,11 +21,12 @@ import harness
 ROLES = ("none", "daemon", "spender", "cli", "other")
 CLASSES = ("memory", "map", "open", "read", "write", "sync", "name", "look", "room", "lock",
            "descriptor", "connect", "accept", "send", "receive", "process", "random", "pipe",
-           "setting", "wait")
+           "setting", "wait", "secret")
 
 # To die at. Allocations are none, nor is what sets or waits: what others can see changes only by the
 # calls between them.
-KILLABLE = tuple(name for name in CLASSES if name not in ("memory", "map", "setting", "wait"))
+NOT_TO_DIE_AT = ("memory", "map", "secret", "setting", "wait")
+KILLABLE = tuple(name for name in CLASSES if name not in NOT_TO_DIE_AT)
 
 COUNT, FAIL_ONCE, FAIL_ON, KILL_BEFORE, KILL_AFTER = range(5)
 ITSELF, BOTH, OTHER = range(3)  # who dies, of daemon and spender, when one is at its point
@@ -39,6 +40,7 @@ LEFT_OUT = -2  # a sync that is not made, and said to be
 ERRORS = {
     "memory": (errno.ENOMEM,),
     "map": (errno.ENOMEM,),
+    "secret": (errno.ENOMEM,),
     "open": (errno.EMFILE, errno.EACCES, errno.EIO, errno.ENOSPC),
     "read": (errno.EIO,),
     "write": (errno.ENOSPC, errno.EIO, SHORT_WRITE),

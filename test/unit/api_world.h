@@ -87,7 +87,7 @@ static inline void on_token(void *ctx, struct api_call *call)
     CHECK(secret_set(&token, TOKEN_TEXT, strlen(TOKEN_TEXT)) == 0);
     json_t *extra =
         strcmp(api_name(call), "bare") == 0
-            ? NULL
+            ? json_object()
             : json_pack("{s:s, s:i}", "expires_at", "2026-11-20T23:24:01Z", "expires_in_ms", 5000);
     api_reply_token(call, &token, extra);
     secret_clear(&token);
