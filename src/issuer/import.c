@@ -271,6 +271,9 @@ static int read_json(struct source *s, const char *bytes, size_t len, int64_t as
     const struct provider *p = s->provider;
     json_t *root = json_read_object(bytes, len, &fault);
     int err;
+    if (root == NULL && fault.err == ERR_NOMEM) {
+        return err_say(s->text, ERR_NOMEM, "%s: %s", s->name, fault.what);
+    }
     if (root == NULL) {
         return err_say(s->text, ERR_INVALID, "%s: line %d, column %d: %s", s->name, fault.line,
                        fault.column, fault.what);

@@ -12,9 +12,20 @@
 #include "base/err.h"
 #include "base/secret.h"
 
+/* jansson (2.14) does not look whether a text could grow while it reads one: short of memory, it
+ * leaves bytes out, and gives us a token that nobody has issued. So we remember for it. */
+static _Thread_local bool is_short;
+
+static void *json_memory(size_t size)
+{
+    void *p = secret_alloc(size);
+    is_short = is_short || p == NULL;
+    return p;
+}
+
 void json_use_secret_memory(void)
 {
-    json_set_alloc_funcs(secret_alloc, secret_free);
+    json_set_alloc_funcs(json_memory, secret_free);
 }
 
 static const char *fault_name(enum json_error_code code)
@@ -36,7 +47,6 @@ static const char *fault_name(enum json_error_code code)
     case json_error_numeric_overflow:
         return "a number too large";
     case json_error_out_of_memory:
-        return "out of memory";
     case json_error_unknown:
     case json_error_cannot_open_file:
     case json_error_invalid_argument:
@@ -65,8 +75,9 @@ static bool has_too_many_values(const char *bytes, size_t len)
 json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_fault)
 {
     json_error_t fault = {.line = 1, .column = 1};
+    is_short = false;
     if (has_too_many_values(bytes, len)) {
-        *ret_fault = (struct json_fault){1, 1, "too many values"};
+        *ret_fault = (struct json_fault){ERR_INVALID, 1, 1, "too many values"};
         return NULL;
     }
     json_t *root = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &fault);
@@ -75,14 +86,19 @@ json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_f
     if (root == NULL && json_error_code(&fault) == json_error_numeric_overflow) {
         root = json_loadb(bytes, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
     }
+    if (is_short || (root == NULL && json_error_code(&fault) == json_error_out_of_memory)) {
+        json_decref(root);
+        *ret_fault = (struct json_fault){ERR_NOMEM, 1, 1, "out of memory"};
+        return NULL;
+    }
     if (root == NULL) {
-        *ret_fault =
-            (struct json_fault){fault.line, fault.column, fault_name(json_error_code(&fault))};
+        *ret_fault = (struct json_fault){ERR_INVALID, fault.line, fault.column,
+                                         fault_name(json_error_code(&fault))};
         return NULL;
     }
     if (!json_is_object(root)) {
         json_decref(root);
-        *ret_fault = (struct json_fault){1, 1, "not a JSON object"};
+        *ret_fault = (struct json_fault){ERR_INVALID, 1, 1, "not a JSON object"};
         return NULL;
     }
     return root;

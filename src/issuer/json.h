@@ -16,6 +16,7 @@
 void json_use_secret_memory(void);
 
 struct json_fault {
+    int err; /* ERR_NOMEM: reading it again may do; ERR_INVALID */
     int line, column;
     const char *what; /* "a key stands there twice" */
 };

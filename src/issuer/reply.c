@@ -224,16 +224,18 @@ static bool begins_with(const struct secret *token, const char *prefix)
     return len > 0 && token->len >= len && memcmp(token->bytes, prefix, len) == 0;
 }
 
+static const char out_of_memory[] = "out of memory";
+
 /* NULL, or why this is no pair to live on. */
 static const char *tokens_read(const struct provider *p, const json_t *root, struct tokens *ret)
 {
     int err = token_read(root, "access_token", &ret->access);
     if (err != 0) {
-        return err == ERR_NOMEM ? "out of memory" : "access_token is not usable";
+        return err == ERR_NOMEM ? out_of_memory : "access_token is not usable";
     }
     err = token_read(root, "refresh_token", &ret->refresh);
     if (err != 0) {
-        return err == ERR_NOMEM ? "out of memory" : "refresh_token is not usable";
+        return err == ERR_NOMEM ? out_of_memory : "refresh_token is not usable";
     }
     if (begins_with(&ret->access, p->refresh_prefix)) {
         return "access_token begins like a refresh token";
@@ -249,7 +251,8 @@ static const char *tokens_read(const struct provider *p, const json_t *root, str
     return NULL;
 }
 
-static void granted(const struct provider *p, const json_t *root, struct reply *r)
+/* ERR_NOMEM, or what it means stands in *r. */
+static int granted(const struct provider *p, const json_t *root, struct reply *r)
 {
     const char *missing;
     size_t missing_len;
@@ -257,7 +260,7 @@ static void granted(const struct provider *p, const json_t *root, struct reply *
     if (fault != NULL) {
         tokens_clear(&r->tokens);
         reply_detail(r, fault);
-        return;
+        return fault == out_of_memory ? ERR_NOMEM : 0;
     }
     r->verdict = VERDICT_GRANTED;
     r->life_ms = seconds_at(root, "expires_in");
@@ -279,6 +282,7 @@ static void granted(const struct provider *p, const json_t *root, struct reply *
         r->label[0] = '\0';
     }
     reply_detail(r, "granted");
+    return 0;
 }
 
 /* ---- an error ---- */
@@ -343,27 +347,32 @@ static bool has_access_token(const json_t *root)
     return token != NULL && *token != '\0';
 }
 
-static void read_body(const struct provider *p, const struct http_outcome *o, struct reply *r)
+static int read_body(const struct provider *p, const struct http_outcome *o, struct reply *r)
 {
+    int err = 0;
     struct json_fault fault;
     json_t *root = json_read_object(o->body != NULL ? o->body : "", o->body_len, &fault);
-    if (root == NULL && o->status >= 300 && o->status <= 399) {
+    if (root == NULL && fault.err == ERR_NOMEM) {
+        err = ERR_NOMEM;
+        reply_detail(r, fault.what);
+    } else if (root == NULL && o->status >= 300 && o->status <= 399) {
         reply_detail(r, "a redirect, which is not followed");
     } else if (root == NULL && !o->complete) {
         reply_detail_because(r, "the answer was cut", o->failure);
     } else if (root == NULL) {
         reply_detail_because(r, "not an answer in JSON", fault.what);
     } else if (status_is_success(o->status) && has_access_token(root)) {
-        granted(p, root, r);
+        err = granted(p, root, r);
     } else if (!o->complete) {
         reply_detail_because(r, "the answer was cut", o->failure);
     } else {
         complained(p, root, r);
     }
     json_decref(root);
+    return err;
 }
 
-void reply_of_spend(const struct provider *p, const struct http_outcome *o, struct reply *ret)
+int reply_of_spend(const struct provider *p, const struct http_outcome *o, struct reply *ret)
 {
     char status[16];
     snprintf(status, sizeof(status), "%d", o->status);
@@ -371,9 +380,9 @@ void reply_of_spend(const struct provider *p, const struct http_outcome *o, stru
     if (o->status == 0) {
         ret->verdict = o->sent ? VERDICT_DOUBT : VERDICT_UNSENT;
         reply_detail_because(ret, o->sent ? "no answer" : "not sent", o->failure);
-        return;
+        return 0;
     }
-    read_body(p, o, ret);
+    int err = read_body(p, o, ret);
     /* These two are said by the status line alone, whatever became of the body. */
     if (ret->verdict != VERDICT_GRANTED && o->status == 429) {
         ret->verdict = VERDICT_THROTTLED;
@@ -381,4 +390,5 @@ void reply_of_spend(const struct provider *p, const struct http_outcome *o, stru
                provider_words_have(p->uncommitted_answers, status)) {
         ret->verdict = VERDICT_UNCOMMITTED;
     }
+    return err;
 }

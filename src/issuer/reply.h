@@ -77,8 +77,10 @@ void reply_clear(struct reply *r); /* wiped; NULL-tolerant */
  *   status in uncommitted_answers                    UNCOMMITTED
  *   everything else: torn, HTML, 3xx, 408, 5xx …     DOUBT
  * The error code is looked for in `error`, error.code, error.type and `code`, in this order, and
- * the first one that is listed decides. */
-void reply_of_spend(const struct provider *p, const struct http_outcome *o, struct reply *ret);
+ * the first one that is listed decides.
+ * ERR_NOMEM: there was no memory to read the body. *ret is what the table says without it; read
+ * again when there is, it may be a pair. */
+int reply_of_spend(const struct provider *p, const struct http_outcome *o, struct reply *ret);
 /* NAMED: 2xx and every one of subject_paths is there. EXPIRED, REVOKED, SCOPE: a 401 or 403 that
  * says so in one of the known dialects (reply_ask.c). UNANSWERED: anything else, and a subject that
  * holds `presented`, the access token that was shown, or begins like a token: it would be logged.

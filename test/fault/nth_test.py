@@ -140,6 +140,20 @@ def test_an_answer_without_memory_is_whole_or_none():
         stand.stop(gently=True)
 
 
+def test_an_answer_that_has_arrived_is_not_lost_for_want_of_memory():
+    """The spender reads and seals it again when there is some. What it says itself is whole, too."""
+    with Stand(SCENARIOS["refresh"]()) as stand:
+        stand.world.write_provider("lab", **stand.lab.provider_keys(reuse_grace="3s", body="json"))
+        calls = stand.count()["spender"]["secret"]
+        assert calls > 40, f"jansson's memory is not seen: {calls}"
+        for nth in range(1, calls + 1):
+            act = points.FAIL_ON if nth % 4 == 0 else points.FAIL_ONCE
+            case = Case("refresh", "spender", ("secret",), act, nth, errno.ENOMEM)
+            struck, complaints = stand.run(case)
+            assert struck and not complaints, f"{case}: {complaints or 'never came there'}"
+            assert not stand.lost, f"{case}: an answer is lost, struck at {stand.sheet.where}"
+
+
 def complaint_of(question, *args):
     try:
         question(*args)

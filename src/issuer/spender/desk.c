@@ -23,7 +23,8 @@ _Static_assert(SEALED_ANSWER_MAX + crypto_box_SEALBYTES <= SPOOL_ANSWER_MAX, "fi
 
 enum stage {
     STAGE_UNDER_WAY, /* libcurl has it */
-    STAGE_UNSTORED,  /* a spend's answer that is not yet in the spool */
+    STAGE_UNREAD,    /* a spend's answer that there was no memory to read and seal */
+    STAGE_UNSTORED,  /* one that is not yet in the spool */
     STAGE_REPORTING, /* its message waits for room in the socket */
 };
 
@@ -35,6 +36,8 @@ struct task {
     int spool_fd; /* -1 for asks, and once the lock was dropped */
     int attempt;
     struct exchange x;
+    struct http_outcome outcome; /* STAGE_UNREAD: what x came to, */
+    struct now heard;            /* and when */
     int64_t begun_boot_ms;
     int64_t due_run_ms; /* on the clock of the desk's turns */
     struct buf plain;   /* secret: sealed_answer's plaintext */
@@ -235,7 +238,7 @@ static void store(struct desk *d, struct task *t)
     tell(d, t, "the spool cannot be written", err_reason(err));
     t->stage = STAGE_UNSTORED;
     t->spool_tries++;
-    t->next_try_boot_ms = boot_ms() + SPOOL_RETRY_MS;
+    t->next_try_boot_ms = boot_ms() + RETRY_MS;
     if (!d->is_unheard && t->spool_tries >= SPOOL_TRIES)
         report_rescued(d, t);
     else if (boot_ms() >= t->give_up_boot_ms)
@@ -260,13 +263,12 @@ static int seal(struct task *t, const struct reply *r)
     return 0;
 }
 
-static void answer_spend(struct desk *d, struct task *t, const struct reply *r)
+/* `err`: of seal(). */
+static void answer_spend(struct desk *d, struct task *t, int err)
 {
     t->give_up_boot_ms = boot_ms() + SPOOL_PATIENCE_MS;
-    int err = seal(t, r);
     if (err < 0) {
-        /* Memory was reserved and lengths are bounded (wire.h): this is a bug or a broken machine.
-         * Report without an answer: the spool says STARTED, so the spend is in doubt. */
+        /* Report without an answer: the spool says STARTED, so the spend is in doubt. */
         tell(d, t, "the answer cannot be sealed", err_reason(err));
         report_spend(d, t);
         return;
@@ -274,12 +276,12 @@ static void answer_spend(struct desk *d, struct task *t, const struct reply *r)
     store(d, t);
 }
 
-static void interpret(const struct task *t, const struct http_outcome *o, struct reply *r)
+/* ERR_NOMEM: see reply_of_spend(). What is only asked is asked again by who wants to know. */
+static int interpret(const struct task *t, const struct http_outcome *o, struct reply *r)
 {
     switch (t->q.ask) {
     case ASK_SPEND:
-        reply_of_spend(&t->provider, o, r);
-        break;
+        return reply_of_spend(&t->provider, o, r);
     case ASK_IDENTITY:
         reply_of_identity(&t->provider, o, &t->q.token, r);
         break;
@@ -292,22 +294,46 @@ static void interpret(const struct task *t, const struct http_outcome *o, struct
     case ASK_COUNT:
         break;
     }
+    return 0;
+}
+
+/* The answer stays as it came, where it is. false: it has for too long. */
+static bool read_later(struct task *t, const struct http_outcome *o, struct now now)
+{
+    int64_t at = boot_ms();
+    if (t->stage != STAGE_UNREAD) {
+        t->stage = STAGE_UNREAD;
+        t->outcome = *o;
+        t->heard = now;
+        t->give_up_boot_ms = at + READ_PATIENCE_MS;
+    }
+    t->next_try_boot_ms = at + RETRY_MS;
+    return at < t->give_up_boot_ms;
 }
 
 static void answer(struct desk *d, struct task *t, const struct http_outcome *o, struct now now)
 {
     struct reply r;
+    bool is_spent = t->q.ask == ASK_SPEND && !t->x.refused_to_send;
     reply_init(&r);
-    interpret(t, o, &r);
+    int err = interpret(t, o, &r);
     r.received_wall_ms = now.wall_ms;
     r.received_boot_ms = now.boot_ms;
     r.sent_boot_ms = t->x.sent_boot_ms;
+    if (is_spent && err == 0)
+        err = seal(t, &r);
+    if (is_spent && err == ERR_NOMEM && read_later(t, o, now)) {
+        reply_clear(&r);
+        return;
+    }
+    if (is_spent && err == ERR_NOMEM)
+        err = seal(t, &r); /* at least its doubt, with the reason */
     tell(d, t, t->q.ask == ASK_SPEND ? verdict_name(r.verdict) : identity_name(r.identity),
          r.detail);
-    if (t->q.ask == ASK_SPEND && t->x.refused_to_send)
-        report_spend(d, t); /* nothing was sent, and the spool's own word for that stands */
+    if (is_spent)
+        answer_spend(d, t, err);
     else if (t->q.ask == ASK_SPEND)
-        answer_spend(d, t, &r);
+        report_spend(d, t); /* nothing was sent, and the spool's own word for that stands */
     else
         report_ask(d, t, &r);
     reply_clear(&r);
@@ -327,9 +353,8 @@ static int begin_exchange(struct desk *d, struct task *t)
 /* It never reached libcurl. */
 static void answer_unsent(struct desk *d, struct task *t, int err)
 {
-    char failure[128];
-    snprintf(failure, sizeof(failure), "the request cannot be made: %s", err_reason(err));
-    struct http_outcome o = {.failure = failure, .body = ""};
+    snprintf(t->x.failure, sizeof(t->x.failure), "the request cannot be made: %s", err_reason(err));
+    struct http_outcome o = {.failure = t->x.failure, .body = ""};
     answer(d, t, &o, clock_now());
 }
 
@@ -481,12 +506,16 @@ static void look_for_stop(struct desk *d, short events)
     (void)shutdown(d->o->socket_fd, SHUT_RD);
 }
 
-static void retry_spools(struct desk *d)
+static void try_again(struct desk *d)
 {
     int64_t now = boot_ms();
     for (struct task *t = d->tasks, *next; t != NULL; t = next) {
         next = t->next;
-        if (t->stage == STAGE_UNSTORED && t->next_try_boot_ms <= now)
+        if (t->next_try_boot_ms > now)
+            continue;
+        if (t->stage == STAGE_UNREAD)
+            answer(d, t, &t->outcome, t->heard);
+        else if (t->stage == STAGE_UNSTORED)
             store(d, t);
     }
 }
@@ -545,8 +574,9 @@ static void wait_for_something(struct desk *d)
     int timeout_ms = time_for_answers(d);
     short socket_events = d->is_closed ? 0 : CURL_WAIT_POLLIN;
     for (const struct task *t = d->tasks; t != NULL; t = t->next) {
-        if (t->stage == STAGE_UNSTORED && timeout_ms > SPOOL_RETRY_MS)
-            timeout_ms = SPOOL_RETRY_MS;
+        bool is_waiting = t->stage == STAGE_UNREAD || t->stage == STAGE_UNSTORED;
+        if (is_waiting && timeout_ms > RETRY_MS)
+            timeout_ms = RETRY_MS;
         if (t->stage == STAGE_REPORTING)
             socket_events |= CURL_WAIT_POLLOUT;
     }
@@ -593,7 +623,7 @@ int desk_run(const struct desk_options *o, const struct sandbox_facts *sandbox)
         drop_unwanted(&d);
         run_exchanges(&d);
         end_overdue(&d);
-        retry_spools(&d);
+        try_again(&d);
         flush_reports(&d);
     }
     curl_multi_cleanup(d.multi);

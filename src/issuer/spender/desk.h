@@ -13,9 +13,10 @@
  * stopped, or the machine slept) counts as a short one, and what came meanwhile is read first.
  *
  * Nothing that may wait stands between "answered" and the sync: no name, no lock, no other
- * question. If the sync fails it is tried again; if that does not help, the sealed answer goes to
- * the daemon, which may have another disk; if the daemon is gone, it is tried for
- * SPOOL_PATIENCE_MS.
+ * question. Where memory is too short to parse or seal an answer, it is kept as it came and tried
+ * again, for READ_PATIENCE_MS. If the sync fails it is tried again; if that does not help, the
+ * sealed answer goes to the daemon, which may have another disk; if the daemon is gone, it is tried
+ * for SPOOL_PATIENCE_MS.
  */
 #ifndef ISSUER_SPENDER_DESK_H
 #define ISSUER_SPENDER_DESK_H
@@ -24,8 +25,9 @@
 
 #include "issuer/wire.h"
 
-#define SPOOL_TRIES       10 /* before the daemon is asked to take the answer itself */
-#define SPOOL_RETRY_MS    100
+#define READ_PATIENCE_MS  (60 * INT64_C(1000))
+#define SPOOL_TRIES       10  /* before the daemon is asked to take the answer itself */
+#define RETRY_MS          100 /* between two tries of either */
 #define SPOOL_PATIENCE_MS (10 * INT64_C(60000))
 #define TURN_MAX_MS       20000 /* the loop comes around at least this often */
 #define TURN_ASKING_MS    1000  /* … with a question under way */

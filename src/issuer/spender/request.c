@@ -102,13 +102,22 @@ static int form_body(const struct parameter *list, size_t n, struct buf *out)
     return err;
 }
 
-static int json_to_buf(const char *bytes, size_t len, void *out)
+struct sink {
+    struct buf *out;
+    int err;
+};
+
+/* Sticky: jansson (2.14) goes on after a member's name that could not be written. */
+static int json_to_buf(const char *bytes, size_t len, void *ctx)
 {
-    return buf_add(out, bytes, len) < 0 ? -1 : 0;
+    struct sink *s = ctx;
+    s->err = s->err < 0 ? s->err : buf_add(s->out, bytes, len);
+    return s->err < 0 ? -1 : 0;
 }
 
 static int json_body(const struct parameter *list, size_t n, struct buf *out)
 {
+    struct sink sink = {.out = out};
     json_t *object = json_object();
     int err = object == NULL ? ERR_NOMEM : 0;
     for (size_t i = 0; i < n && err == 0; i++) {
@@ -118,8 +127,9 @@ static int json_body(const struct parameter *list, size_t n, struct buf *out)
                                      json_stringn(list[i].value, list[i].len)) < 0)
             err = ERR_NOMEM;
     }
-    if (err == 0 && json_dump_callback(object, json_to_buf, out, JSON_COMPACT) < 0)
+    if (err == 0 && json_dump_callback(object, json_to_buf, &sink, JSON_COMPACT) < 0)
         err = ERR_NOMEM;
+    err = err < 0 ? err : sink.err;
     json_decref(object);
     return err;
 }
