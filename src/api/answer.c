@@ -17,7 +17,7 @@
 struct head {
     int status;
     const char *type;
-    size_t length;         /* SIZE_MAX: ends with the connection */
+    size_t length;         /* SIZE_MAX: in chunks */
     const char *code;      /* of a problem, or NULL */
     const char *allow;     /* or NULL */
     int64_t retry_after_s; /* 0: none */
@@ -65,7 +65,9 @@ static int head_add(const struct api *a, const struct head *h, struct buf *out)
                        "Cache-Control: no-store\r\n"
                        "Content-Type: %s\r\n",
                        h->status, reason(h->status), a->version, h->type);
-    if (err == 0 && h->length != SIZE_MAX) {
+    if (err == 0 && h->length == SIZE_MAX) {
+        err = buf_add_str(out, "Transfer-Encoding: chunked\r\n");
+    } else if (err == 0) {
         err = buf_addf(out, "Content-Length: %zu\r\n", h->length);
     }
     if (err == 0 && h->code != NULL) {

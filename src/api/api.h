@@ -85,9 +85,9 @@ bool api_wants_text(const struct api_call *c);
 void api_set_ctx(struct api_call *c, void *ctx);
 void *api_ctx(const struct api_call *c);
 
-/* Answers. `json` is stolen; NULL: there was no memory for it, and that is said instead. After any of
- * these the call is no longer the caller's. An answer to a peer that left a moment ago is dropped in
- * silence. */
+/* Answers. `json` is stolen; NULL: there was no memory for it, and that is said instead. After any
+ * of these the call is no longer the caller's. An answer to a peer that left a moment ago is
+ * dropped in silence. */
 void api_reply(struct api_call *c, int status, json_t *json);
 /* A token: {"access_token": …, and the members of `extra`} (schema Token in openapi.json), or the
  * bare token and a line feed as text. Every copy in secret memory, wiped once written. `extra` is
@@ -98,12 +98,13 @@ void api_reply_token(struct api_call *c, const struct secret *token, json_t *ext
 void api_problem(struct api_call *c, const char *code, int64_t retry_after_ms, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* A stream stays open: send events until the peer leaves (told by `gone`) or api_stream_end(). Its
- * length is not said beforehand: it ends with the connection. Beyond API_STREAMS_MAX the call does
- * not reach `handle` ("busy"). */
+/* A stream stays open: send events until the peer leaves (told by `gone`) or api_stream_end(). It
+ * comes in chunks: a peer that is dropped misses the last one, and so knows that it lacks
+ * something. Beyond API_STREAMS_MAX the call does not reach `handle` ("busy"). */
 void api_stream_begin(struct api_call *c);
-/* ERR_CLOSED: the peer is gone or too slow and was dropped; `gone` follows from the loop, or call
- * api_stream_end(). `event` has the shape Event. */
+/* ERR_CLOSED: the peer is gone, or too slow and was dropped, or there was no memory for the event
+ * (also: it is NULL); `gone` follows from the loop, or call api_stream_end(). `event` has the shape
+ * Event. */
 int api_stream_send(struct api_call *c, uint64_t id, const char *kind, const json_t *event);
 void api_stream_end(struct api_call *c);
 

@@ -288,7 +288,7 @@ int client_receive(int fd, const struct request *r, const struct stream *stream,
     if (stream != NULL) {
         in.signal_fd = signals_as_descriptor(&before);
     }
-    response_init(ret, r->is_stream);
+    response_init(ret);
     int err = 0;
     while (err == 0 && !in.ended && ret->part != RESPONSE_DONE) {
         err = receive_some(&in);

@@ -9,9 +9,8 @@
 
 #define CHUNK_DIGITS_MAX 8
 
-void response_init(struct response *r, bool is_stream)
+void response_init(struct response *r)
 {
-    r->is_stream = is_stream;
     r->part = RESPONSE_STATUS_LINE;
     r->status = 0;
     r->code[0] = r->version[0] = r->type[0] = '\0';
@@ -108,8 +107,6 @@ static int begin_body(struct response *r, struct err_text *text)
         r->part = r->left > 0 ? RESPONSE_COUNTED : RESPONSE_DONE;
     } else if (r->status == 204) {
         r->part = RESPONSE_DONE;
-    } else if (r->is_stream) {
-        r->part = RESPONSE_UNTIL_CLOSE;
     } else {
         return nonsense(text, "its length is not said");
     }
@@ -187,7 +184,6 @@ static int whole_line(struct response *r, struct err_text *text)
         return empty_line(r, RESPONSE_DONE, text);
     case RESPONSE_COUNTED:
     case RESPONSE_CHUNK:
-    case RESPONSE_UNTIL_CLOSE:
     case RESPONSE_DONE:
         break;
     }
@@ -239,8 +235,7 @@ static int feed_line(struct response *r, const char *bytes, size_t len, size_t *
 static int feed_body(struct response *r, const char *bytes, size_t len, size_t *ret_used,
                      struct buf *body, struct err_text *text)
 {
-    bool counted = r->part != RESPONSE_UNTIL_CLOSE;
-    size_t part = counted && (uint64_t)r->left < len ? (size_t)r->left : len;
+    size_t part = (uint64_t)r->left < len ? (size_t)r->left : len;
     int err = buf_add(body, bytes, part);
     if (err == ERR_TOO_LARGE) {
         return err_say(text, err, "the answer is longer than %zu bytes", body->max);
@@ -248,11 +243,9 @@ static int feed_body(struct response *r, const char *bytes, size_t len, size_t *
     if (err != 0) {
         return err_say(text, err, "there is not enough memory for the answer");
     }
-    if (counted) {
-        r->left -= (int64_t)part;
-        if (r->left == 0) {
-            r->part = r->part == RESPONSE_COUNTED ? RESPONSE_DONE : RESPONSE_CHUNK_END;
-        }
+    r->left -= (int64_t)part;
+    if (r->left == 0) {
+        r->part = r->part == RESPONSE_COUNTED ? RESPONSE_DONE : RESPONSE_CHUNK_END;
     }
     *ret_used = part;
     return 0;
@@ -274,7 +267,6 @@ int response_feed(struct response *r, const char *bytes, size_t len, struct buf 
             break;
         case RESPONSE_COUNTED:
         case RESPONSE_CHUNK:
-        case RESPONSE_UNTIL_CLOSE:
             err = feed_body(r, bytes, len, &used, body, text);
             break;
         case RESPONSE_DONE:
@@ -288,14 +280,13 @@ int response_feed(struct response *r, const char *bytes, size_t len, struct buf 
 
 int response_end(struct response *r, struct err_text *text)
 {
-    if (r->part == RESPONSE_UNTIL_CLOSE) {
-        r->part = RESPONSE_DONE;
-    }
     if (r->part == RESPONSE_DONE) {
         return 0;
     }
     bool nothing = r->part == RESPONSE_STATUS_LINE && r->line_len == 0;
     return err_say(text, ERR_CLOSED,
-                   nothing ? "credwardend went away before it answered"
-                           : "credwardend went away in the middle of its answer");
+                   nothing
+                       ? "credwardend went away before it answered, or its memory is at its limit"
+                       : "the answer breaks off: credwardend went away, its memory is at its "
+                         "limit, or it did not wait for a reader that is slow");
 }

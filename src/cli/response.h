@@ -22,8 +22,7 @@ enum response_part {
     RESPONSE_CHUNK_SIZE,
     RESPONSE_CHUNK,
     RESPONSE_CHUNK_END,
-    RESPONSE_LAST_LINE,   /* the empty line behind the last chunk */
-    RESPONSE_UNTIL_CLOSE, /* a body that ends with the connection */
+    RESPONSE_LAST_LINE, /* the empty line behind the last chunk */
     RESPONSE_DONE,
 };
 
@@ -35,16 +34,16 @@ struct response {
     char type[128];   /* Content-Type; "" */
 
     /* The parser's own. */
-    bool is_stream, has_length, is_chunked;
+    bool has_length, is_chunked;
     int64_t left;
     size_t head_len;
     size_t line_len;
     char line[RESPONSE_LINE_MAX + 1];
 };
 
-/* `is_stream`: a body may end with the connection. Otherwise its length must be known: a token cut
- * short by a dying daemon must not pass for a whole one. */
-void response_init(struct response *r, bool is_stream);
+/* A body does not end with the connection: a token, or a list, that was cut short must not pass for
+ * a whole one. */
+void response_init(struct response *r);
 
 /* Takes all of `bytes`; appends what they hold of the body to `body`, whose maximum is the limit.
  * ERR_INVALID: not what a daemon says; ERR_TOO_LARGE; ERR_NOMEM. No further call after an error. */

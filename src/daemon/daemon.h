@@ -226,6 +226,7 @@ void journal(struct daemon *d, const struct holding *h, const char *kind, const 
     __attribute__((format(printf, 4, 5)));
 json_t *journal_json(const struct event_row *row);
 void journal_stream_add(struct daemon *d, struct api_call *call);
+void journal_streams_end(struct daemon *d); /* we stop: nothing more happens */
 void journal_stream_gone(struct daemon *d, const struct api_call *call);
 
 /* main.c */

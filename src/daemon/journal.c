@@ -121,8 +121,7 @@ static void to_streams(struct daemon *d, const struct event_row *row)
             continue;
         if (!json)
             json = journal_json(row);
-        if (json)
-            (void)api_stream_send(d->streams[i], row->id, row->kind, json);
+        (void)api_stream_send(d->streams[i], row->id, row->kind, json);
     }
     json_decref(json);
 }
@@ -173,6 +172,15 @@ void journal_stream_add(struct daemon *d, struct api_call *call)
         }
     }
     api_stream_end(call);
+}
+
+void journal_streams_end(struct daemon *d)
+{
+    for (int i = 0; i < API_STREAMS_MAX; i++) {
+        if (d->streams[i])
+            api_stream_end(d->streams[i]);
+        d->streams[i] = NULL;
+    }
 }
 
 void journal_stream_gone(struct daemon *d, const struct api_call *call)

@@ -342,6 +342,7 @@ static void close_all(struct daemon *d)
     if (d->store)
         store_queue_stop(d->store);
     d->store = NULL;
+    journal_streams_end(d);
     api_free(d->api);
     spender_free(d->spender);
     drive_free(d);

@@ -120,7 +120,7 @@ def test_an_answer_without_memory_is_whole_or_none():
         stand.restore()
         stand.start()
         for words in (("list",), ("status",), ("show", "work"), ("history", "work"),
-                      ("status", "--json"), ("history", "work", "--json")):
+                      ("status", "--json"), ("history", "work", "--json"), ("events",)):
             stand.sheet.clear()
             stand.sheet.arm()
             whole = words_of(stand.cw(*words).stdout)

@@ -236,11 +236,11 @@ static void check_answers(const struct buf *got, size_t wanted)
     struct buf body;
     struct err_text text = {""};
     buf_init(&body, ANSWER_MAX);
-    response_init(&r, true);
+    response_init(&r);
     for (size_t i = 0; i < got->len; i++) {
         if (r.part == RESPONSE_DONE) {
             buf_clear(&body);
-            response_init(&r, true);
+            response_init(&r);
         }
         CHECK(response_feed(&r, (const char *)got->bytes + i, 1, &body, &text) == 0);
         n += r.part == RESPONSE_DONE;

@@ -1,8 +1,8 @@
 /*
  * The daemon's answer as the command line reads it (src/cli/response.c): where the socket cuts it
- * must make no difference, and what was read is never more than was announced. The first byte says
- * whether the answer is a stream. Then the other direction: whatever name or value a person types,
- * the request that is written must reach the daemon's strict reader as exactly that.
+ * must make no difference, and what was read is never more than was announced. Then the other
+ * direction: whatever name or value a person types, the request that is written must reach the
+ * daemon's strict reader as exactly that.
  */
 #include "fuzz.h"
 
@@ -18,12 +18,12 @@ struct reading {
     int err, end;
 };
 
-static void read_answer(bool is_stream, struct input in, bool in_pieces, struct reading *ret)
+static void read_answer(struct input in, bool in_pieces, struct reading *ret)
 {
     struct cuts cuts = cuts_of(in.at, in.left);
     struct err_text text = {""};
     *ret = (struct reading){.err = 0};
-    response_init(&ret->r, is_stream);
+    response_init(&ret->r);
     buf_init(&ret->body, BODY_MAX);
     while (in.left > 0 && ret->err == 0) {
         size_t piece = in_pieces ? cut_next(&cuts, in.left) : in.left;
@@ -119,10 +119,9 @@ static void check_request(const char *text)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct input in = {bytes, len};
-    bool is_stream = take_below(&in, 2) == 1; /* 'a' plain is odd: a stream; 'b' is not */
     static struct reading whole, pieces;
-    read_answer(is_stream, in, false, &whole);
-    read_answer(is_stream, in, true, &pieces);
+    read_answer(in, false, &whole);
+    read_answer(in, true, &pieces);
     check_answer(&whole, &pieces);
     if (whole.err == 0) {
         check_limits(in);

@@ -437,7 +437,8 @@ static void the_past_comes_in_one_batch(void **state)
     api_stream_end(w->open[--w->n_open]);
     peer_wait_end(w, &p);
     assert_has(peer_got(&p), "id: 5000\n");
-    assert_int_equal(memcmp(p.got.bytes + p.got.len - 4, "\"}\n\n", 4), 0);
+    static const char end[] = "\"}\n\n\r\n0\r\n\r\n";
+    assert_int_equal(memcmp(p.got.bytes + p.got.len - strlen(end), end, strlen(end)), 0);
     peer_free(&p);
     world_free(w);
 }

@@ -395,12 +395,12 @@ static void events_are_streamed_in_three_forms(void **state)
     static const struct {
         const char *accept, *type, *first, *second;
     } cases[] = {
-        {"*/*", "text/event-stream\r\n", "id: 1\nevent: granted\ndata: {\"id\":1,",
-         "\"generation 4\"}\n\nid: 2\n"},
-        {"application/x-ndjson", "application/x-ndjson\r\n", "\r\n\r\n{\"id\":1,", "}\n{\"id\":2,"},
+        {"*/*", "text/event-stream\r\n", "\r\nid: 1\nevent: granted\ndata: {\"id\":1,",
+         "\r\nid: 2\n"},
+        {"application/x-ndjson", "application/x-ndjson\r\n", "\r\n{\"id\":1,", "\r\n{\"id\":2,"},
         {"text/plain", "text/plain; charset=utf-8\r\n",
-         "\r\n\r\n2026-11-20 23:24:01Z  work  granted  generation 4\n2026",
-         "generation 4\n2026-11-20 23:24:01Z  work  granted  generation 4\n"},
+         "\r\n\r\n32\r\n2026-11-20 23:24:01Z  work  granted  generation 4\n\r\n",
+         "\n\r\n32\r\n2026-11-20 23:24:01Z  work  granted  generation 4\n\r\n"},
     };
     struct world *w = world_new();
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -418,9 +418,11 @@ static void events_are_streamed_in_three_forms(void **state)
         peer_wait(w, &p, cases[i].second);
         assert_has(peer_got(&p), cases[i].first);
         assert_lacks(peer_got(&p), "Content-Length");
+        assert_lacks(peer_got(&p), "\r\n0\r\n\r\n");
         assert_int_equal(w->api->n_streams, 1);
         api_stream_end(w->open[--w->n_open]);
         peer_wait_end(w, &p);
+        assert_has(peer_got(&p), "\r\n0\r\n\r\n");
         assert_int_equal(w->api->n_streams, 0);
         peer_free(&p);
     }
@@ -437,7 +439,7 @@ static void an_empty_stream_ends_well(void **state)
     WAIT_UNTIL(w, w->n_open == 1);
     api_stream_end(w->open[--w->n_open]); /* its head may still be on the way */
     peer_wait_end(w, &p);
-    assert_has(peer_got(&p), "\r\n\r\n");
+    assert_has(peer_got(&p), "\r\n\r\n0\r\n\r\n");
     peer_free(&p);
     world_free(w);
 }

@@ -329,7 +329,7 @@ static void what_changes_something_is_never_asked_twice(void **state)
     assert_int_equal(w->code, EXIT_DAEMON);
     assert_int_equal(w->n_requests, 1);
     assert_string_equal(w->out, "");
-    assert_non_null(strstr(w->err, "went away before it answered: see `credwarden status`"));
+    assert_non_null(strstr(w->err, "its memory is at its limit: see `credwarden status`"));
 }
 
 static void trying_again_has_an_end(void **state)
@@ -441,10 +441,24 @@ static void remove_needs_a_yes(void **state)
 static void a_stream_is_printed_line_by_line(void **state)
 {
     struct world *w = *state;
-    RUN(w, LINES({OK_HEAD TEXT "\r\n1 one\n2 two\n3 to", false}), 1, "events", "--after", "0",
-        "--limit", "9");
-    assert_ends(w, EXIT_OK, "1 one\n2 two\n", ""); /* half a line is worse than none */
+    RUN(w,
+        LINES({OK_HEAD TEXT
+               "Transfer-Encoding: chunked\r\n\r\n9\r\n1 one\n2 t\r\n3\r\nwo\n\r\n0\r\n\r\n",
+               false}),
+        1, "events", "--after", "0", "--limit", "9");
+    assert_ends(w, EXIT_OK, "1 one\n2 two\n", "");
     assert_asked(w, 0, "GET /v1/events?after=0&limit=9 HTTP/1.1\r\n");
+}
+
+static void a_stream_that_breaks_off_is_no_whole_one(void **state)
+{
+    struct world *w = *state;
+    RUN(w,
+        LINES({OK_HEAD TEXT "Transfer-Encoding: chunked\r\n\r\n12\r\n1 one\n2 two\n3 to", false}),
+        1, "events");
+    assert_int_equal(w->code, EXIT_DAEMON);
+    assert_string_equal(w->out, "1 one\n2 two\n"); /* half a line is worse than none */
+    assert_non_null(strstr(w->err, "the answer breaks off: "));
 }
 
 /* It is not the daemon that failed. */
@@ -452,7 +466,10 @@ static void an_output_that_takes_nothing_is_our_failure(void **state)
 {
     struct world *w = *state;
     w->out_is_full = true;
-    RUN(w, LINES({OK_HEAD TEXT "\r\n1 one\n2 two\n", false}), 1, "events");
+    RUN(w,
+        LINES({OK_HEAD TEXT "Transfer-Encoding: chunked\r\n\r\nc\r\n1 one\n2 two\n\r\n0\r\n\r\n",
+               false}),
+        1, "events");
     assert_ends(w, EXIT_FAILED, "",
                 "credwarden: cannot write to standard output: No space left on device\n");
 }
@@ -571,6 +588,7 @@ int main(void)
         STORY(policy_is_changed),
         STORY(remove_needs_a_yes),
         STORY(a_stream_is_printed_line_by_line),
+        STORY(a_stream_that_breaks_off_is_no_whole_one),
         STORY(an_output_that_takes_nothing_is_our_failure),
         STORY(ctrl_c_ends_a_stream_well),
         STORY(a_stream_may_be_refused),
