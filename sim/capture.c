@@ -191,10 +191,8 @@ void say_claimed(const struct world *w, const struct effect *fx, struct event *r
 enum event_kind apply_drop(struct world *w, struct host *h, const struct effect *fx)
 {
     struct capture *c = sealed_find(w, fx->capture);
-    struct spool *s = spool_find(h, fx->intent);
     if (c)
         c->id = 0;
-    if (s)
-        s->intent = 0;
+    spool_remove(w, h, fx->intent);
     return EV_COUNT;
 }

@@ -37,6 +37,7 @@ void place_act(struct world *w, struct op *op);
 void place_seen(struct world *w, struct op *op);
 void place_put(struct world *w, struct op *op);
 void place_watch(struct world *w, struct op *op);
+void places_lose_power(struct world *w, const struct host *h);
 bool place_is_locked(const struct world *w, const struct place *p); /* by one of its clients */
 /* Somebody else than us wrote there. */
 void place_write(struct world *w, struct place *p, enum seen what, const struct pair *pair);

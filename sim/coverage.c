@@ -35,6 +35,12 @@ static const char *const scene_names[SCENE_COUNT] = {
     [SCENE_SIBLING_GONE_AT_WRITE] = "sibling-gone-at-write",
     [SCENE_SIBLING_SWAP_REFUSED] = "sibling-swap-refused",
     [SCENE_SIBLING_BLANKS] = "sibling-blanks",
+    [SCENE_SIBLING_WRITE_LOST] = "sibling-write-lost",
+    [SCENE_PLACE_TORN] = "place-torn",
+    [SCENE_PUBLISHED_LOST] = "published-lost",
+    [SCENE_SPOOL_TORN] = "spool-torn",
+    [SCENE_SPOOL_BACK] = "spool-back",
+    [SCENE_SPOOL_OF_NOBODY] = "spool-of-nobody",
 };
 
 #define UNPROVEN "unproven asking adopting "

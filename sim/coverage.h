@@ -21,6 +21,12 @@ enum scene {
     SCENE_SIBLING_GONE_AT_WRITE,  /* … between that and writing the answer down */
     SCENE_SIBLING_SWAP_REFUSED,   /* something else stands there by now */
     SCENE_SIBLING_BLANKS,
+    SCENE_SIBLING_WRITE_LOST, /* with the power: clients do not sync */
+    SCENE_PLACE_TORN,
+    SCENE_PUBLISHED_LOST, /* a write of ours, of which nobody had heard */
+    SCENE_SPOOL_TORN,
+    SCENE_SPOOL_BACK,      /* a file that was removed */
+    SCENE_SPOOL_OF_NOBODY, /* its intent was not durable yet */
     SCENE_COUNT
 };
 

@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "sim/capture.h"
+#include "sim/coverage.h"
 #include "sim/story.h"
 
 #define WRITE_MAX_MS 25
@@ -86,13 +87,6 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     return EV_INTENT_DURABLE;
 }
 
-static void spool_remove(struct host *h, uint64_t intent)
-{
-    struct spool *s = spool_find(h, intent);
-    if (s)
-        s->intent = 0;
-}
-
 void store_set_standing(struct row *row, enum standing standing, bool replayed, int64_t wall_ms)
 {
     row->standing = standing;
@@ -139,7 +133,7 @@ static enum event_kind apply_settle(struct world *w, struct host *h, const struc
     row->intent = 0;
     row->lost_intent = 0;
     count_spend(w);
-    spool_remove(h, fx->intent);
+    spool_remove(w, h, fx->intent);
     return EV_SETTLED;
 }
 
@@ -179,7 +173,7 @@ static enum event_kind apply_close(struct world *w, struct host *h, const struct
     }
     store_set_standing(row, fx->standing, fx->replayed, host_now(w, h).wall_ms);
     row->intent = 0;
-    spool_remove(h, fx->intent);
+    spool_remove(w, h, fx->intent);
     return EV_CLOSED;
 }
 
@@ -380,6 +374,17 @@ void store_written(struct world *w, struct op *op)
         fleet_tell_others(w, h, op->row);
 }
 
+/* The spool file comes first: it is left behind, whole or, with the power, torn. */
+static void leave_spool(struct world *w, struct host *h, const struct effect *fx)
+{
+    if (draw(&w->draws, SITE_LOST, h->index, 2) == 0)
+        return;
+    coverage_scene(w, SCENE_SPOOL_OF_NOBODY);
+    struct spool *s = spool_new(h, fx->intent, row_of(fx->lineage), fx->generation, w->now);
+    s->locked = false;
+    s->answered = true;
+}
+
 /* The writes under way: the first of them may be found done, the rest is as if never asked for. */
 void store_crash(struct world *w, struct host *h)
 {
@@ -395,7 +400,10 @@ void store_crash(struct world *w, struct host *h)
         }
         if (!first)
             break;
+        bool begun = done; /* those before it are done */
         done = done && draw(&w->draws, SITE_LOST, h->index, 2) == 1;
+        if (begun && !done && first->what == HAP_WRITTEN && first->fx.kind == FX_STORE_INTENT)
+            leave_spool(w, h, &first->fx);
         if (done)
             say(w, h, "a write under way is durable, though nobody has heard");
         if (done && first->what == HAP_WRITTEN)

@@ -208,7 +208,9 @@ void host_crash(struct world *w, struct host *h, bool power, int64_t down_ms)
     h->wake_at = TIME_NEVER;
     callers_lost(w, h);
     if (power) {
-        spender_dies(w, h, true);
+        spender_dies(w, h);
+        spool_lose_power(w, h);
+        places_lose_power(w, h);
         siblings_lose_power(w, h);
         h->boot++;
     } else {

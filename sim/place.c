@@ -1,8 +1,11 @@
 /*
  * Places: read and written under the client's locks. A replica is written only if what is expected
- * is there; whatever else is found there is sealed before anybody hears of it.
+ * is there; whatever else is found there is sealed before anybody hears of it. What clients write
+ * is on disk half a minute later, or torn when the power goes before; what we write, before anybody
+ * hears of it.
  */
 #include "sim/capture.h"
+#include "sim/coverage.h"
 #include "sim/oracles.h"
 #include "sim/story.h"
 
@@ -12,6 +15,11 @@
 #define SLOW_MAX_MS   (3 * SECOND_MS)
 #define LOCK_WAIT_MS  (2 * SECOND_MS)
 #define NOTICE_MAX_MS 400
+#define SYNC_MAX_MS   80
+
+enum { PART_PLACES = 32 }; /* of SITE_LOST and SITE_PLACE, from there on: beside others' */
+_Static_assert((int)PART_PLACES + (int)PLACES_MAX <= DRAW_PARTS,
+               "each place has a part of its own");
 
 struct place *place_find(struct world *w, uint64_t id)
 {
@@ -281,13 +289,33 @@ static bool is_expected(const struct place *p, const struct effect *fx)
     return !p->replica || (p->what == fx->expected_what && pair_equal(&there, &fx->expected));
 }
 
+/* What is there is about to change. */
+static void keep_synced(const struct world *w, struct place *p)
+{
+    if (w->now < p->synced_at)
+        return; /* nor is what stands there now */
+    p->synced.what = p->what;
+    p->synced.pair = p->pair;
+    p->synced.by_us = p->by_us;
+    p->may_tear = false;
+}
+
 static void put(struct world *w, struct host *h, struct place *p, const struct effect *fx)
 {
     oracle_published(w, h, fx, p);
+    keep_synced(w, p);
     p->what = SEEN_PAIR;
     p->pair = fx->pair;
     p->by_us = true;
-    struct op *op = op_new(w, HAP_PUT, h, 1);
+    /* Synced before the lock is given back, and anybody hears of it. */
+    unsigned part = PART_PLACES + (unsigned)(p->id - 1);
+    int64_t takes_ms = 1 + a_while(w, SITE_PLACE, part, SYNC_MAX_MS);
+    if (fault(w, FAULT_POWER, SITE_PLACE, part))
+        (void)op_new(w, HAP_POWER, h, draw(&w->draws, SITE_PLACE, part, (uint32_t)takes_ms));
+    p->synced_at = w->now + takes_ms;
+    p->lock_holder = OURSELVES;
+    p->lock_stale_at = w->now + LOCK_STALE_MS;
+    struct op *op = op_new(w, HAP_PUT, h, takes_ms);
     begin_touch(h, p);
     op->index = (uint8_t)(p->id - 1);
     op->pair = fx->pair;
@@ -299,6 +327,8 @@ void place_put(struct world *w, struct op *op)
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
     end_touch(p);
+    if (p->lock_holder == OURSELVES)
+        p->lock_holder = NOBODY;
     if (op->lost) {
         tell_failed(w, h, p);
         return;
@@ -347,6 +377,9 @@ void place_act(struct world *w, struct op *op)
 void place_write(struct world *w, struct place *p, enum seen what, const struct pair *pair)
 {
     struct host *h = &w->hosts[p->host];
+    keep_synced(w, p);
+    p->synced_at = w->now + UNSYNCED_MS;
+    p->may_tear = true;
     p->written_at = w->now;
     p->what = what;
     p->pair = what == SEEN_PAIR ? *pair : (struct pair){0};
@@ -357,6 +390,30 @@ void place_write(struct world *w, struct place *p, enum seen what, const struct 
                            : 1 + a_while(w, SITE_PLACE, p->id & 31, NOTICE_MAX_MS);
     struct op *op = op_new(w, HAP_WATCH, h, delay_ms);
     op->index = (uint8_t)(p->id - 1);
+}
+
+/* A rename that was not synced is done, or not; what a client wrote may also be there in part. */
+void places_lose_power(struct world *w, const struct host *h)
+{
+    for (unsigned i = 0; i < w->n_places; i++) {
+        struct place *p = &w->places[i];
+        if (p->host != h->index || w->now >= p->synced_at)
+            continue;
+        bool ours = !p->may_tear;
+        uint32_t fate = draw(&w->draws, SITE_LOST, PART_PLACES + i, ours ? 2 : 3);
+        p->synced_at = w->now;
+        if (fate == 0)
+            continue;
+        bool torn = fate == 2;
+        p->written_at = w->now;
+        p->what = torn ? SEEN_TORN : p->synced.what;
+        p->pair = torn ? (struct pair){0} : p->synced.pair;
+        p->by_us = !torn && p->synced.by_us;
+        say(w, h, "C%u: the last write is %s", (unsigned)p->id, torn ? "torn" : "lost");
+        coverage_scene(w, torn   ? SCENE_PLACE_TORN
+                          : ours ? SCENE_PUBLISHED_LOST
+                                 : SCENE_SIBLING_WRITE_LOST);
+    }
 }
 
 void place_watch(struct world *w, struct op *op)

@@ -76,6 +76,9 @@ static void happen(struct world *w, struct op *op)
     case HAP_WEATHER:
         weather_act(w, op);
         break;
+    case HAP_POWER:
+        weather_power(w, op);
+        break;
     case HAP_HOST_UP:
         if (op->flag)
             host_boot(w, &w->hosts[op->host]);

@@ -16,13 +16,12 @@
 
 #include <string.h>
 
-#define BUFFER_MS     (5 * MINUTE_MS)
-#define LOCK_GIVE_UP  (8 * SECOND_MS)
-#define LOCK_STALE_MS (10 * SECOND_MS)
-#define LOCK_LOOK_MS  (500 * INT64_C(1))
-#define POST_MAX_MS   (3 * SECOND_MS)
-#define WRITE_MAX_MS  SECOND_MS
-#define SLOW_MS       (9 * SECOND_MS) /* longer than anybody waits for the lock */
+#define BUFFER_MS    (5 * MINUTE_MS)
+#define LOCK_GIVE_UP (8 * SECOND_MS)
+#define LOCK_LOOK_MS (500 * INT64_C(1))
+#define POST_MAX_MS  (3 * SECOND_MS)
+#define WRITE_MAX_MS SECOND_MS
+#define SLOW_MS      (9 * SECOND_MS) /* longer than anybody waits for the lock */
 
 /* Parts of SITE_SIBLING beside those of the siblings. */
 enum { PART_LOGIN = SIBLINGS_MAX, PART_FATE, PART_COUNT, PART_MANNERS, PART_NONE };

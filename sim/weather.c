@@ -25,6 +25,13 @@ void weather_sleep(struct world *w, struct host *h)
     siblings_sleep(w, h);
 }
 
+void weather_power(struct world *w, struct op *op)
+{
+    struct host *h = &w->hosts[op->host];
+    say(w, h, "the power goes");
+    host_crash(w, h, true, a_while(w, SITE_DOWN, h->index, w->span_ms));
+}
+
 static void jump(struct world *w, struct host *h)
 {
     int64_t by_ms =
@@ -87,7 +94,7 @@ static void spender_killed(struct world *w, struct host *h)
     if (n == 0)
         return;
     say(w, h, "the spender is killed");
-    spender_dies(w, h, false);
+    spender_dies(w, h);
     for (unsigned i = 0; i < n; i++) {
         struct op *op = op_new(w, HAP_SEALED, h, 1 + i);
         op->outlives = true;

@@ -38,11 +38,14 @@ enum {
     CALLERS_MAX = 256,
     OPS_MAX = 1024,
     WARDEN_WAITERS = 96,
-    NOBODY = -1
+    NOBODY = -1,
+    OURSELVES = -2 /* the daemon */
 };
 
-#define LEASE_MS  (10 * MINUTE_MS) /* as src/daemon has it */
-#define WALL_ZERO INT64_C(1767225600000)
+#define LEASE_MS      (10 * MINUTE_MS) /* as src/daemon has it */
+#define LOCK_STALE_MS (10 * SECOND_MS) /* a client's lock that nobody touches is anybody's */
+#define UNSYNCED_MS   (30 * SECOND_MS) /* after a change that nobody syncs it is on disk */
+#define WALL_ZERO     INT64_C(1767225600000)
 
 /* ---- what can go wrong: each run draws which of these it knows, and how often they come ---- */
 enum fault {
@@ -191,7 +194,7 @@ struct store {
 };
 
 /* ---- a host: machine, daemon, spender's spool ---- */
-enum stage { STAGE_PREPARED, STAGE_STARTED, STAGE_ANSWERED };
+enum stage { STAGE_PREPARED, STAGE_STARTED, STAGE_ANSWERED, STAGE_TORN };
 
 struct reply { /* what a spend was told; sealed into the spool */
     enum verdict verdict;
@@ -212,6 +215,8 @@ struct spool {       /* one intent's file */
     uint32_t boot;
     uint32_t life; /* of the daemon that the spender answers to */
     struct reply reply;
+    uint64_t removed; /* the intent whose file was here; 0: none */
+    int64_t removed_at;
 };
 
 struct told {  /* what the warden of this host has heard of one lineage since it started */
@@ -278,7 +283,14 @@ struct place {   /* where a consumer's copy is */
     bool replica, with_pair;
     enum seen what;
     struct pair pair;
-    bool by_us;          /* who wrote what is there */
+    bool by_us; /* who wrote what is there */
+    struct {    /* what a power loss may bring back … */
+        enum seen what;
+        struct pair pair;
+        bool by_us;
+    } synced;
+    int64_t synced_at;   /* … until then */
+    bool may_tear;       /* … or tear: who wrote it does not sync */
     int64_t written_at;  /* by somebody else, last */
     struct fp blanked;   /* the access token that was blanked */
     enum seen told_what; /* what the warden heard of it last */
@@ -287,7 +299,7 @@ struct place {   /* where a consumer's copy is */
     struct pair before;
     uint32_t told_failed;  /* and since then, how often, that it could not be read or written */
     int64_t told_at;       /* when that was seen */
-    int16_t lock_holder;   /* of its clients' own lock: a sibling; NOBODY */
+    int16_t lock_holder;   /* of its clients' own lock: a sibling; OURSELVES; NOBODY */
     int64_t lock_stale_at; /* nobody touches it any more: from then on it is anybody's */
     int64_t looked_at;     /* by its warden, last */
     uint32_t touches;      /* looks and writes under way: one at a time … */
@@ -322,6 +334,7 @@ enum happening {
     HAP_PATIENCE, /* a caller should have been answered by now */
     HAP_ACT,      /* people */
     HAP_WEATHER,  /* what befalls machines and providers */
+    HAP_POWER,    /* a machine loses it, at a moment that matters */
     HAP_HOST_UP,
     HAP_PLACE,          /* a place is read or written by the daemon */
     HAP_SEEN,           /* what was found there is sealed; the daemon hears */
@@ -472,7 +485,9 @@ void spender_commit(struct world *w, struct op *op);
 void spender_reply(struct world *w, struct op *op);
 void spender_sealed(struct world *w, struct op *op);
 bool spender_has(struct world *w, const struct host *h, uint64_t intent);
-void spender_dies(struct world *w, struct host *h, bool power);
+void spender_dies(struct world *w, struct host *h);
+void spool_remove(struct world *w, struct host *h, uint64_t intent);
+void spool_lose_power(struct world *w, struct host *h);
 void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, uint64_t intent,
                   bool recovered);
 
@@ -502,6 +517,7 @@ void callers_last_words(struct world *w);
 struct caller *caller_find(struct world *w, uint64_t id);
 void weather_begin(struct world *w);
 void weather_act(struct world *w, struct op *op);
+void weather_power(struct world *w, struct op *op);
 void weather_sleep(struct world *w, struct host *h);
 void weather_clears(struct world *w); /* the faults stop */
 
