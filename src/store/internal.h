@@ -163,7 +163,7 @@ const char *sums_vfs(void); /* once sqlite3_initialize() was successful */
 void sums_stamp(uint8_t page[STORE_PAGE_SIZE], uint32_t number);
 bool sums_agree(const uint8_t page[STORE_PAGE_SIZE], uint32_t number);
 /* If one byte of the page is all that is wrong, it is put right: which one, and what it was,
- * follows from the sum. About a second where it fails. */
+ * follows from the sum. */
 bool sums_mend(uint8_t page[STORE_PAGE_SIZE], uint32_t number);
 /* Each page of a file that has room for sums. Not synced. ERR_CORRUPT: it ends within a page. */
 int sums_stamp_file(const char *path);
