@@ -7,16 +7,22 @@ believed; and `credwarden repair` saves what is sound.
 
 A house with a login of every kind is built once by the real daemon (`build`), killed in the middle
 of a spend whose answer is then in the spool. Two images are kept of it: as the kill left it, with
-a log; and checkpointed. store_look judges most cases, with the real store in one process; the real
-daemon is started on a sample; repairs are done by the real program, and their logins used.
+a log; and checkpointed. Most cases are judged in one process each core: by store_look, with the real
+store, and by key_look, with the real vault and spool. The real daemon is started on a sample;
+repairs are done by the real program, and their logins used.
 
-The oracles are in judge_… below and in store_look.c.
+M is shared out among the images by how many cases they have. What there is no time for is left out
+evenly, and the last line says how many of how many were tried.
+
+The oracles are in judge_… below, in store_look.c and in key_look.c.
 """
 
 import argparse
 import collections
+import concurrent.futures
 import contextlib
 import json
+import math
 import os
 import pathlib
 import random
@@ -40,11 +46,19 @@ from runner import stop_by_exception, wait_until  # noqa: E402
 PAGE = sums.PAGE
 FRAME = 24 + PAGE
 STORE, LOG, MARK = "store.db", "store.db-wal", "high-water"
+KEY = "vault.key"
+STAGES = ("prepared", "started", "answered")  # of a spool file
+SPOOL_HEAD, SPOOL_SIZE = 136, 128 * 1024  # src/issuer/spool.c
 PATHS = "account.uuid organization.uuid"
 # Of damage: neither noticed nor the same as without; what was there is changed; refused without
-# the words that help.
-WRONG = ("SILENT", "CHANGED", "WORDLESS")
+# the words that help; a repair would call sound what a start refuses, or the other way.
+WRONG = ("SILENT", "CHANGED", "WORDLESS", "DISPUTED")
 SHOWN = 20
+CORES = os.cpu_count() or 1
+BATCH = 4000  # cases of one process, between two looks at the clock
+STARTING = 0.25  # of the time, at most, is for the real programs
+DAEMONS = 40  # cases of each image that the real daemon is started on
+KEYS, ANSWERS = 24, 6  # the same of keys, and of each kind of damage to an answer
 LEAF_TABLE, LEAF_INDEX, INNER_TABLE, INNER_INDEX = 0x0D, 0x0A, 0x05, 0x02
 
 
@@ -60,6 +74,7 @@ class House:
         self.images = {}
         self._fill()
         self.keep("killed")
+        self._keep_keys()
         self._checkpoint()
         self.keep("checkpointed")
         self.lab.control("POST", "/lab/keep")
@@ -76,13 +91,16 @@ class House:
         for name, times in (("work", 3), ("home", 1)):
             for _ in range(times):
                 world.cw("renew", name)
-        world.cw("policy", "home", "standby")
         lab.script("token", subject="doubt", lose_after_commit=True)
         world.cw("renew", "doubt", check=False)
         lab.revoke(next(f["family"] for f in lab.families() if f["subject"] == "over"))
         world.cw("renew", "over", check=False)
         lab.script("token", subject="apart", changed_subject="mallory")
         world.cw("renew", "apart", check=False)
+        world.cw("daemon", "stop")  # a short log: each byte of it is one of the cases
+        world.cw("policy", "home", "standby")
+        world.cw("rename", "over", "past")
+        world.cw("rename", "past", "over")
         self._kill_in_flight()
 
     def _kill_in_flight(self):
@@ -118,6 +136,21 @@ class House:
                 shutil.copy(file, look)
         self.images[name] = place
 
+    def _keep_keys(self):
+        """What key_look wants."""
+        self.keys = self.world.folder / "kept" / "keys"
+        self.keys.mkdir(mode=0o700)
+        shutil.copy(self.data / KEY, self.keys)
+        [spool] = (self.state / "spool").iterdir()
+        shutil.copy(spool, self.keys / "answered.spool")
+        copy = self.keys / STORE
+        for end in ("", "-wal"):
+            shutil.copy(f"{self.data / STORE}{end}", f"{copy}{end}")
+        connection = sqlite3.connect(copy)
+        [(sealed,)] = connection.execute("SELECT value FROM meta WHERE key = 'fingerprint_key'")
+        connection.close()
+        (self.keys / "fingerprint_key").write_bytes(sealed)
+
     def put(self, name):
         """Everything as it was when the image was made, the lab too."""
         for part, folder in (("data", self.data), ("state", self.state)):
@@ -148,6 +181,8 @@ def house():
 # ---- cases ----
 # (file, how, value): a flip is (file, offset, mask).
 
+FLIPS = (0x01, 0x80, 0xFF)
+
 def flips(content, masks, file, rng=None, count=None):
     """Each byte of the file with each mask; or `count` of them at random."""
     if count is None:
@@ -172,17 +207,50 @@ def structural(content, file):
 
 
 def long_cases(house, image):
-    """Every byte with three flips; every bit of the headers and of the pages with pairs."""
+    """Every byte with three flips; every bit of all headers and of the mark's slots. Without a log,
+    also every bit of the pages with pairs: whether there is one, their sums are the same."""
     store, log, mark = (house.read(image, file) for file in (STORE, LOG, MARK))
-    cases = flips(store, (0x01, 0x80, 0xFF), STORE) + structural(store, STORE)
-    cases += [(STORE, at, 1 << bit) for page in pages_with_pairs(store)
-              for at in range(page * PAGE, (page + 1) * PAGE) for bit in range(8)]
-    cases += [(STORE, at, 1 << bit) for at in range(100) for bit in range(8)]
-    cases += flips(used_part(log), (0x01, 0x80, 0xFF), LOG) + structural(log, LOG)
-    cases += [(MARK, "gone", 0)] + structural(mark, MARK)
-    cases += [(MARK, at, 1 << bit) for at in range(len(mark)) for bit in range(8)
-              if at % PAGE < 64]
-    return cases + ([(LOG, "gone", 0)] if log else [])
+    cases = flips(store, FLIPS, STORE) + structural(store, STORE)
+    cases += bits(STORE, range(100))
+    if log:
+        cases += flips(used_part(log), FLIPS, LOG) + structural(log, LOG) + [(LOG, "gone", 0)]
+        cases += bits(LOG, range(32))
+        cases += bits(LOG, (at for frame in range(32, len(used_part(log)), FRAME)
+                            for at in range(frame, frame + 24)))
+    else:
+        cases += bits(STORE, (at for page in pages_with_pairs(store)
+                              for at in range(page * PAGE, (page + 1) * PAGE)))
+    cases += structural(mark, MARK) + [(MARK, "gone", 0)]
+    return cases + bits(MARK, (at for at in range(len(mark)) if at % PAGE < 64))
+
+
+def key_cases(house):
+    """Every bit of the key, of each spool file's header and of the answer; the rest of those files
+    with three flips."""
+    key = (house.keys / KEY).read_bytes()
+    answer = int.from_bytes((house.keys / "answered.spool").read_bytes()[64:72], sys.byteorder)
+    cases = bits(KEY, range(len(key))) + flips(key, (0xFF,), KEY)
+    cases += [(KEY, "cut", at) for at in range(len(key))] + [(KEY, "gone", 0)]
+    for stage in STAGES:
+        content = bytes(SPOOL_SIZE)
+        cases += flips(content, FLIPS, stage) + bits(stage, range(SPOOL_HEAD))
+        cases += [(stage, "cut", at) for at in (0, 1, SPOOL_HEAD - 1, SPOOL_HEAD, PAGE,
+                                                PAGE + answer, SPOOL_SIZE - 1)]
+        cases.append((stage, "gone", 0))
+    return cases + bits("answered", range(PAGE, PAGE + answer))
+
+
+def bits(file, places):
+    return [(file, at, 1 << bit) for at in places for bit in range(8)]
+
+
+def evenly(cases, rng):
+    """The same in another order: however far one comes, what was tried is spread over all."""
+    step = max(1, int(len(cases) * 0.618034))
+    while math.gcd(step, len(cases)) != 1:
+        step += 1
+    begin = rng.randrange(len(cases))
+    return [cases[(begin + i * step) % len(cases)] for i in range(len(cases))]
 
 
 def short_cases(house, image, rng, count):
@@ -207,14 +275,33 @@ def pages_with_pairs(content):
             if page_kind(content, page) in (LEAF_TABLE, LEAF_INDEX, INNER_INDEX)]
 
 
-# ---- the store alone ----
+# ---- the store alone, the key and the spool alone ----
 
 def judge_many(house, image, cases):
     """By store_look: {outcome: count}. Says how to repeat what must not be (WRONG)."""
+    return judge_by("store_look", house.images[image] / "look", image, cases)
+
+
+def judge_keys(house, cases):
+    """The same by key_look."""
+    return judge_by("key_look", house.keys, "keys", cases)
+
+
+def judge_by(look, folder, image, cases):
+    """On all cores."""
+    shares = [cases[core::CORES] for core in range(min(CORES, len(cases)))]
+    total = collections.Counter()
+    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+        for counts in pool.map(lambda share: judge_here(look, folder, image, share), shares):
+            total.update(counts)
+    return total
+
+
+def judge_here(look, folder, image, cases):
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="cw-look-", dir=scratch_place()))
     try:
         done = subprocess.run(
-            [program("store_look"), house.images[image] / "look", scratch],
+            [program(look), folder, scratch],
             input="".join(f"{file} {how} {value}\n" for file, how, value in cases),
             stdout=subprocess.PIPE, text=True, check=False)
     finally:
@@ -223,8 +310,10 @@ def judge_many(house, image, cases):
     bad = [line for line in lines if ":" in line]
     for line in bad[:SHOWN]:
         print(f"{image}: {line} (python3 test/fault/corrupt.py --case FILE HOW VALUE)", flush=True)
-    counts = {outcome: int(count) for outcome, count in map(str.split, lines[len(bad):])}
-    assert set(WRONG) <= set(counts) and done.returncode == int(not nothing_wrong(counts)), done
+    counts = collections.Counter({outcome: int(count)
+                                  for outcome, count in map(str.split, lines[len(bad):])})
+    assert done.returncode == int(not nothing_wrong(counts)), done
+    assert counts.total() == len(cases), done
     return counts
 
 
@@ -283,6 +372,43 @@ def judge_daemon(house, image, case, expected):
     assert any(way in started.stderr for way in ("credwarden repair", "backup", "put ")), started
     assert house.print() == before, f"{image} {case}: a file was changed"
     return "refused"
+
+
+def judge_key(house, rng):
+    """A bit of the key is wrong: the daemon does not start, and changes nothing."""
+    house.put("checkpointed")
+    key = house.file(KEY)
+    content = bytearray(key.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(7)
+    key.write_bytes(content)
+    before = house.print()
+    assert_refused(house.world.cw("status", check=False), DAEMON, key)
+    assert house.print() == before
+    return ["refused"]
+
+
+def judge_answer(house, rng):
+    """An answer in the spool is damaged, or gone: in doubt, and its token is not presented again."""
+    world, lab = house.world, house.lab
+    for how in ("header", "answer", "cut", "gone"):
+        house.put("checkpointed")
+        [spool] = (house.state / "spool").iterdir()
+        content = bytearray(spool.read_bytes())
+        length = int.from_bytes(content[64:72], sys.byteorder)
+        if how == "header":
+            content[rng.randrange(SPOOL_HEAD)] ^= 1 << rng.randrange(8)
+        elif how == "answer":
+            content[PAGE + rng.randrange(length)] ^= 1 << rng.randrange(8)
+        elif how == "cut":
+            del content[PAGE + rng.randrange(length):]
+        spool.unlink() if how == "gone" else spool.write_bytes(content)
+        wait_until(lambda: profiles(world)["flight"]["standing"] == "in-doubt", what=how)
+        shown = profiles(world)["flight"]
+        assert shown["generation"] == 1 and "in-doubt" in shown["alarms"], (how, shown)
+        [family] = [f for f in lab.families() if f["subject"] == "flight"]
+        assert family["alive"] and family["reuses"] == 0, (how, family)
+        world.cw("daemon", "stop")
+    return ["told"] * 4
 
 
 # ---- repair ----
@@ -398,38 +524,94 @@ def expected_answers(house, image):
     return found
 
 
+class Clock:
+    """Shares of the time there is. None: there is no end to it."""
+
+    def __init__(self, minutes):
+        self.end = time.monotonic() + minutes * 60 if minutes else None
+
+    def share(self, part):
+        """The end of this part of what is left."""
+        return self.end and time.monotonic() + part * (self.end - time.monotonic())
+
+    @staticmethod
+    def is_over(end):
+        return end is not None and time.monotonic() > end
+
+
+def look_at_all(home, clock, rng, tried):
+    """Whatever the time allows of each image, {name: "so many of so many"}. Outcomes."""
+    judges = {"keys": lambda cases: judge_keys(home, cases)}
+    all_cases = {"keys": key_cases(home)}
+    for image in ("checkpointed", "killed"):  # the slow one has what the others leave
+        judges[image] = lambda cases, image=image: judge_many(home, image, cases)
+        all_cases[image] = long_cases(home, image)
+    left, totals = sum(map(len, all_cases.values())), collections.Counter()
+    for name, cases in all_cases.items():
+        end = clock.share(len(cases) / left)
+        left -= len(cases)
+        order, at = evenly(cases, rng), 0
+        while at < len(order) and not (at and clock.is_over(end)):
+            totals.update(judges[name](order[at:at + BATCH * CORES]))
+            at += BATCH * CORES
+        tried[name] = f"{min(at, len(order)):,} of {len(order):,}"
+        print(f"# {name}: {tried[name]}, {dict(totals)} so far", flush=True)
+    return totals
+
+
+def start_on_some(home, clock, rng, failures):
+    """The real daemon, on damage of each kind. Outcomes."""
+    outcomes = collections.Counter()
+    for image in home.images:
+        expected = expected_answers(home, image)
+        for case in rng.sample(long_cases(home, image), DAEMONS):
+            if not clock.is_over(clock.end):
+                with failures.counted():
+                    outcomes[judge_daemon(home, image, case, expected)] += 1
+    for judge_one, count in ((judge_key, KEYS), (judge_answer, ANSWERS)):
+        for _ in range(count):
+            if not clock.is_over(clock.end):
+                with failures.counted():
+                    outcomes.update(judge_one(home, rng))
+    return outcomes
+
+
+def repair_all(home, clock, rng, failures):
+    """Each page of the checkpointed image, twice. (so many of so many, logins that were lost)"""
+    content = home.read("checkpointed", STORE)
+    expected = expected_answers(home, "checkpointed")
+    pages, repairs, lost = len(content) // PAGE, 0, 0
+    for page in rng.sample(range(pages), pages):
+        if clock.is_over(clock.end):
+            break
+        with failures.counted():
+            judge_mend(home, page, rng.randrange(PAGE), rng.randrange(1, 256), expected)
+        with failures.counted():
+            lost += judge_repair(home, page, rng)
+        repairs += 2
+    return f"{repairs} of {2 * pages}", lost
+
+
 def proof(minutes, seed):
-    rng, failures = random.Random(seed), load.Failures()
-    end = time.monotonic() + minutes * 60 if minutes else None
-    totals, repairs, lost = collections.Counter(), 0, 0
-    with house() as home:
-        for image in home.images:
-            cases = long_cases(home, image)
-            if end:
-                rng.shuffle(cases)
-            for at in range(0, len(cases), 5000):
-                totals.update(judge_many(home, image, cases[at:at + 5000]))
-                if end and time.monotonic() > end - minutes * 20:
-                    break
-        content = home.read("checkpointed", STORE)
-        expected = expected_answers(home, "checkpointed")
-        for page in range(len(content) // PAGE):
-            if end and time.monotonic() > end:
-                break
-            with failures.counted():
-                judge_mend(home, page, rng.randrange(PAGE), rng.randrange(1, 256), expected)
-            with failures.counted():
-                lost += judge_repair(home, page, rng)
-            repairs += 2
-    print("proof: " + json.dumps({"corrupt": {
-        "seed": seed, "cases": sum(totals.values()), **totals, "repairs": repairs,
-        "repairs_failed": failures.count, "logins_not_saved": lost}}))
+    rng, failures, clock, tried = random.Random(seed), load.Failures(), Clock(minutes), {}
+    with house() as home:  # its lab lives for ten minutes: who needs it comes first
+        first = Clock(minutes * STARTING)
+        starts = start_on_some(home, first, rng, failures)
+        repairs, lost = repair_all(home, first, rng, failures)
+        totals = look_at_all(home, clock, rng, tried)
+    print("proof: " + json.dumps({
+        "tried": tried, "outcomes": {**dict.fromkeys(WRONG, 0), **totals}, "starts": starts,
+        "repairs": repairs, "failed": failures.count, "logins_not_saved": lost, "seed": seed}))
     return nothing_wrong(totals) and not failures.count
 
 
 def one_case(case):
     file, how, value = case
     with house() as home:
+        if file in (KEY, *STAGES):
+            counts = judge_keys(home, [(file, how, int(value))])
+            print(counts)
+            assert nothing_wrong(counts)
         for image in home.images:
             if home.read(image, file):
                 counts = judge_many(home, image, [(file, how, int(value))])

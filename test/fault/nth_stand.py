@@ -208,7 +208,8 @@ class Stand:
         self.elsewhere.mkdir(mode=0o700)
         self.folders = (self.world.share / "credwarden", self.world.state / "credwarden",
                         self.world.runtime, self.elsewhere)
-        self.lab = self.world.start_lab(access_life="12h", grace="10m")  # beyond all tries
+        self.lab = self.world.start_lab(access_life="12h", grace="10m",  # beyond all tries
+                                         max_seconds=12 * 3600)
         stack.callback(self._end_lab)
         stack.callback(self.end_programs)
         self.world.write_provider("lab", **self.lab.provider_keys(reuse_grace="3s"))

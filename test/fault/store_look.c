@@ -8,18 +8,22 @@
  *
  * A folder holds store.db, perhaps store.db-wal, and high-water. Each case is judged: "refused" (in
  * a sentence that names the file and a way out, every file left as it was), "same" (it opens, and
- * every answer is what it was), "told" (it opens as a restored copy), or "SILENT" and "CHANGED":
- * what must not be. One line a kind at the end, and one for each case that must not be.
+ * every answer is what it was), "told" (it opens as a restored copy), or what must not be:
+ * "SILENT", "CHANGED", "WORDLESS", and "DISPUTED", where store_judge() has another answer than
+ * store_open(). One line a kind at the end, and one for each case that must not be.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/str.h"
 #include "store/store.h"
 #include "sys/file.h"
 
-#define DUMP_MAX (64 * 1024 * 1024)
-#define FILES    3
+#define DUMP_MAX   (64 * 1024 * 1024)
+#define PAGE       ((size_t)4096)
+#define FILES      3
+#define ASKED_EACH 8 /* so many-th case, what a repair would say */
 
 static const char *const names[FILES] = {"store.db", "store.db-wal", "high-water"};
 
@@ -33,9 +37,15 @@ _Noreturn static void give_up(const char *what)
 
 static void add_bytes(struct buf *out, const char *name, const void *bytes, size_t len)
 {
+    const uint8_t *from = bytes;
     CHECK(buf_addf(out, " %s=", name) == 0);
-    for (size_t i = 0; i < len; i++) {
-        CHECK(buf_addf(out, "%02x", ((const uint8_t *)bytes)[i]) == 0);
+    while (len > 0) {
+        char text[2 * 512 + 1];
+        size_t n = len < 512 ? len : 512;
+        hex_encode(from, n, text);
+        CHECK(buf_add(out, text, 2 * n) == 0);
+        from += n;
+        len -= n;
     }
 }
 
@@ -147,11 +157,13 @@ static int dump(struct store *s, struct buf *out)
     return err;
 }
 
-/* Files */
+/* Files: as the image has them, and in the scratch folder, where they are written anew only when a
+ * case has changed them */
 
 struct file {
     struct buf bytes;
     bool is_there;
+    int fd; /* in the scratch folder, or -1 */
 };
 
 static void path_of(const char *folder, int i, char ret[512])
@@ -166,35 +178,42 @@ static void load(const char *folder, int i, struct file *ret)
     buf_init(&ret->bytes, DUMP_MAX);
     int err = file_read(path, false, DUMP_MAX, &ret->bytes, NULL);
     ret->is_there = err == 0;
+    ret->fd = -1;
     if (err < 0 && err != ERR_NOT_FOUND) {
         give_up(path);
     }
 }
 
-static void put(const char *folder, int i, const struct file *f)
+static void put(const char *folder, int i, struct file *f)
 {
     char path[512];
-    int fd = -1;
     path_of(folder, i, path);
+    fd_close(&f->fd);
     (void)path_remove(PATH_CWD, path);
     if (!f->is_there) {
         return;
     }
-    if (path_open(PATH_CWD, path, OPEN_NEW, &fd) < 0 ||
-        fd_write(fd, f->bytes.bytes, f->bytes.len) < 0) {
+    if (path_open(PATH_CWD, path, OPEN_NEW, &f->fd) < 0 ||
+        fd_write(f->fd, f->bytes.bytes, f->bytes.len) < 0) {
         give_up(path);
     }
-    fd_close(&fd);
 }
 
+/* It is still that file which has the name, and what was put is what is in it. */
 static bool is_as(const char *folder, int i, const struct file *f)
 {
-    struct file now;
-    load(folder, i, &now);
-    bool same = now.is_there == f->is_there && now.bytes.len == f->bytes.len &&
-                (f->bytes.len == 0 || memcmp(now.bytes.bytes, f->bytes.bytes, f->bytes.len) == 0);
-    buf_release(&now.bytes);
-    return same;
+    static uint8_t found[DUMP_MAX];
+    char path[512];
+    struct file_facts named, ours;
+    path_of(folder, i, path);
+    int err = path_look(PATH_CWD, path, false, &named);
+    if (!f->is_there) {
+        return err == ERR_NOT_FOUND;
+    }
+    return err == 0 && fd_look(f->fd, &ours) == 0 && named.ino == ours.ino &&
+           ours.size == (int64_t)f->bytes.len &&
+           fd_read_at(f->fd, found, f->bytes.len, 0) == (ssize_t)f->bytes.len &&
+           (f->bytes.len == 0 || memcmp(found, f->bytes.bytes, f->bytes.len) == 0);
 }
 
 static int open_in(const char *folder, struct store **ret, struct err_text *text)
@@ -205,110 +224,181 @@ static int open_in(const char *folder, struct store **ret, struct err_text *text
     return store_open(path, mark, 0, ret, text);
 }
 
+static int judge_in(const char *folder)
+{
+    char path[512], mark[512];
+    path_of(folder, 0, path);
+    path_of(folder, 2, mark);
+    return store_judge(path, mark, NULL);
+}
+
 /* Judging */
 
-enum outcome { REFUSED, SAME, TOLD, SILENT, CHANGED, WORDLESS, OUTCOMES };
-static const char *const outcome_names[OUTCOMES] = {"refused", "same",    "told",
-                                                    "SILENT",  "CHANGED", "WORDLESS"};
+enum outcome { REFUSED, SAME, TOLD, SILENT, CHANGED, WORDLESS, DISPUTED, OUTCOMES };
+static const char *const outcome_names[OUTCOMES] = {"refused", "same",     "told",    "SILENT",
+                                                    "CHANGED", "WORDLESS", "DISPUTED"};
 
-static enum outcome judge_refusal(const char *scratch, const struct file *files,
-                                  const struct err_text *text)
+struct judging {
+    const char *scratch;
+    struct file files[FILES]; /* as they are there, the damage of the case at hand included */
+    struct buf wanted;        /* all answers */
+    unsigned long counts[OUTCOMES], n;
+};
+
+static void put_all(struct judging *j)
 {
     for (int i = 0; i < FILES; i++) {
-        if (!is_as(scratch, i, &files[i])) {
+        put(j->scratch, i, &j->files[i]);
+    }
+}
+
+static enum outcome judge_refusal(const struct judging *j, const struct err_text *text)
+{
+    for (int i = 0; i < FILES; i++) {
+        if (!is_as(j->scratch, i, &j->files[i])) {
             return CHANGED;
         }
     }
-    bool names_file = strstr(text->text, scratch) != NULL;
+    bool names_file = strstr(text->text, j->scratch) != NULL;
     bool names_way = strstr(text->text, "credwarden repair") != NULL ||
                      strstr(text->text, "put a backup in its place") != NULL;
     return names_file && names_way ? REFUSED : WORDLESS;
 }
 
-static enum outcome judge(const char *scratch, const struct file *files, const struct buf *wanted)
+static enum outcome judge_opened(const struct judging *j, struct store *s)
+{
+    struct buf found;
+    buf_init(&found, DUMP_MAX);
+    bool is_same = dump(s, &found) == 0 && found.len == j->wanted.len &&
+                   memcmp(found.bytes, j->wanted.bytes, found.len) == 0;
+    buf_release(&found);
+    return store_is_restored(s) ? TOLD : is_same ? SAME : SILENT;
+}
+
+static enum outcome judge(struct judging *j)
 {
     struct store *s = NULL;
     struct err_text text = {""};
-    struct buf found;
-    for (int i = 0; i < FILES; i++) {
-        put(scratch, i, &files[i]);
-    }
-    if (open_in(scratch, &s, &text) < 0) {
-        return judge_refusal(scratch, files, &text);
-    }
-    buf_init(&found, DUMP_MAX);
-    bool is_same = dump(s, &found) == 0 && found.len == wanted->len &&
-                   memcmp(found.bytes, wanted->bytes, found.len) == 0;
-    enum outcome outcome = store_is_restored(s) ? TOLD : is_same ? SAME : SILENT;
-    buf_release(&found);
+    bool is_asked = j->n++ % ASKED_EACH == 0;
+    int foretold = is_asked ? judge_in(j->scratch) : 0;
+    int err = open_in(j->scratch, &s, &text);
+    enum outcome outcome = err < 0 ? judge_refusal(j, &text) : judge_opened(j, s);
     store_close(s);
+    return is_asked && foretold != err ? DISPUTED : outcome;
+}
+
+/* Back to the image's. A refusal has left the others as they were. */
+static void mend(struct judging *j, int which, enum outcome outcome)
+{
+    if (outcome == REFUSED) {
+        put(j->scratch, which, &j->files[which]);
+    } else {
+        put_all(j);
+    }
+}
+
+static enum outcome try_flip(struct judging *j, int which, size_t at, uint8_t mask)
+{
+    struct file *f = &j->files[which];
+    CHECK(at < f->bytes.len);
+    uint8_t *byte = f->bytes.bytes + at;
+    *byte ^= mask;
+    CHECK(fd_write_at(f->fd, byte, 1, (off_t)at) == 0);
+    enum outcome outcome = judge(j);
+    *byte ^= mask;
+    if (outcome == REFUSED) {
+        CHECK(fd_write_at(f->fd, byte, 1, (off_t)at) == 0);
+    } else {
+        put_all(j);
+    }
     return outcome;
 }
 
-static void damage(struct file *f, const char *how, unsigned long at, unsigned long mask)
+static void damage(struct file *f, const char *how, size_t value)
 {
     if (strcmp(how, "gone") == 0) {
         f->is_there = false;
     } else if (strcmp(how, "cut") == 0) {
-        f->bytes.len = at < f->bytes.len ? at : f->bytes.len;
+        f->bytes.len = value < f->bytes.len ? value : f->bytes.len;
     } else if (strcmp(how, "zero") == 0) {
-        size_t from = at * 4096 < f->bytes.len ? at * 4096 : f->bytes.len;
-        size_t len = f->bytes.len - from < 4096 ? f->bytes.len - from : 4096;
+        size_t from = value * PAGE < f->bytes.len ? value * PAGE : f->bytes.len;
+        size_t len = f->bytes.len - from < PAGE ? f->bytes.len - from : PAGE;
         memset(f->bytes.bytes + from, 0, len);
-    } else if (at < f->bytes.len) {
-        f->bytes.bytes[at] ^= (uint8_t)mask;
+    } else {
+        give_up(how);
     }
+}
+
+static enum outcome try_more(struct judging *j, int which, const char *how, size_t value)
+{
+    struct file *f = &j->files[which];
+    struct buf kept = f->bytes;
+    buf_init(&f->bytes, DUMP_MAX);
+    CHECK(buf_add(&f->bytes, kept.bytes, kept.len) == 0);
+    damage(f, how, value);
+    put(j->scratch, which, f);
+    enum outcome outcome = judge(j);
+    buf_release(&f->bytes);
+    f->bytes = kept;
+    f->is_there = true;
+    mend(j, which, outcome);
+    return outcome;
+}
+
+static void begin(struct judging *j, const char *image)
+{
+    struct store *s = NULL;
+    struct err_text text = {""};
+    buf_init(&j->wanted, DUMP_MAX);
+    for (int i = 0; i < FILES; i++) {
+        load(image, i, &j->files[i]);
+    }
+    put_all(j);
+    if (open_in(j->scratch, &s, &text) < 0 || dump(s, &j->wanted) < 0) {
+        give_up(text.text);
+    }
+    store_close(s);
+    put_all(j);
+}
+
+static enum outcome try_line(struct judging *j, const char *line)
+{
+    char name[32], how[32];
+    unsigned long value = 0;
+    if (sscanf(line, "%31s %31s %lu", name, how, &value) != 3) {
+        give_up(line);
+    }
+    int which = 0;
+    while (which < FILES && strcmp(names[which], name) != 0) {
+        which++;
+    }
+    CHECK(which < FILES && j->files[which].is_there);
+    bool is_flip = how[0] >= '0' && how[0] <= '9';
+    return is_flip ? try_flip(j, which, strtoul(how, NULL, 10), (uint8_t)value)
+                   : try_more(j, which, how, value);
 }
 
 static int run_cases(const char *image, const char *scratch)
 {
-    struct file whole[FILES];
-    struct buf wanted;
+    struct judging j = {.scratch = scratch};
     char line[256];
-    unsigned long counts[OUTCOMES] = {0};
-    struct store *s = NULL;
-    struct err_text text = {""};
-    buf_init(&wanted, DUMP_MAX);
-    for (int i = 0; i < FILES; i++) {
-        load(image, i, &whole[i]);
-        put(scratch, i, &whole[i]);
-    }
-    if (open_in(scratch, &s, &text) < 0 || dump(s, &wanted) < 0) {
-        give_up(text.text);
-    }
-    store_close(s);
+    begin(&j, image);
     while (fgets(line, sizeof(line), stdin) != NULL) {
-        char name[32], how[32];
-        unsigned long mask = 0;
-        if (sscanf(line, "%31s %31s %lu", name, how, &mask) != 3) {
-            give_up(line);
-        }
-        int which = 0;
-        while (which < FILES && strcmp(names[which], name) != 0) {
-            which++;
-        }
-        CHECK(which < FILES);
-        struct file files[FILES];
-        memcpy(files, whole, sizeof(files));
-        buf_init(&files[which].bytes, DUMP_MAX);
-        CHECK(buf_add(&files[which].bytes, whole[which].bytes.bytes, whole[which].bytes.len) == 0);
-        bool is_flip = how[0] >= '0' && how[0] <= '9';
-        damage(&files[which], how, is_flip ? strtoul(how, NULL, 10) : mask, mask);
-        enum outcome outcome = judge(scratch, files, &wanted);
-        buf_release(&files[which].bytes);
-        counts[outcome]++;
+        enum outcome outcome = try_line(&j, line);
+        j.counts[outcome]++;
         if (outcome >= SILENT) {
             (void)printf("%s: %s", outcome_names[outcome], line);
         }
     }
     for (int i = 0; i < OUTCOMES; i++) {
-        (void)printf("%s %lu\n", outcome_names[i], counts[i]);
+        (void)printf("%s %lu\n", outcome_names[i], j.counts[i]);
     }
     for (int i = 0; i < FILES; i++) {
-        buf_release(&whole[i].bytes);
+        fd_close(&j.files[i].fd);
+        buf_release(&j.files[i].bytes);
     }
-    buf_release(&wanted);
-    return counts[SILENT] + counts[CHANGED] + counts[WORDLESS] > 0;
+    buf_release(&j.wanted);
+    return j.counts[SILENT] + j.counts[CHANGED] + j.counts[WORDLESS] + j.counts[DISPUTED] > 0;
 }
 
 static int print_all(const char *folder)
