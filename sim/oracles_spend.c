@@ -270,9 +270,8 @@ static bool is_taken_for(enum standing standing, const char *state)
 }
 
 /* converges. In the end a login is live or truthfully dead: what is stored is what the core takes
- * it for. A search for a live pair ends when
- * siblings have had their time; and nothing that we may spend is taken for live any more whose
- * tokens are both over: to spend it shows what it is. */
+ * it for. A search for a live pair ends when siblings have had their time; and nothing that we may
+ * spend is taken for live any more whose tokens are both over: to spend it shows what it is. */
 static void check_told_end(struct world *w, const struct host *h, int index)
 {
     const struct row *row = &w->store.rows[index];
