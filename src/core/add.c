@@ -31,7 +31,7 @@ void on_added(struct step *s)
     l->add_deadline_boot_ms = s->ev->added.deadline_boot_ms;
     take_pair(s, &s->ev->added.pair, 0);
     l->given_away = given_away;
-    l->obtained_boot_ms = INT64_MIN / 2; /* the file's, not ours: no renewal is answered with it */
+    was_obtained_elsewhere(l);
     if (s->ev->added.held_elsewhere) {
         int64_t left = life_left(l, s->now);
         l->held_until_boot_ms =

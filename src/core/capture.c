@@ -480,7 +480,7 @@ static void continued(struct step *s, uint64_t from, int64_t server_minus_boot_m
     struct pair pair = l->pending.pair;
     bool told = server_minus_boot_ms != 0 && pair.expires_wall_ms != 0;
     take_pair(s, &pair, told ? pair.expires_wall_ms - server_minus_boot_ms : 0);
-    l->obtained_boot_ms = INT64_MIN / 2; /* theirs: no renewal is answered with it */
+    was_obtained_elsewhere(l);
     l->generation++;
     l->standing = STANDING_LIVE;
     l->refused = false;

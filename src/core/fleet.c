@@ -15,6 +15,7 @@ static void keep_what_we_know(struct lineage *l, const struct lineage *before)
     l->expires_boot_ms = before->expires_boot_ms;
     l->expiry_from_wall = before->expiry_from_wall;
     l->obtained_boot_ms = before->obtained_boot_ms;
+    l->rotated_boot_ms = before->rotated_boot_ms;
     l->access_dead = before->access_dead;
     l->lead_ms = before->lead_ms;
     if (l->standing != before->standing)

@@ -83,8 +83,9 @@ struct lineage {
     bool expiry_from_wall;   /* computed from wall time: to be corrected by the first Date */
     int64_t time_asked_until_boot_ms; /* LIVE: the Date is waited for until then; 0: it is not */
     bool access_dead;                 /* the server refused the access token */
-    int64_t obtained_boot_ms;
-    int64_t lead_ms; /* how long before expiry to spend: window with jitter */
+    int64_t obtained_boot_ms;         /* of our own grant; else, and … */
+    int64_t rotated_boot_ms; /* … of the last one that brought another refresh token: long ago */
+    int64_t lead_ms;         /* how long before expiry to spend: window with jitter */
     uint64_t generation;
     int64_t held_until_boot_ms; /* a consumer holds the pair until then; 0: nobody */
 
@@ -253,6 +254,7 @@ int64_t due_boot_ms(const struct lineage *l);    /* by the spend window alone */
 int64_t comfort_from(const struct lineage *l);   /* boot ms of the next allowed comfort spend */
 int64_t wish_default_ms(const struct lineage *l);
 void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms);
+void was_obtained_elsewhere(struct lineage *l); /* the pair: no renewal is answered with it */
 void hear_date(struct step *s);
 void hear_refusal(struct step *s); /* of the current access token, in whatever state */
 void back_off(struct step *s, int64_t retry_after_ms, enum answer trouble);

@@ -88,8 +88,10 @@ static int64_t choose_lead_ms(struct warden *w, const struct lineage *l)
 void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms)
 {
     struct lineage *l = s->l;
-    if (!fp_equal(l->pair.refresh, pair->refresh))
+    if (!fp_equal(l->pair.refresh, pair->refresh)) {
         l->given_away = false;
+        l->rotated_boot_ms = s->now.boot_ms;
+    }
     l->pair = *pair;
     l->access_dead = false;
     l->expiry_from_wall = false;
@@ -106,6 +108,11 @@ void take_pair(struct step *s, const struct pair *pair, int64_t expires_boot_ms)
     }
     l->obtained_boot_ms = s->now.boot_ms;
     l->lead_ms = choose_lead_ms(s->w, l);
+}
+
+void was_obtained_elsewhere(struct lineage *l)
+{
+    l->obtained_boot_ms = l->rotated_boot_ms = INT64_MIN / 2;
 }
 
 void hear_date(struct step *s)

@@ -155,7 +155,7 @@ void take_row(struct step *s, const struct loaded *from)
     l->refused = from->standing == STANDING_DEAD;
     take_pair(s, &from->pair, from->expires_boot_ms);
     l->given_away |= from->given_away;
-    l->obtained_boot_ms = INT64_MIN / 2; /* long ago: no renewal is answered with it */
+    was_obtained_elsewhere(l);
     l->held_until_boot_ms = held_until(s, from);
 }
 

@@ -58,8 +58,9 @@ bool is_newer(const struct capture *cap, const struct lineage *l)
     bool same_access = fp_equal(pair->access, l->pair.access);
     if (fp_is_none(pair->refresh) || (same_access && fp_equal(pair->refresh, l->pair.refresh)))
         return false;
-    if (!l->refused && !l->access_dead && l->obtained_boot_ms >= cap->seen_boot_ms)
-        return false; /* ours was granted after that one stood there */
+    if (!l->refused && !l->access_dead && l->rotated_boot_ms >= cap->seen_boot_ms)
+        return false; /* ours was granted after that one stood there. (One that was only kept may
+                         have been replaced by that one meanwhile.) */
     int64_t theirs = pair->expires_wall_ms, ours = l->pair.expires_wall_ms;
     if (fp_equal(pair->refresh, l->pair.refresh)) /* what was refused is not tried again */
         return !l->refused && theirs > ours;

@@ -24,6 +24,23 @@ static void our_own_refresh_token_with_a_newer_access_token_is_gone_on_with(void
     story_free(st);
 }
 
+static void a_find_beside_a_spend_that_kept_its_refresh_token_is_newer_still(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    present_withheld(st);
+    struct event kept = granted(st, 3, HOUR);
+    kept.answer.pair.refresh = fp_of(3); /* ours is as good as before … */
+    later(st, 20);
+    tell(st, saw(st, C1, 2, K1, false)); /* … and then a sibling's presentation replaced it */
+    later(st, 20);
+    tell(st, kept);
+    tell(st, of_intent(st, EV_SETTLED));
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g3)");
+    story_free(st);
+}
+
 static void an_access_token_alone_of_our_own_subject_is_written_over_once_ours_lasts_longer(
     void **state)
 {
@@ -418,6 +435,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(our_own_refresh_token_with_a_newer_access_token_is_gone_on_with),
+        cmocka_unit_test(a_find_beside_a_spend_that_kept_its_refresh_token_is_newer_still),
         cmocka_unit_test(
             an_access_token_alone_of_our_own_subject_is_written_over_once_ours_lasts_longer),
         cmocka_unit_test(an_access_token_alone_that_outlasts_ours_is_left),
