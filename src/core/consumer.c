@@ -237,13 +237,16 @@ void consumers_follow(struct step *s, const struct lineage *from)
     }
 }
 
-/* Where the token of an ended lineage stands, as of one of ours, it is a former one by now: looked
- * at again. (What is left alone as a stranger's still is.) */
+/* Where the token of an ended lineage stands, as of one of ours, it is a former one by now; and
+ * what was older than a lineage of its subject may be a stranger's: looked at again. (What is left
+ * alone as a stranger's still is.) */
 static void look_again(struct warden *w, const struct lineage *ended)
 {
     for (uint32_t i = 0; i < w->limits.consumers; i++) {
         struct consumer *c = &w->consumers[i];
-        if (c->id != 0 && c->replica && !c->drifted && has_refresh(&c->there, ended->pair.refresh))
+        bool is_nobodys = c->what == SEEN_PAIR && !owner_of(w, &c->there);
+        if (c->id != 0 && c->replica && !c->drifted &&
+            (is_nobodys || has_refresh(&c->there, ended->pair.refresh)))
             c->known = false;
     }
 }

@@ -353,6 +353,33 @@ static void a_copy_of_an_ended_login_is_looked_at_again(void **state)
     story_free(st);
 }
 
+static void a_find_of_an_ended_login_is_looked_at_again(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_NEVER, HOUR); /* A, whose access token will be over */
+    tell(st, ev);
+    tell(st, bound(C1, true, false));
+    later(st, HOUR);
+    struct pair theirs = pair_of(st, 6, HOUR); /* an older login of B's subject */
+    later(st, MINUTE_MS);
+    ev = loaded(st, POLICY_NEVER, HOUR);
+    ev.lineage = B;
+    ev.loaded.pair = pair_of(st, 5, HOUR);
+    ev.loaded.subject = fp_of(98);
+    tell(st, ev);
+    expect(st, timer(), "read(c1)");
+    tell(st, saw_pair(C1, theirs, K1, true));
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 98), "drop(k11)");
+    expect(st, timer(), "");
+    tell(st, (struct event){.kind = EV_REMOVE, .lineage = B, .waiter = 1});
+    expect(st, timer(), "retire");
+    tell(st, (struct event){.kind = EV_RETIRED, .lineage = B});
+    expect(st, timer(), "read(c1)"); /* a stranger's from now on */
+    story_free(st);
+}
+
 /* ---- standby ---- */
 
 static void a_sink_that_is_not_written_any_more_holds_nobody_back(void **state)
@@ -453,6 +480,7 @@ int main(void)
         cmocka_unit_test(what_was_set_aside_goes_back_there_when_it_is_refused_a_name),
         cmocka_unit_test(a_place_whose_stranger_was_claimed_and_spent_is_ours_again),
         cmocka_unit_test(a_copy_of_an_ended_login_is_looked_at_again),
+        cmocka_unit_test(a_find_of_an_ended_login_is_looked_at_again),
         cmocka_unit_test(a_sink_that_is_not_written_any_more_holds_nobody_back),
         cmocka_unit_test(a_stranger_that_was_seen_again_while_it_was_set_aside_is_left_alone),
         cmocka_unit_test(a_siblings_pair_is_not_over_because_our_clock_is_fast),
