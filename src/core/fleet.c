@@ -136,6 +136,8 @@ static void on_news(struct step *s)
     /* Nobody goes past an open intent but by closing it: ours is not there, or not any more. */
     bool went_past = l->state == LS_INTENDING &&
                      (s->ev->loaded.generation > l->generation || s->ev->loaded.fence > l->fence);
+    /* … nor out of its grave without another pair: ours will be refused, if it can be written. */
+    went_past |= l->state == LS_INTENDING && s->ev->loaded.standing == STANDING_DEAD;
     bool waited_for =
         l->state == LS_SPENDING && l->intent_elsewhere && s->ev->loaded.intent != l->intent;
     if (nothing_stored || went_past || waited_for)
