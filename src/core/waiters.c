@@ -116,6 +116,8 @@ static struct judgement judge_late(const struct warden *w, const struct lineage 
         return tell(ANSWER_DOUBT);
     if (l->state == LS_UNPROVEN || l->state == LS_ASKING || l->state == LS_ADOPTING)
         return tell(ANSWER_UNPROVEN);
+    if (l->state == LS_LIVE && !is_static(l) && may_spend_from(l) == TIME_NEVER)
+        return tell(ANSWER_POLICY); /* whatever was the trouble when it could be spent */
     if (l->tries > 0 && l->trouble != ANSWER_TOKEN)
         return tell_later(l->trouble, l->not_before_boot_ms, w->now);
     return tell(ANSWER_TIMEOUT);

@@ -170,6 +170,28 @@ static void while_backing_off_nobody_waits_in_vain(void **state)
     story_free(st);
 }
 
+static void who_may_not_spend_is_told_so_also_while_the_time_is_asked(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_ALWAYS, HOUR_MS));
+    until_due(st);
+    tell(st, timer());
+    present(st, 1, false);
+    struct event over = granted(st, 2, MINUTE_MS); /* when it came, by our clock alone */
+    over.answer.pair.expires_wall_ms = st->now.wall_ms - 1;
+    over.answer.expires_boot_ms = 0;
+    tell(st, over);
+    expect(st, of_intent(st, EV_SETTLED), "unlease alarm-raise(unreachable) ask-identity");
+    struct event ev = {.kind = EV_POLICY};
+    ev.policy = POLICY_NEVER;
+    tell(st, ev);
+    ev = want(st, 1, -1);
+    ev.want.deadline_boot_ms = st->now.boot_ms;
+    expect(st, ev, "answer(1,policy-forbids)");
+    story_free(st);
+}
+
 static void a_caller_who_leaves_is_forgotten(void **state)
 {
     (void)state;
@@ -282,6 +304,7 @@ int main(void)
         cmocka_unit_test(a_spend_that_changed_nothing_is_not_rationed),
         cmocka_unit_test(patience_ends_with_the_truth),
         cmocka_unit_test(while_backing_off_nobody_waits_in_vain),
+        cmocka_unit_test(who_may_not_spend_is_told_so_also_while_the_time_is_asked),
         cmocka_unit_test(a_caller_who_leaves_is_forgotten),
         cmocka_unit_test(queues_are_bounded),
         cmocka_unit_test(one_slow_profile_never_delays_another),
