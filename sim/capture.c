@@ -73,6 +73,7 @@ struct capture *seal_capture(struct world *w, const struct op *op)
         *free_one = (struct capture){
             .id = ++w->next_id,
             .place = op->index,
+            .row = NOBODY,
             .pair = op->pair,
             .sealed_at = w->now,
             .named = IDENTITY_UNANSWERED,

@@ -87,6 +87,9 @@ void oracle_once_more(struct world *w, const struct host *h, int index)
     /* What a warden of a fleet heard of the access token before another told it of the doubt. */
     if (w->fleet && row->lost_at != 0 && h->told[index].doubt != row->lost_intent)
         return;
+    /* How long ago that was presented which an earlier run began, only the wall clock says. */
+    if (w->wall_was_wrong && row->lost_at != 0 && h->told[index].recovered == row->lost_intent)
+        return;
     if (row->lost_at != 0 && w->now - row->lost_at <= p->grace_ms + GRACE_TOLERANCE_MS)
         return;
     if (access_ends_at(w, row) > w->now + 2 * p->deadline_ms + TOLERANCE_MS)
@@ -213,6 +216,43 @@ static void check_retire(struct world *w, const struct effect *fx)
         violated(w, "stranded", "L%d is ended in doubt: the file is of no use any more", index);
 }
 
+/* Is it what the lineage's own login has become, as can be seen by when both end, or is that known
+ * to be over? */
+static bool comes_after(const struct world *w, const struct row *row, const struct capture *c)
+{
+    const struct issued *theirs = &w->issued[issued_index(w, c->pair.refresh)];
+    const struct issued *ours = &w->issued[issued_index(w, row->pair.refresh)];
+    return row->standing == STANDING_DEAD ||
+           (theirs->family == ours->family && theirs->generation > ours->generation &&
+            c->pair.expires_wall_ms >= row->pair.expires_wall_ms);
+}
+
+/* stranded. What its server has named, and is alive, is not dropped where its subject has nothing
+ * else to go on with: the refresh tokens of all its lineages are over, and that can be seen. */
+static void check_dropped(struct world *w, const struct host *h, const struct capture *c)
+{
+    int refresh = issued_index(w, c->pair.refresh), over = NOBODY;
+    if (c->named != IDENTITY_NAMED || !refresh_is_alive(w, c->pair.refresh) ||
+        (w->store.known[refresh] & KNOWN_OURS))
+        return;
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        const struct row *row = &w->store.rows[i];
+        bool is_theirs = row->standing != STANDING_RETIRED && fp_equal(row->subject, c->subject);
+        bool lives = row->standing == STANDING_LIVE || row->standing == STANDING_DOUBT ||
+                     row->standing == STANDING_DEAD;
+        if (!is_theirs || fp_is_none(row->pair.refresh))
+            continue;
+        if (refresh_is_alive(w, row->pair.refresh) || !comes_after(w, row, c))
+            return;
+        if (lives && row->wanted == 0 && row->intent == 0 && h->told[i].here &&
+            !h->told[i].removing && has_heard(w, h, (int)i))
+            over = (int)i;
+    }
+    if (over != NOBODY)
+        violated(w, "stranded", "%s is dropped, and is all that the subject of L%d has",
+                 name_token(w, c->pair.refresh), over);
+}
+
 /* closes. What was granted to us, though another warden gave it up for lost, is not thrown away
  * while nobody has a later pair; unless what was granted is the old refresh token once more, which
  * has been refused since. */
@@ -221,6 +261,7 @@ static void check_drop(struct world *w, struct host *h, const struct effect *fx)
     const struct spool *s = spool_find(h, fx->intent);
     struct capture *c = sealed_find(w, fx->capture);
     if (c) {
+        check_dropped(w, h, c);
         c->told = false;
         c->is_dropped = true;
     }

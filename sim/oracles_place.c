@@ -169,8 +169,9 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
         if (c->id == 0 || !c->told || c->is_nobodys || c->named != IDENTITY_UNANSWERED)
             continue;
         const struct place *p = &w->places[c->place];
-        /* Another one stands there, since it is a place of this lineage, perhaps. */
-        bool went_on = p->told_what == SEEN_PAIR && !pair_equal(&p->told, &c->pair);
+        /* Another one stands there; or none, and it was found when the place was not of this. */
+        bool went_on = p->told_what == SEEN_PAIR ? !pair_equal(&p->told, &c->pair)
+                                                 : c->row != index && p->told_what != SEEN_COUNT;
         if (p->host == h->index && p->is_known && place_row(w, p) == index && !went_on &&
             !is_former_pair(w, &c->pair) && !says_anothers(w, c, index))
             violated(w, "held-back", "L%d is spent, and nobody knows yet whose %s is", index,

@@ -125,6 +125,11 @@ void places_moved(struct world *w, const struct host *h, int from, int to)
         if (p->host == h->index && p->is_known && p->row == from)
             p->row = (int16_t)to;
     }
+    for (unsigned i = 0; from != NOBODY && i < CAPTURES_MAX; i++) {
+        struct capture *c = &w->store.captures[i];
+        if (c->id != 0 && w->places[c->place].host == h->index && c->row == from)
+            c->row = (int16_t)to;
+    }
 }
 
 /* Consumers are of a profile: they follow it to a new login, also to one that another warden has
@@ -163,6 +168,7 @@ void places_load(struct world *w, struct host *h)
             continue;
         c->told = true;
         c->is_dropped = false;
+        c->row = w->places[c->place].is_known ? w->places[c->place].row : NOBODY;
         c->named = IDENTITY_UNANSWERED;
         struct event ev = event_of(EV_OBSERVED, 0);
         ev.consumer = w->places[c->place].id;
@@ -259,6 +265,8 @@ void place_seen(struct world *w, struct op *op)
         }
         c->told = true;
         c->is_nobodys = !p->is_known;
+        if (&w->places[c->place] == p)
+            c->row = p->is_known ? p->row : NOBODY;
         w->is_full |= !host_has_room(h); /* to claim it, or set it aside */
     }
     struct event ev = event_of(EV_OBSERVED, 0);

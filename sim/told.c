@@ -44,8 +44,10 @@ static int64_t held_until(const struct world *w, int row)
 static void told_answer(struct told *t, struct host *h, const struct event *ev,
                         const struct row *row, int64_t now)
 {
-    if (ev->intent == t->awaits)
+    if (ev->intent == t->awaits) {
         t->awaits = 0;
+        t->recovered = ev->intent;
+    }
     if (ev->intent != row->intent && !spool_find(h, ev->intent))
         return;
     /* Another warden's is not what a granted answer in hand is about. */
@@ -112,8 +114,9 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
     if (ev->consumer != 0)
         told_of_place(w, h, ev);
     struct capture *c = sealed_find(w, ev->capture);
-    if (c && (index == NOBODY || !h->told[index].here) && ev->kind == EV_STORE_FAILED)
-        c->told = false; /* nobody's: told of again at the next start */
+    if (c && (index == NOBODY || !h->told[index].here) && ev->kind == EV_STORE_FAILED &&
+        !w->places[c->place].is_known)
+        c->told = false; /* nobody's, still: told of again at the next start */
     if (index == NOBODY)
         return;
     struct told *t = &h->told[index];

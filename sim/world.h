@@ -174,6 +174,7 @@ struct requests { /* in the current minute */
 struct capture { /* a pair found in a place: sealed, not believed */
     uint64_t id; /* 0: none */
     uint8_t place;
+    int16_t row; /* of its place, when it was found there last; NOBODY */
     struct pair pair;
     int64_t sealed_at;
     bool told;                /* the warden that runs now has heard of it */
@@ -232,6 +233,7 @@ struct told {  /* what the warden of this host has heard of one lineage since it
     struct requests requests; /* to its server */
     int32_t waiting;          /* callers */
     uint64_t awaits;          /* the intent that it was loaded with, until it hears the outcome */
+    uint64_t recovered;       /* the last one of which it heard so */
     uint64_t doubt;           /* the lost intent that it doubts for */
     uint64_t heard_intent;    /* the last one whose outcome it heard, and what that was */
     enum verdict heard;
