@@ -54,7 +54,7 @@ static void put_back(struct world *w, bool with_mark)
     if (h->up)
         host_crash(w, h, true, SECOND_MS);
     else if (with_mark) /* of the whole machine: nothing that ran there runs on */
-        spender_dies(w, h, false);
+        spender_dies(w, h);
     say(w, h, "an older copy of the store is put back%s", with_mark ? ", and its mark" : "");
     w->store = w->backup;
     memset(w->sealed, 0, sizeof(w->sealed)); /* settled since, perhaps, and forgotten */
