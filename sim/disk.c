@@ -82,7 +82,7 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     row->intent_at = w->now;
     row->intent_host = (int16_t)h->index;
     count_spend(w);
-    spool_new(h, fx->intent, row_of(fx->lineage), fx->generation, w->now)->lease_until =
+    spool_new(w, h, fx->intent, row_of(fx->lineage), fx->generation)->lease_until =
         w->leases[row_of(fx->lineage)].until;
     return EV_INTENT_DURABLE;
 }
@@ -380,7 +380,7 @@ static void leave_spool(struct world *w, struct host *h, const struct effect *fx
     if (draw(&w->draws, SITE_LOST, h->index, 2) == 0)
         return;
     coverage_scene(w, SCENE_SPOOL_OF_NOBODY);
-    struct spool *s = spool_new(h, fx->intent, row_of(fx->lineage), fx->generation, w->now);
+    struct spool *s = spool_new(w, h, fx->intent, row_of(fx->lineage), fx->generation);
     s->locked = false;
     s->answered = true;
 }

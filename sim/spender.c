@@ -39,7 +39,8 @@ static struct spool *free_slot(struct host *h)
     return oldest;
 }
 
-struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t generation, int64_t now)
+struct spool *spool_new(const struct world *w, struct host *h, uint64_t intent, int row,
+                        uint64_t generation)
 {
     struct spool *s = free_slot(h);
     CHECK(s && "room in the simulated spool");
@@ -51,7 +52,8 @@ struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t gener
         .locked = true,
         .boot = h->boot,
         .life = h->life,
-        .begun_at = now,
+        .begun_at = w->now,
+        .begun_boot_ms = host_now(w, h).boot_ms,
     };
     return s;
 }
@@ -344,6 +346,8 @@ void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, uin
             granted(w, h, s, row, &ev);
     } else if (s && s->stage == STAGE_PREPARED && s->boot == h->boot) {
         ev.answer.verdict = VERDICT_UNSENT;
+    } else if (s && s->stage == STAGE_STARTED && s->boot == h->boot) {
+        ev.answer.begun_boot_ms = s->begun_boot_ms;
     }
     host_tell(w, h, &ev);
 }

@@ -213,6 +213,7 @@ struct spool {       /* one intent's file */
     bool locked;                   /* by the daemon that made it, then by the spender */
     bool answered;                 /* the spender has heard, or has given up */
     int64_t begun_at, lease_until; /* true times */
+    int64_t begun_boot_ms;         /* by its boot's clock */
     uint32_t boot;
     uint32_t life; /* of the daemon that the spender answers to */
     struct reply reply;
@@ -480,7 +481,8 @@ void store_accept_restored(struct world *w, int64_t wall_ms);
 
 /* spender.c */
 struct spool *spool_find(struct host *h, uint64_t intent);
-struct spool *spool_new(struct host *h, uint64_t intent, int row, uint64_t generation, int64_t now);
+struct spool *spool_new(const struct world *w, struct host *h, uint64_t intent, int row,
+                        uint64_t generation);
 void spender_begin(struct world *w, struct host *h, const struct effect *fx);
 void spender_send(struct world *w, struct op *op);
 void spender_commit(struct world *w, struct op *op);

@@ -169,9 +169,7 @@ void load_row(struct step *s)
         l->intent_elsewhere = from->intent_elsewhere;
         l->replay = from->intent_is_replay;
         l->sent_boot_ms = s->now.boot_ms; /* at the latest … */
-        l->presented_boot_ms = boot_ms_of(s->now, from->intent_begun_wall_ms); /* … the earliest */
-        /* No use is made of a grace that another machine's clock would have to tell. */
-        l->presented_known = !from->intent_is_replay && !from->intent_elsewhere;
+        l->presented_known = false;       /* … the earliest is told with the outcome */
         become(s, LS_SPENDING);
     } else {
         load_at_rest(s, from);

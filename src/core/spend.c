@@ -217,6 +217,10 @@ void on_answer(struct step *s)
     }
     if (l->replay && (verdict == VERDICT_DOUBT || verdict == VERDICT_REFUSED))
         l->replayed = true;
+    if (s->ev->answer.recovered && s->ev->answer.begun_boot_ms != 0 && !l->replay) {
+        l->presented_boot_ms = s->ev->answer.begun_boot_ms;
+        l->presented_known = true;
+    }
     if (verdict == VERDICT_REFUSED)
         l->refused = true;
     begin_closing(s, verdict, standing_after(l, verdict));

@@ -74,8 +74,7 @@ struct loaded {
     bool intent_is_replay;
     bool intent_elsewhere; /* another warden of the fleet opened it: its answer is not ours to hear.
                               EV_ANSWER in doubt comes when it can no longer be under way */
-    int64_t intent_begun_wall_ms;
-    bool restored;   /* the store is older than its high-water mark */
+    bool restored;         /* the store is older than its high-water mark */
     bool claimed;    /* unproven: came by FX_CLAIM, so it may be nowhere else: never dropped */
     bool kept;       /* unproven: was set aside before, likewise: goes back there if refused */
     bool shared;     /* a replica of it is bound: EV_BOUND follows */
@@ -189,6 +188,8 @@ struct event {
             struct fp subject;       /* GRANTED: subject named in the answer; none: not said */
             int64_t expires_boot_ms; /* GRANTED: by the boot clock at arrival; 0: use wall */
             bool recovered;          /* found in the spool after a restart */
+            int64_t begun_boot_ms; /* recovered, DOUBT: nothing was sent before; 0: another boot's,
+                                      or not known */
         } answer;
         struct {
             enum identity what; /* NAMED or SCOPE: it works */

@@ -116,6 +116,7 @@ static int open_answer(struct daemon *d, struct holding *h, const struct buf *se
 struct outcome {
     enum spool_stage stage;
     bool same_boot;
+    int64_t made_boot_ms; /* STARTED, same boot: nothing was sent before */
     bool is_shut;
 };
 
@@ -127,7 +128,8 @@ static int read_outcome(struct daemon *d, struct holding *h, struct outcome *ret
     struct buf found;
     const struct buf *sealed = &found;
     buf_init(&found, SPOOL_ANSWER_MAX);
-    int err = spool_read(d->spool_dir_fd, h->intent, d->boot_id, &o.stage, &o.same_boot, &found);
+    int err = spool_read(d->spool_dir_fd, h->intent, d->boot_id, &o.stage, &o.same_boot,
+                         &o.made_boot_ms, &found);
     if (h->rescued.len > 0 && (err < 0 || o.stage != SPOOL_ANSWERED)) {
         o = (struct outcome){.stage = SPOOL_ANSWERED, .same_boot = true};
         sealed = &h->rescued;
@@ -235,6 +237,7 @@ static void tell_outcome(struct daemon *d, struct holding *h, const struct outco
         const char *why = spender_why(d->spender);
         bool is_unsent = o->stage == SPOOL_PREPARED && o->same_boot;
         ev.answer.verdict = is_unsent ? VERDICT_UNSENT : VERDICT_DOUBT;
+        ev.answer.begun_boot_ms = o->stage == SPOOL_STARTED && o->same_boot ? o->made_boot_ms : 0;
         (void)snprintf(h->spend_detail, sizeof(h->spend_detail), "%s%s%s", detail_of(o),
                        why[0] ? ": " : "", why);
     }

@@ -71,7 +71,6 @@ static struct event loaded_event(const struct daemon *d, const struct holding *h
         .replayed = row->replayed,
         .intent = row->intent,
         .intent_is_replay = row->intent_is_replay,
-        .intent_begun_wall_ms = row->intent_begun_wall_ms,
         .restored = d->restored,
         .alarms = row->alarms,
     };
@@ -185,7 +184,7 @@ static const char *reason_to_keep(struct daemon *d, struct store *s, uint64_t in
     bool same_boot = false, is_known = false;
     struct buf sealed;
     buf_init(&sealed, SPOOL_ANSWER_MAX);
-    int err = spool_read(d->spool_dir_fd, intent, d->boot_id, &stage, &same_boot, &sealed);
+    int err = spool_read(d->spool_dir_fd, intent, d->boot_id, &stage, &same_boot, NULL, &sealed);
     buf_release(&sealed);
     if (err < 0)
         return "cannot be read now";

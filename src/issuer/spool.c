@@ -20,10 +20,11 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "sys/clock.h"
 #include "sys/file.h"
 
 #define HEADER_SIZE   4096 /* answers start on a block of their own */
-#define SPOOL_VERSION 1
+#define SPOOL_VERSION 2
 #define SUM_LEN       32
 #define WITHDRAWN     16 /* a stage on disk only: told as PREPARED */
 #define BOOT_ID_ROOM  40
@@ -41,9 +42,10 @@ struct header {
     char boot_id[BOOT_ID_ROOM];
     uint64_t answer_len;
     uint8_t answer_sum[SUM_LEN];
+    int64_t made_boot_ms;
     uint8_t sum[SUM_LEN];
 };
-_Static_assert(sizeof(struct header) == 136, "no padding: it would be written and summed");
+_Static_assert(sizeof(struct header) == 144, "no padding: it would be written and summed");
 _Static_assert(sizeof(struct header) <= HEADER_SIZE, "the header fits its block");
 
 static void checksum(const void *bytes, size_t len, uint8_t ret[SUM_LEN])
@@ -99,7 +101,10 @@ static int fill(int fd, const struct header *h)
 
 int spool_create(int dir_fd, uint64_t intent, const char *boot_id, int *ret_fd)
 {
-    struct header h = {.version = SPOOL_VERSION, .stage = SPOOL_PREPARED, .intent = intent};
+    struct header h = {.version = SPOOL_VERSION,
+                       .stage = SPOOL_PREPARED,
+                       .intent = intent,
+                       .made_boot_ms = clock_now().boot_ms};
     memcpy(h.magic, magic, sizeof(magic));
     if (str_copy(h.boot_id, sizeof(h.boot_id), boot_id) < 0)
         return ERR_INVALID;
@@ -227,7 +232,7 @@ static int answer_read(int fd, const struct header *h, struct buf *out)
 }
 
 static int read_locked(int fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
-                       bool *ret_same_boot, struct buf *ret_sealed)
+                       bool *ret_same_boot, int64_t *ret_made_boot_ms, struct buf *ret_sealed)
 {
     struct file_facts facts;
     struct header h = {0};
@@ -252,11 +257,13 @@ static int read_locked(int fd, uint64_t intent, const char *boot_id, enum spool_
                  : is_withdrawn     ? SPOOL_PREPARED
                                     : (enum spool_stage)h.stage;
     *ret_same_boot = is_withdrawn || (err == 0 && strcmp(h.boot_id, boot_id) == 0);
+    if (ret_made_boot_ms)
+        *ret_made_boot_ms = h.made_boot_ms;
     return 0;
 }
 
 int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
-               bool *ret_same_boot, struct buf *ret_sealed)
+               bool *ret_same_boot, int64_t *ret_made_boot_ms, struct buf *ret_sealed)
 {
     char name[NAME_SIZE];
     name_of(intent, name);
@@ -271,7 +278,8 @@ int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stag
         return err;
     err = fd_lock(fd, LOCK_SHARED);
     if (err == 0 || (err == ERR_LOCKED && is_withdrawn(fd, intent))) {
-        err = read_locked(fd, intent, boot_id, ret_stage, ret_same_boot, ret_sealed);
+        err = read_locked(fd, intent, boot_id, ret_stage, ret_same_boot, ret_made_boot_ms,
+                          ret_sealed);
     } else if (err == ERR_LOCKED) {
         *ret_stage = SPOOL_LOCKED;
         *ret_same_boot = true; /* a lock does not outlive its boot */

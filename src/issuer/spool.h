@@ -54,10 +54,12 @@ int spool_start(int fd);
 int spool_answer(int fd, const void *sealed, size_t len);
 
 /* Daemon's side. `ret_sealed` is appended to when ANSWERED. `*ret_same_boot` is meaningful for
- * PREPARED and STARTED. A file that is not of its full size is TORN. Negative: it cannot be read
- * just now (open files, memory, locks, the disk), and nobody knows what stands in it. */
+ * PREPARED and STARTED; `*ret_made_boot_ms` (NULL: not asked) for STARTED in the same boot: when
+ * the file was created, and so the earliest that anything was sent. A file that is not of its full
+ * size is TORN. Negative: it cannot be read just now (open files, memory, locks, the disk), and
+ * nobody knows what stands in it. */
 int spool_read(int dir_fd, uint64_t intent, const char *boot_id, enum spool_stage *ret_stage,
-               bool *ret_same_boot, struct buf *ret_sealed);
+               bool *ret_same_boot, int64_t *ret_made_boot_ms, struct buf *ret_sealed);
 /* Absent is fine. Not durable, because nothing rests on it: a file that a power loss brings back is
  * of an intent that is closed, or never was, and is swept at the next start. */
 int spool_remove(int dir_fd, uint64_t intent);

@@ -48,7 +48,7 @@ FRAME = 24 + PAGE
 STORE, LOG, MARK = "store.db", "store.db-wal", "high-water"
 KEY = "vault.key"
 STAGES = ("prepared", "started", "answered")  # of a spool file
-SPOOL_HEAD, SPOOL_SIZE = 136, 128 * 1024  # src/issuer/spool.c
+SPOOL_HEAD, SPOOL_SIZE = 144, 128 * 1024  # src/issuer/spool.c
 PATHS = "account.uuid organization.uuid"
 # Of damage: neither noticed nor the same as without; what was there is changed; refused without
 # the words that help; a repair would call sound what a start refuses, or the other way.

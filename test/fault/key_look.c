@@ -108,7 +108,8 @@ static enum outcome judge_spool(const struct looking *k, int which)
     bool same_boot = false;
     struct buf sealed;
     buf_init(&sealed, SPOOL_ANSWER_MAX);
-    int err = spool_read(k->folders[which], k->intent, k->boot_id, &stage, &same_boot, &sealed);
+    int err =
+        spool_read(k->folders[which], k->intent, k->boot_id, &stage, &same_boot, NULL, &sealed);
     bool is_unsent = stage == SPOOL_PREPARED && same_boot;
     enum outcome outcome = TOLD;
     if (err < 0 || stage == SPOOL_LOCKED) {

@@ -197,8 +197,8 @@ def new_spool(folder, intent):
     path = pathlib.Path(folder) / f"{intent:016x}.spool"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.pwrite(fd, bytes(128 * 1024), 0)
-    head = wire.HEADER.pack(b"CWSPOOL\n", 1, wire.PREPARED, intent, b"boot".ljust(40, b"\0"), 0,
-                            bytes(32), bytes(32))
+    head = wire.HEADER.pack(b"CWSPOOL\n", 2, wire.PREPARED, intent, b"boot".ljust(40, b"\0"), 0,
+                            bytes(32), 1, bytes(32))
     os.pwrite(fd, head[:-32] + wire.checksum(head[:-32]), 0)
     return fd
 

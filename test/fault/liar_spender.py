@@ -30,7 +30,7 @@ DEADLINE, PROVIDER, TOKEN, SCOPE, SECRET, BOX_PUBLIC = 20, 21, 22, 23, 24, 25
 REPLY, RESCUED = 30, 31
 SPEND, IDENTITY, USAGE = 0, 1, 2
 PREPARED, STARTED, ANSWERED = 2, 3, 4
-HEADER = struct.Struct("<8sIIQ40sQ32s32s")
+HEADER = struct.Struct("<8sIIQ40sQ32sq32s")
 ANSWER_AT = 4096
 MAX64, MIN64 = (1 << 63) - 1, -(1 << 63)
 
@@ -96,10 +96,10 @@ def checksum(content):
 
 
 def write_header(fd, stage, intent=None, answer=b"", length=None):
-    magic, version, _, was, boot, *_ = HEADER.unpack(os.pread(fd, HEADER.size, 0))
+    magic, version, _, was, boot, _, _, made, _ = HEADER.unpack(os.pread(fd, HEADER.size, 0))
     head = HEADER.pack(magic, version, stage, was if intent is None else intent, boot,
                        len(answer) if length is None else length,
-                       checksum(answer) if answer else bytes(32), bytes(32))
+                       checksum(answer) if answer else bytes(32), made, bytes(32))
     os.pwrite(fd, head[:-32] + checksum(head[:-32]), 0)
 
 
@@ -356,7 +356,7 @@ def spool_shortened(c):
 
 
 def spool_scribbled(c):
-    os.pwrite(c.fd, c.chance.randbytes(136), 0)
+    os.pwrite(c.fd, c.chance.randbytes(HEADER.size), 0)
 
 
 def spool_of_another_intent(c):

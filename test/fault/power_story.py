@@ -25,7 +25,7 @@ from power_syncs import Namer, Program  # noqa: E402
 from runner import wait_until  # noqa: E402
 from sums import PAGE  # noqa: E402
 
-SPOOL_HEADER = 136  # bytes, as src/issuer/spool.c writes it
+SPOOL_HEADER = 144  # bytes, as src/issuer/spool.c writes it
 MARK_SLOT = struct.Struct("<8sQ16sQQ")  # as src/store/mark.c has it
 MARK_FILE_SIZE = 8192
 BEFORE = ("kept", "restored", "older", "damaged")  # facts that were there when the recording began

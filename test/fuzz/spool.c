@@ -11,7 +11,7 @@
 #define INTENT        UINT64_C(0x0123456789abcdef)
 #define SPOOL_NAME    "0123456789abcdef.spool"
 #define BOOT_ID       "made-up-boot-id"
-#define HEADER_SUMMED 104 /* bytes of a spool's header that its checksum covers */
+#define HEADER_SUMMED 112 /* bytes of a spool's header that its checksum covers */
 #define HEADER_SUM    32
 #define ANSWER_AT     4096
 
@@ -58,7 +58,7 @@ static void check_life(enum spool_stage stage, bool withdraw)
         CHECK(spool_withdraw(folder.fd, INTENT) != 0);
         CHECK(spool_answer(fd, "sealed", 6) == 0 && spool_answer(fd, "sealed", 6) == 0);
         CHECK(spool_answer(fd, "other!", 6) == ERR_CONFLICT);
-        CHECK(spool_read(folder.fd, INTENT, BOOT_ID, &stage, &same_boot, &sealed) == 0);
+        CHECK(spool_read(folder.fd, INTENT, BOOT_ID, &stage, &same_boot, NULL, &sealed) == 0);
         CHECK(stage == SPOOL_ANSWERED && strcmp(buf_text(&sealed), "sealed") == 0);
     }
     buf_release(&sealed);
@@ -73,7 +73,7 @@ static void read_spool(struct input in, bool with_sum)
     bool same_boot = false;
     buf_init(&sealed, SPOOL_ANSWER_MAX);
     write_spool(in, with_sum);
-    CHECK(spool_read(folder.fd, INTENT, BOOT_ID, &stage, &same_boot, &sealed) == 0);
+    CHECK(spool_read(folder.fd, INTENT, BOOT_ID, &stage, &same_boot, NULL, &sealed) == 0);
     CHECK(stage >= SPOOL_PREPARED && stage <= SPOOL_TORN);
     CHECK(stage == SPOOL_ANSWERED || sealed.len == 0);
     CHECK(sealed.len <= SPOOL_ANSWER_MAX);

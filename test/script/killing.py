@@ -86,7 +86,7 @@ def reseal(content):
     content[4096 + 40] ^= 1
     length = int.from_bytes(content[64:72], sys.byteorder)
     content[72:104] = hashlib.blake2b(content[4096:4096 + length], digest_size=32).digest()
-    content[104:136] = hashlib.blake2b(content[:104], digest_size=32).digest()
+    content[112:144] = hashlib.blake2b(content[:112], digest_size=32).digest()
     return bytes(content)
 
 

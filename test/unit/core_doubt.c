@@ -167,9 +167,11 @@ static void a_grace_that_ended_while_nothing_ran_is_over(void **state)
         st->rules.reuse_grace_ms = 30 * SECOND_MS;
         struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
         ev.loaded.intent = st->intent = 5;
-        ev.loaded.intent_begun_wall_ms = WALL0 - (over ? MINUTE_MS : SECOND_MS);
         expect(st, ev, "");
-        tell(st, answered(st, VERDICT_DOUBT));
+        ev = answered(st, VERDICT_DOUBT);
+        ev.answer.recovered = true;
+        ev.answer.begun_boot_ms = BOOT0 - (over ? MINUTE_MS : SECOND_MS);
+        tell(st, ev);
         tell(st, of_intent(st, EV_CLOSED));
         assert_int_equal(until_due(st), over ? HOUR_MS : 2 * SECOND_MS);
         story_free(st);
@@ -399,6 +401,24 @@ static void an_old_copy_is_not_presented_within_a_grace_not_even_after_a_restart
     story_free(st);
 }
 
+/* The wall clock says nothing of when it was presented: it may have jumped, and so may the machine
+ * have been started again. */
+static void a_grace_that_nobody_can_count_is_not_used(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.reuse_grace_ms = 30 * SECOND_MS;
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.intent = st->intent = 5;
+    expect(st, ev, "");
+    ev = answered(st, VERDICT_DOUBT);
+    ev.answer.recovered = true;
+    tell(st, ev);
+    tell(st, of_intent(st, EV_CLOSED));
+    assert_int_equal(until_due(st), HOUR_MS);
+    story_free(st);
+}
+
 static void an_old_copy_made_in_mid_spend_is_as_old_as_the_others(void **state)
 {
     (void)state;
@@ -407,7 +427,6 @@ static void an_old_copy_made_in_mid_spend_is_as_old_as_the_others(void **state)
     struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
     ev.loaded.restored = true;
     ev.loaded.intent = st->intent = 5;
-    ev.loaded.intent_begun_wall_ms = WALL0 - SECOND_MS;
     expect(st, ev, "alarm-raise(restored)");
     tell(st, answered(st, VERDICT_DOUBT));
     expect(st, of_intent(st, EV_CLOSED), "unlease alarm-raise(in-doubt)");
@@ -477,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_restored_store_puts_everything_single_use_in_doubt),
         cmocka_unit_test(a_restored_copy_that_proves_current_is_live_again_without_a_spend),
         cmocka_unit_test(an_old_copy_is_not_presented_within_a_grace_not_even_after_a_restart),
+        cmocka_unit_test(a_grace_that_nobody_can_count_is_not_used),
         cmocka_unit_test(an_old_copy_made_in_mid_spend_is_as_old_as_the_others),
         cmocka_unit_test(what_is_not_single_use_does_not_come_back_in_doubt),
         cmocka_unit_test(policy_never_does_not_replay),

@@ -184,7 +184,6 @@ static void anothers_open_intent_is_waited_for(void **state)
     struct event ev = refusal(st, overtaken(st, 1, 1));
     ev.loaded.intent = 4711;
     ev.loaded.intent_elsewhere = true;
-    ev.loaded.intent_begun_wall_ms = st->now.wall_ms;
     expect(st, ev, "unlease");
     tell(st, timer());
     assert_null(strstr(st->said, "lease"));
@@ -201,7 +200,6 @@ static void who_never_answers_is_closed_in_doubt_by_another(void **state)
     struct event ev = refusal(st, overtaken(st, 1, 1));
     ev.loaded.intent = 4711;
     ev.loaded.intent_elsewhere = true;
-    ev.loaded.intent_begun_wall_ms = st->now.wall_ms;
     tell(st, ev);
     st->intent = 4711;
     expect(st, answered(st, VERDICT_DOUBT), "close-intent(in-doubt,in-doubt)");

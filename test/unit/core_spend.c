@@ -523,7 +523,6 @@ static void an_expiry_read_off_the_wall_clock_is_not_taken_for_exact(void **stat
     struct story *st = story_new();
     struct event ev = loaded_after_boot(st, POLICY_ALWAYS, HOUR_MS);
     ev.loaded.intent = 5;
-    ev.loaded.intent_begun_wall_ms = st->now.wall_ms;
     tell(st, ev);
     st->intent = 5;
     struct event grant = granted(st, 2, HOUR_MS);

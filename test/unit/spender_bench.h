@@ -240,9 +240,9 @@ static inline enum spool_stage stage_of(struct fixture *f, uint64_t intent, stru
     bool same_boot = false;
     struct buf unwanted;
     buf_init(&unwanted, SPOOL_ANSWER_MAX);
-    assert_int_equal(
-        spool_read(f->dir, intent, BOOT, &stage, &same_boot, sealed != NULL ? sealed : &unwanted),
-        0);
+    assert_int_equal(spool_read(f->dir, intent, BOOT, &stage, &same_boot, NULL,
+                                sealed != NULL ? sealed : &unwanted),
+                     0);
     buf_release(&unwanted);
     return stage;
 }

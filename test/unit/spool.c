@@ -3,6 +3,7 @@
  * exactly as long as somebody has the descriptor.
  */
 #include "issuer/spool.h"
+#include "sys/clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +24,7 @@
 #define OTHER_BOOT "6e0a5c7e-0000-4000-8000-000000000002"
 #define INTENT     UINT64_C(0xfeed000000000042)
 #define NAME       "feed000000000042.spool"
-#define HEADER_LEN 136
+#define HEADER_LEN 144
 #define BODY_AT    4096
 
 struct fixture {
@@ -64,7 +65,7 @@ static enum spool_stage look(struct fixture *f, const char *boot, bool *ret_same
     enum spool_stage stage = SPOOL_ABSENT;
     bool same = false;
     buf_clear(&f->sealed);
-    assert_int_equal(spool_read(f->dir, INTENT, boot, &stage, &same, &f->sealed), 0);
+    assert_int_equal(spool_read(f->dir, INTENT, boot, &stage, &same, NULL, &f->sealed), 0);
     if (ret_same != NULL)
         *ret_same = same;
     return stage;
@@ -93,6 +94,7 @@ static int open_raw(struct fixture *f)
 static void a_life_from_prepared_to_answered(void **state)
 {
     struct fixture *f = *state;
+    int64_t before_boot_ms = clock_now().boot_ms;
     uint8_t answer[5000];
     answer_of(answer, sizeof(answer));
     bool same;
@@ -119,6 +121,10 @@ static void a_life_from_prepared_to_answered(void **state)
     assert_int_equal(spool_start(raw), 0);
     assert_int_equal(look(f, BOOT, &same), SPOOL_STARTED);
     assert_true(same);
+    int64_t made_boot_ms = 0;
+    enum spool_stage stage;
+    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same, &made_boot_ms, &f->sealed), 0);
+    assert_in_range(made_boot_ms, before_boot_ms, clock_now().boot_ms);
     assert_int_equal(look(f, OTHER_BOOT, &same), SPOOL_STARTED);
     assert_false(same);
     assert_int_equal(spool_answer(raw, answer, sizeof(answer)), 0);
@@ -286,7 +292,7 @@ static void a_link_is_not_followed(void **state)
     assert_int_equal(symlinkat("/etc/hostname", f->dir, NAME), 0);
     enum spool_stage stage = SPOOL_ABSENT;
     bool same;
-    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same, &f->sealed), 0);
+    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same, NULL, &f->sealed), 0);
     assert_int_equal(stage, SPOOL_TORN);
     int fd = -1;
     assert_int_equal(spool_create(f->dir, INTENT, BOOT, &fd), ERR_EXISTS);
@@ -314,7 +320,7 @@ static void for_want_of_descriptors_nothing_is_told(void **state)
     enum spool_stage stage = SPOOL_ABSENT;
     bool same;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    int read = spool_read(f->dir, INTENT, BOOT, &stage, &same, &f->sealed);
+    int read = spool_read(f->dir, INTENT, BOOT, &stage, &same, NULL, &f->sealed);
     int withdrawn = spool_withdraw(f->dir, INTENT);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     assert_int_equal(read, ERR_BUSY);
@@ -448,7 +454,7 @@ static void a_reader_without_room_says_so(void **state)
     buf_init(&small, 9);
     enum spool_stage stage = SPOOL_ABSENT;
     bool same;
-    assert_true(spool_read(f->dir, INTENT, BOOT, &stage, &same, &small) < 0);
+    assert_true(spool_read(f->dir, INTENT, BOOT, &stage, &same, NULL, &small) < 0);
     assert_int_equal(small.len, 0);
     buf_release(&small);
 }
@@ -489,11 +495,11 @@ static void what_is_set_aside_is_kept_and_seen_no_more(void **state)
     assert_int_equal(spool_set_aside(f->dir, INTENT), 0);
     assert_int_equal(spool_set_aside(f->dir, INTENT), 0); /* absent is fine */
     assert_int_equal(spool_list(f->dir, found, 2), 0);
-    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same_boot, &f->sealed), 0);
+    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same_boot, NULL, &f->sealed), 0);
     assert_int_equal(stage, SPOOL_ABSENT);
     assert_int_equal(spool_remove(f->dir, INTENT), 0);
     assert_int_equal(renameat(f->dir, "feed000000000042.aside", f->dir, NAME), 0);
-    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same_boot, &f->sealed), 0);
+    assert_int_equal(spool_read(f->dir, INTENT, BOOT, &stage, &same_boot, NULL, &f->sealed), 0);
     assert_int_equal(stage, SPOOL_ANSWERED);
 }
 
