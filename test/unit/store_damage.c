@@ -365,6 +365,35 @@ static void a_plain_store_gets_its_sums_after_a_copy(void **state)
     image_release(&now);
 }
 
+/* The copy that was made when a plain store was brought up to date is put back, and a killed daemon
+ * has left the log of the store that had come of it. */
+static void a_plain_copy_gets_its_sums_and_not_the_log_that_lies_there(void **state)
+{
+    struct bench *b = *state;
+    struct crash c;
+    char copy[128];
+    crash_with_a_log(b, &c);
+    assert_int_equal(open_crashed(b, &c), 0);
+    make_plain(b);
+    assert_int_equal(bench_open(b, 0), 0);
+    bench_close(b);
+    (void)snprintf(copy, sizeof(copy), "%s.v1", b->path);
+    assert_int_equal(rename(copy, b->path), 0);
+    image_write(c.log_path, c.log.bytes, c.log.len);
+    int err = bench_open(b, 0);
+    if (err < 0) {
+        print_message("%s\n", b->text.text);
+    }
+    assert_int_equal(err, 0);
+    assert_true(store_is_restored(b->s));
+    assert_true(b->s->log_aside[0] != '\0');
+    struct lineage_row row = row_of(b->s, 1);
+    assert_int_equal(row.generation, 4);
+    lineage_row_release(&row);
+    image_release(&c.db);
+    image_release(&c.log);
+}
+
 static void a_log_of_a_plain_store_is_not_lost(void **state)
 {
     struct bench *b = *state;
@@ -424,6 +453,7 @@ int main(void)
         STORY(a_log_that_is_missing_is_noticed),
         STORY(a_lost_change_of_policy_is_noticed_too),
         STORY(a_plain_store_gets_its_sums_after_a_copy),
+        STORY(a_plain_copy_gets_its_sums_and_not_the_log_that_lies_there),
         STORY(a_log_of_a_plain_store_is_not_lost),
         STORY(the_byte_that_says_there_are_sums_is_guarded),
     };
