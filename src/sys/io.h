@@ -36,8 +36,8 @@ struct file_facts {
     enum file_kind kind;
     unsigned mode; /* permission bits: at most 07777 */
     uid_t owner;
-    int64_t size;      /* bytes */
-    dev_t dev;         /* with `ino`: which file it is */
+    int64_t size; /* bytes */
+    dev_t dev;    /* with `ino`: which file it is */
     ino_t ino;
 };
 
