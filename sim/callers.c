@@ -281,10 +281,7 @@ bool callers_apply(struct world *w, struct op *op)
         if (op->index == CHANGE_POLICY)
             set_policy(w, op->row, (enum policy)op->id);
         else if (fp_equal(row->pair.access, op->pair.access))
-            row->held_until_wall_ms =
-                row->pair.expires_wall_ms == 0
-                    ? TIME_NEVER
-                    : row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
+            store_hold(w, row);
         return true;
     }
     int known;
@@ -319,10 +316,7 @@ bool callers_apply(struct world *w, struct op *op)
     row->pair = op->pair;
     row->generation = 1;
     if (op->flag)
-        row->held_until_wall_ms =
-            row->pair.expires_wall_ms == 0
-                ? TIME_NEVER
-                : row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
+        store_hold(w, row);
     store_know(w, &row->pair, true);
     return true;
 }

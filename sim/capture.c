@@ -110,8 +110,7 @@ enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struc
     row->boot = h->boot;
     row->expiry_host = h->index;
     row->lost_intent = 0;
-    if (row->pair.expires_wall_ms != 0) /* by whoever obtained it */
-        row->held_until_wall_ms = row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
+    store_hold(w, row); /* by whoever obtained it */
     store_set_standing(row, STANDING_LIVE, false, 0);
     row->given_away |= !w->places[c->place].is_bound; /* where it stands */
     c->id = 0;

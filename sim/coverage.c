@@ -41,6 +41,7 @@ static const char *const scene_names[SCENE_COUNT] = {
     [SCENE_SPOOL_TORN] = "spool-torn",
     [SCENE_SPOOL_BACK] = "spool-back",
     [SCENE_SPOOL_OF_NOBODY] = "spool-of-nobody",
+    [SCENE_LIFE_UNKNOWN] = "life-unknown",
 };
 
 #define UNPROVEN "unproven asking adopting "

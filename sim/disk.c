@@ -41,6 +41,13 @@ void store_know(struct world *w, const struct pair *pair, bool current)
         w->store.known[refresh] |= bits;
 }
 
+void store_hold(const struct world *w, struct row *row)
+{
+    row->held_until_wall_ms = row->pair.expires_wall_ms == 0
+                                  ? TIME_NEVER
+                                  : row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
+}
+
 static uint8_t *known_of(struct world *w, struct fp refresh)
 {
     int index = issued_index(w, refresh);

@@ -4,7 +4,7 @@
  * spent and not: refused, and the family ends where the rules say so; without rotation nothing is
  * consumed.
  */
-#include "sim/world.h"
+#include "sim/coverage.h"
 
 #include <string.h>
 
@@ -80,8 +80,8 @@ struct pair pair_of(const struct world *w, struct fp access, struct fp refresh)
     return (struct pair){
         .access = access,
         .refresh = refresh,
-        .expires_wall_ms = WALL_ZERO + t->expires_at,
-        .life_ms = p->life_ms,
+        .expires_wall_ms = p->silent ? 0 : WALL_ZERO + t->expires_at,
+        .life_ms = p->silent ? 0 : p->life_ms,
         .login_deadline_wall_ms = deadline_at == 0 ? 0 : WALL_ZERO + deadline_at,
     };
 }
@@ -139,7 +139,9 @@ static void grant(struct world *w, int token, bool keeps, struct reply *ret)
         return;
     }
     ret->verdict = VERDICT_GRANTED;
-    ret->life_ms = p->life_ms;
+    if (p->silent)
+        coverage_scene(w, SCENE_LIFE_UNKNOWN);
+    ret->life_ms = p->silent ? 0 : p->life_ms;
     ret->login_left_ms = f->deadline_at == 0 ? 0 : f->deadline_at - w->now;
     if (p->names_in_answer)
         ret->subject = subject_fp(f->subject);

@@ -55,14 +55,19 @@ static bool is_counted_short(const struct world *w, const struct row *row)
 }
 
 /* spends-early. A live lineage is spent in its window before the expiry, or because a caller waits,
- * or because the server refused the access token. A clock that jumps is no reason. */
+ * or because the server refused the access token. A clock that jumps is no reason; nor is an expiry
+ * that nobody has said. */
 static void check_lease(struct world *w, const struct host *h, int index)
 {
     const struct row *row = &w->store.rows[index];
     const struct provider *p = &w->providers[row->provider];
     const struct told *t = &h->told[index];
     if (!has_heard(w, h, index) || row->standing != STANDING_LIVE || t->waiting > 0 ||
-        t->access_refused || !counts_right(w, h, index) || p->life_ms == 0)
+        t->access_refused)
+        return;
+    if (p->silent)
+        violated(w, "spends-early", "L%d is spent, and nobody knows or needs it", index);
+    if (!counts_right(w, h, index))
         return;
     int64_t lead_ms = p->skew_ms < p->life_ms / 5 * 2 ? p->skew_ms : p->life_ms / 5 * 2;
     lead_ms += p->life_ms / 10 < 15 * MINUTE_MS ? p->life_ms / 10 : 15 * MINUTE_MS;
@@ -81,7 +86,7 @@ void oracle_once_more(struct world *w, const struct host *h, int index)
 {
     const struct row *row = &w->store.rows[index];
     const struct provider *p = &w->providers[row->provider];
-    if (h->told[index].access_refused || !counts_right(w, h, index) || p->life_ms == 0 ||
+    if (h->told[index].access_refused || !counts_right(w, h, index) || p->silent ||
         !has_heard(w, h, index) || is_counted_short(w, row))
         return;
     /* What a warden of a fleet heard of the access token before another told it of the doubt. */

@@ -255,13 +255,14 @@ static bool has_open_capture(const struct world *w, const struct place *p)
     return false;
 }
 
-/* It is another lineage's, or of the same grant: of a login that was set aside, say. */
+/* It is another lineage's, now or until that was ended, or of the same grant: of a login that was
+ * set aside, say. */
 static bool is_anothers(const struct world *w, const struct place *p)
 {
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         const struct row *row = &w->store.rows[i];
-        bool same_grant = !fp_is_none(p->pair.refresh) && row->standing != STANDING_RETIRED &&
-                          fp_equal(row->pair.refresh, p->pair.refresh);
+        bool same_grant =
+            !fp_is_none(p->pair.refresh) && fp_equal(row->pair.refresh, p->pair.refresh);
         if ((int)i != p->row && (same_grant || fp_equal(row->pair.access, p->pair.access)))
             return true;
     }

@@ -99,7 +99,7 @@ static void check_token(struct world *w, const struct host *h, const struct call
         violated(w, "subject", "L%d: a token of another subject is handed out", c->row);
     if (h->told[c->row].access_refused)
         violated(w, "answers", "L%d: a token that the server refused is handed out", c->row);
-    if (p->life_ms == 0 || !counts_right(w, h, c->row))
+    if (p->silent || !counts_right(w, h, c->row))
         return;
     /* A Date has whole seconds. */
     int64_t left_ms = w->issued[access].expires_at - w->now + (h->told[c->row].exact ? 0 : 1000);
@@ -190,9 +190,9 @@ static void check_final(struct world *w, const struct caller *c, const struct ef
     const struct row *row = &w->store.rows[c->row];
     if (fx->answer == ANSWER_TOKEN) {
         /* A sibling or another warden that has just spent ended it; that is noticed, but not at
-         * once. */
-        if (can_be_kept_alive(w, c) && w->n_siblings == 0 && !w->fleet &&
-            !access_is_alive(w, row->pair.access))
+         * once. Nor is the end that nobody has said. */
+        if (!w->providers[row->provider].silent && can_be_kept_alive(w, c) && w->n_siblings == 0 &&
+            !w->fleet && !access_is_alive(w, row->pair.access))
             violated(w, "converges", "L%d: in the end a dead token is handed out", c->row);
         return;
     }
@@ -228,7 +228,10 @@ static void check_end_of(struct world *w, int index)
         !(w->store.known[refresh] & KNOWN_REFUSED))
         violated(w, "dead", "L%d is given up, and %s is alive", index,
                  name_token(w, row->pair.refresh));
-    if (row->standing == STANDING_DOUBT && row->policy == POLICY_ALWAYS)
+    /* What is not single use is live whatever the store says of a restored copy: its next spend
+     * will say so there, too. */
+    if (row->standing == STANDING_DOUBT && row->policy == POLICY_ALWAYS &&
+        w->providers[row->provider].rotates)
         violated(w, "converges", "L%d is in doubt for good", index);
     if (row->intent != 0 && WALL_ZERO + w->now - row->intent_begun_wall_ms > IN_FLIGHT_MS)
         violated(w, "converges", "L%d has an open intent in the end", index);
@@ -271,7 +274,8 @@ static bool is_taken_for(enum standing standing, const char *state)
 
 /* converges. In the end a login is live or truthfully dead: what is stored is what the core takes
  * it for. A search for a live pair ends when siblings have had their time; and nothing that we may
- * spend is taken for live any more whose tokens are both over: to spend it shows what it is. */
+ * spend is taken for live any more whose tokens are both over, as its server has said: to spend it
+ * shows what it is. */
 static void check_told_end(struct world *w, const struct host *h, int index)
 {
     const struct row *row = &w->store.rows[index];
@@ -287,7 +291,8 @@ static void check_told_end(struct world *w, const struct host *h, int index)
                  standing_name(row->standing), t->state);
     if (strcmp(t->state, "searching") == 0 && w->now - t->state_at > UNDECIDED_MS)
         violated(w, "converges", "L%d is searched for for good", index);
-    if (row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
+    bool is_said = !w->providers[row->provider].silent || t->access_refused;
+    if (row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS && is_said &&
         !fp_is_none(row->pair.refresh) && !refresh_is_alive(w, row->pair.refresh) &&
         w->now - access_ends_at(w, row) > UNDECIDED_MS && counts_right(w, h, index))
         violated(w, "converges", "L%d is taken for live, and its tokens are over", index);

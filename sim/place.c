@@ -244,8 +244,8 @@ static void note_held(struct world *w, const struct place *p, const struct pair 
 {
     int index = place_row(w, p);
     struct row *row = index == NOBODY ? NULL : &w->store.rows[index];
-    if (row && fp_equal(row->pair.access, pair->access) && row->pair.expires_wall_ms != 0)
-        row->held_until_wall_ms = row->pair.expires_wall_ms + w->providers[row->provider].skew_ms;
+    if (row && fp_equal(row->pair.access, pair->access))
+        store_hold(w, row);
 }
 
 void place_seen(struct world *w, struct op *op)

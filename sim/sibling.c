@@ -53,10 +53,13 @@ static void later(struct world *w, const struct sibling *b)
     come_back(w, b, w->span_ms / 64 + a_while(w, SITE_SIBLING_GAP, b->part, w->span_ms / 4));
 }
 
+/* Where nobody said how long it lasts, it does until it is refused. */
 static bool is_fresh(const struct world *w, const struct pair *pair)
 {
+    if (pair->expires_wall_ms == 0)
+        return access_is_alive(w, pair->access);
     int64_t buffer_ms = pair->life_ms / 6 < BUFFER_MS ? pair->life_ms / 6 : BUFFER_MS;
-    return pair->expires_wall_ms == 0 || WALL_ZERO + w->now + buffer_ms < pair->expires_wall_ms;
+    return WALL_ZERO + w->now + buffer_ms < pair->expires_wall_ms;
 }
 
 /* ---- the client's lock ---- */

@@ -58,6 +58,7 @@ static void draw_provider(struct world *w, unsigned i, int64_t life_ms)
         .life_ms = life_ms << draw(d, SITE_RULES, i, 3),
         .deadline_ms = deadline_ms[draw(d, SITE_RULES, i, ARRAY_LEN(deadline_ms))],
     };
+    p->silent = draw(d, SITE_RULES, PROVIDERS_MAX + i, 8) == 7;
     p->skew_ms = p->life_ms / 8 < 5 * MINUTE_MS ? p->life_ms / 8 : 5 * MINUTE_MS;
     if (draw(d, SITE_RULES, i, 4) == 3)
         p->skew_ms = MINUTE_MS;

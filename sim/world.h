@@ -103,6 +103,7 @@ struct provider {
     bool rotates, ends_family, kills_access, has_identity, names_in_answer, has_date;
     bool says_uncommitted; /* its 503 commits nothing, and the definition says so */
     bool static_pairs;
+    bool silent;                         /* it does not say how long its access tokens last */
     int64_t grace_ms, life_ms, login_ms; /* login 0: no end */
     int64_t skew_ms, deadline_ms;
     int64_t out_until; /* cannot be reached */
@@ -473,6 +474,7 @@ void store_crash(struct world *w, struct host *h);
 struct op *store_op(struct world *w, struct host *h, enum happening what);
 bool store_fails(struct world *w, struct host *h, bool reserved);
 int row_new(struct world *w);
+void store_hold(const struct world *w, struct row *row); /* somebody has its current pair */
 void store_know(struct world *w, const struct pair *pair, bool current);
 int store_profile_wanted(const struct world *w, const struct row *row, const struct effect *fx);
 void store_replace_pair(struct world *w, struct row *row, const struct pair *pair, bool spent);

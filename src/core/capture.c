@@ -491,7 +491,8 @@ static void continued(struct step *s, uint64_t from, int64_t server_minus_boot_m
     back_off_clear(l);
     alarm_clear(s, ALARM_UNREACHABLE);
     become(s, LS_LIVE);
-    count_as_held(s); /* by whoever obtained it */
+    no_stranger_any_more(s, &pair); /* what was set aside may have been a part of it */
+    count_as_held(s);               /* by whoever obtained it */
     alarm_look(s);
     serve_waiters(s);
 }

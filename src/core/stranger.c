@@ -28,6 +28,18 @@ void capture_resolved(struct step *s, uint64_t capture)
     }
 }
 
+/* An access token by itself that is its lineage's own, too, or has become it. */
+static bool is_our_own(const struct step *s, const struct consumer *c, const struct pair *pair)
+{
+    return fp_is_none(pair->refresh) && fp_equal(s->w->lineages[c->slot].pair.access, pair->access);
+}
+
+/* It stands there by itself, or as a part of a pair that says more. */
+static bool shows_alone(const struct consumer *c, struct fp access)
+{
+    return fp_is_none(c->there.refresh) && fp_equal(c->there.access, access);
+}
+
 /* In the places of all lineages but one. */
 static void leave_alone_but(struct step *s, const struct pair *pair, uint64_t capture,
                             const struct lineage *but)
@@ -35,10 +47,11 @@ static void leave_alone_but(struct step *s, const struct pair *pair, uint64_t ca
     bool alone = fp_is_none(pair->refresh);
     for (uint32_t i = 0; i < s->w->limits.consumers; i++) {
         struct consumer *c = &s->w->consumers[i];
-        bool shows_it = (capture != 0 && c->shows == capture) ||
-                        (alone ? fp_equal(c->there.access, pair->access)
-                               : has_refresh(&c->there, pair->refresh));
-        if (c->id == 0 || !c->replica || !shows_it || (but && belongs(s->w, c, but)))
+        bool shows_it =
+            (capture != 0 && c->shows == capture) ||
+            (alone ? shows_alone(c, pair->access) : has_refresh(&c->there, pair->refresh));
+        if (c->id == 0 || !c->replica || !shows_it || is_our_own(s, c, pair) ||
+            (but && belongs(s->w, c, but)))
             continue;
         c->drifted = true;
         look_at(s, c);

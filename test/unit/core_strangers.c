@@ -502,6 +502,65 @@ static void a_find_that_is_tried_is_left_alone_where_a_copy_of_it_stands(void **
     story_free(st);
 }
 
+static struct pair access_alone(const struct story *st, int n, int64_t life_ms)
+{
+    struct pair pair = pair_of(st, n, life_ms);
+    pair.refresh = (struct fp){{0}};
+    return pair;
+}
+
+static void an_access_token_that_is_set_aside_is_no_stranger_where_it_is_our_own(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS); /* in C1 all of our pair, in C2 a part of it */
+    tell(st, bound(C2, true, false));
+    expect(st, timer(), "read(c2)");
+    expect(st, saw_pair(C2, access_alone(st, 1, HOUR), 0, true), "");
+    struct event ev = loaded(st, POLICY_NEVER, 0);
+    ev.lineage = B; /* by another warden: a static pair, for all that it knew */
+    ev.loaded.standing = STANDING_QUARANTINED;
+    ev.loaded.pair = access_alone(st, 1, 0);
+    expect(st, ev, "alarm-raise(subject)"); /* B's own */
+    story_free(st);
+}
+
+/* A run that is forgotten wrote pair 2 into C1, and its access token into C2; nobody says how long
+ * it lasts, so that this one may be anything. Both are on their way to the store. */
+static struct story *with_a_part_of_what_is_believed(void)
+{
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_ALWAYS, 0));
+    tell(st, bound(C1, true, true));
+    tell(st, bound(C2, true, false));
+    expect(st, timer(), "read(c1) read(c2)");
+    tell(st, saw_pair(C2, access_alone(st, 2, 0), K2, true));
+    tell(st, saw_pair(C1, pair_of(st, 2, 0), K1, true));
+    expect(st, timer(), "ask-identity(k12) ask-identity(k11)");
+    expect(st, capture_named(K2, IDENTITY_NAMED, 99), "alarm-raise(subject) quarantine(k12)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    return st;
+}
+
+static void what_is_believed_in_the_end_is_no_stranger_where_it_stands(void **state)
+{
+    (void)state;
+    struct story *st = with_a_part_of_what_is_believed();
+    expect(st, of_capture(EV_QUARANTINED, K2), "");
+    expect(st, of_capture(EV_ADOPTED, K1), "alarm-clear(subject)");
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void nor_is_it_when_a_part_of_it_is_set_aside_later(void **state)
+{
+    (void)state;
+    struct story *st = with_a_part_of_what_is_believed();
+    expect(st, of_capture(EV_ADOPTED, K1), "");
+    expect(st, of_capture(EV_QUARANTINED, K2), "alarm-clear(subject)");
+    expect(st, timer(), "");
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +591,9 @@ int main(void)
         cmocka_unit_test(of_two_finds_of_one_lineage_the_later_goes_first),
         cmocka_unit_test(a_find_that_waits_for_its_user_keeps_nobody_else_waiting),
         cmocka_unit_test(a_find_that_is_tried_is_left_alone_where_a_copy_of_it_stands),
+        cmocka_unit_test(an_access_token_that_is_set_aside_is_no_stranger_where_it_is_our_own),
+        cmocka_unit_test(what_is_believed_in_the_end_is_no_stranger_where_it_stands),
+        cmocka_unit_test(nor_is_it_when_a_part_of_it_is_set_aside_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
