@@ -73,9 +73,7 @@ static const struct {
      "quarantined retiring ",
      "nothing is spent while a lease is awaited, and nobody overtakes an unproven lineage"},
     {EV_INTENT_DURABLE, " intending ", "only the answer to FX_STORE_INTENT leaves it"},
-    {EV_ANSWER, " free spending settling closing dead ",
-     "the outcome of a spend; of a fleet: of one that another warden closes just now, or by which "
-     "it has ended the lineage or given it up"},
+    {EV_ANSWER, " spending ", "the outcome of a spend is told once, to who waits for it"},
     {EV_SETTLED, " settling ", "only the answer to FX_SETTLE leaves it"},
     {EV_CLOSED, " closing ", "only the answer to FX_CLOSE_INTENT leaves it"},
     {EV_STORE_FAILED, " free adopting " BELIEVED,

@@ -36,8 +36,7 @@ bool counts_right(const struct world *w, const struct host *h, int row)
     return h->told[row].exact || !w->wall_was_wrong;
 }
 
-/* Of a fleet, another warden may have gone on without this one's having heard of it. */
-static bool has_heard(const struct world *w, const struct host *h, int row)
+bool has_heard(const struct world *w, const struct host *h, int row)
 {
     struct view v; /* what it hears while its own write is under way is left to that one to say */
     if (w->fleet && warden_view(h->warden, lineage_id(row), host_now(w, h), &v) &&

@@ -43,6 +43,8 @@ void oracle_end(struct world *w); /* after the faults have stopped and everythin
 
 /* Is what this host counts the life of the lineage's access token from exact, or at least right? */
 bool counts_right(const struct world *w, const struct host *h, int row);
+/* Of a fleet, another warden may have gone on without this one's having heard of it. */
+bool has_heard(const struct world *w, const struct host *h, int row);
 int64_t access_ends_at(const struct world *w, const struct row *row); /* the truth */
 
 #endif

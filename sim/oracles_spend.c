@@ -199,8 +199,10 @@ static void check_final(struct world *w, const struct caller *c, const struct ef
     bool crowded = fx->answer == ANSWER_BUSY && w->waiters < WARDEN_WAITERS;
     bool held = fx->answer == ANSWER_POLICY && row->policy == POLICY_STANDBY;
     /* Its profile has a newer login, which the daemon asks in its stead. */
-    bool replaced = fx->answer == ANSWER_UNKNOWN && w->hosts[c->host].told[c->row].removing;
-    if (row->standing == STANDING_LIVE && can_be_kept_alive(w, c) && !crowded && !held && !replaced)
+    const struct host *h = &w->hosts[c->host];
+    bool replaced = fx->answer == ANSWER_UNKNOWN && h->told[c->row].removing;
+    if (row->standing == STANDING_LIVE && can_be_kept_alive(w, c) && !crowded && !held &&
+        !replaced && has_heard(w, h, c->row))
         violated(w, "converges", "L%d could be had, and the last caller is told: %s", c->row,
                  answer_name(fx->answer));
 }

@@ -257,7 +257,7 @@ void spender_sealed(struct world *w, struct op *op)
     s->locked = false;
     if (!op->lost)
         seal(w, s, &op->reply);
-    if (h->up && s->life == h->life)
+    if (h->up && s->life == h->life && !s->is_told)
         tell_outcome(w, h, s, op->row, s->intent, false);
 }
 
@@ -335,6 +335,8 @@ void tell_outcome(struct world *w, struct host *h, struct spool *s, int row, uin
                   bool recovered)
 {
     struct event ev = event_of(EV_ANSWER, lineage_id(row));
+    if (s)
+        s->is_told = true;
     ev.answer.recovered = recovered;
     ev.answer.verdict = VERDICT_DOUBT;
     ev.intent = intent;

@@ -213,6 +213,7 @@ struct spool {       /* one intent's file */
     enum stage stage;
     bool locked;                   /* by the daemon that made it, then by the spender */
     bool answered;                 /* the spender has heard, or has given up */
+    bool is_told;                  /* its daemon has heard the outcome, which it does once */
     int64_t begun_at, lease_until; /* true times */
     int64_t begun_boot_ms;         /* by its boot's clock */
     uint32_t boot;
