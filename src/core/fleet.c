@@ -12,6 +12,9 @@ static void keep_what_we_know(struct lineage *l, const struct lineage *before)
 {
     if (!pair_equal(&l->pair, &before->pair))
         return;
+    if (l->held_until_boot_ms != 0 && l->held_until_boot_ms != TIME_NEVER &&
+        l->expires_boot_ms != TIME_NEVER) /* counted from there */
+        l->held_until_boot_ms += before->expires_boot_ms - l->expires_boot_ms;
     l->expires_boot_ms = before->expires_boot_ms;
     l->expiry_from_wall = before->expiry_from_wall;
     l->obtained_boot_ms = before->obtained_boot_ms;

@@ -61,6 +61,23 @@ static void news_of_a_pair_is_counted_by_the_servers_clock(void **state)
     story_free(st);
 }
 
+static void who_holds_the_pair_holds_it_however_the_wall_clock_jumps_before_the_news(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_STANDBY, HOUR);
+    ev.loaded.held_until_wall_ms = ev.loaded.pair.expires_wall_ms + st->rules.skew_ms;
+    tell(st, ev);
+    struct event fence = ev; /* nothing else is new */
+    fence.kind = EV_OVERTAKEN;
+    fence.loaded.expires_boot_ms = 0; /* another machine's clock is none of ours */
+    fence.loaded.fence = 50;
+    st->now.wall_ms += 170 * DAY_MS;
+    expect(st, fence, "");
+    assert_int_equal(until_due(st), HOUR + st->rules.skew_ms);
+    story_free(st);
+}
+
 static void who_came_second_to_the_intent_spends_nothing(void **state)
 {
     (void)state;
@@ -295,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_newer_pair_in_the_store_is_followed),
         cmocka_unit_test(news_of_a_pair_is_counted_by_the_servers_clock),
+        cmocka_unit_test(who_holds_the_pair_holds_it_however_the_wall_clock_jumps_before_the_news),
         cmocka_unit_test(who_came_second_to_the_intent_spends_nothing),
         cmocka_unit_test(news_while_the_lease_is_asked_for_is_followed),
         cmocka_unit_test(news_that_went_past_our_intent_is_followed),
