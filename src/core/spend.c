@@ -288,6 +288,7 @@ void on_closed(struct step *s)
         back_off(s, l->pending.retry_after_ms,
                  l->pending.verdict == VERDICT_THROTTLED ? ANSWER_THROTTLED : ANSWER_UNREACHABLE);
         become(s, rest);
+        ask_the_time(s); /* of a pair that was loaded in mid-spend nobody has asked it */
         alarm_look(s);
     }
     serve_waiters(s);

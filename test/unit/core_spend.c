@@ -563,6 +563,18 @@ static void a_server_whose_pairs_are_over_when_they_come_is_given_pauses(void **
     story_free(st);
 }
 
+static void the_time_is_asked_also_after_an_earlier_runs_spend_came_to_nothing(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded_after_boot(st, POLICY_ALWAYS, HOUR_MS);
+    ev.loaded.intent = st->intent = 5;
+    expect(st, ev, "");
+    expect(st, answered(st, VERDICT_UNSENT), "close-intent(unsent,live)");
+    expect(st, of_intent(st, EV_CLOSED), "unlease ask-identity");
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -599,6 +611,7 @@ int main(void)
         cmocka_unit_test(what_we_end_ourselves_is_tried_again_until_it_is_durable),
         cmocka_unit_test(a_server_whose_pairs_are_over_when_they_come_is_given_pauses),
         cmocka_unit_test(an_expiry_read_off_the_wall_clock_is_not_taken_for_exact),
+        cmocka_unit_test(the_time_is_asked_also_after_an_earlier_runs_spend_came_to_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
