@@ -374,6 +374,7 @@ int main(int argc, char **argv)
     struct tally sum;
     if (!read_options(argc, argv, &o))
         return usage();
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* several jobs write there, a line at a time */
     if (o.coverage)
         coverage_begin();
     if (o.stories)
