@@ -33,7 +33,7 @@ int64_t access_ends_at(const struct world *w, const struct row *row)
 
 bool counts_right(const struct world *w, const struct host *h, int row)
 {
-    return h->told[row].exact || !w->wall_was_wrong;
+    return h->told[row].exact || h->told[row].by_date || !w->wall_was_wrong;
 }
 
 bool has_heard(const struct world *w, const struct host *h, int row)
@@ -77,6 +77,18 @@ static void check_lease(struct world *w, const struct host *h, int index)
     if (left_ms > lead_ms + 2 * p->deadline_ms + TOLERANCE_MS)
         violated(w, "spends-early", "L%d has %s left, and nobody waits", index,
                  name_duration(left_ms));
+}
+
+/* clock. Nothing is spent on the word of our wall clock alone: the server is asked the time first,
+ * where it can be asked anything. */
+static void check_clock(struct world *w, const struct host *h, int index)
+{
+    const struct row *row = &w->store.rows[index];
+    const struct provider *p = &w->providers[row->provider];
+    if (h->told[index].by_wall && p->has_identity && row->standing == STANDING_LIVE &&
+        has_heard(w, h, index) && row->pair.expires_wall_ms != 0)
+        violated(w, "clock", "L%d is spent, and nobody but our wall clock was asked the time",
+                 index);
 }
 
 /* once-more. The one more presentation in doubt is ordered when it costs nothing: within the
@@ -325,6 +337,7 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     switch (fx->kind) {
     case FX_LEASE:
         check_lease(w, h, row_of(fx->lineage));
+        check_clock(w, h, row_of(fx->lineage));
         break;
     case FX_STORE_INTENT:
         check_intent(w, h, fx);
@@ -378,6 +391,8 @@ void oracle_step(struct world *w, struct host *h, const struct event *ev, const 
         enum effect_kind kind = out->list[i].kind;
         if (kind == FX_SPEND || kind == FX_ASK_IDENTITY || kind == FX_PROBE)
             check_requests(w, h, &out->list[i]);
+        if ((kind == FX_ASK_IDENTITY || kind == FX_PROBE) && out->list[i].capture == 0)
+            h->told[row_of(out->list[i].lineage)].by_wall = false;
         check_effect(w, h, &out->list[i]);
     }
     oracle_alarms(w, h, ev, out);

@@ -6,6 +6,8 @@
 #include "sim/capture.h"
 #include "sim/oracles.h"
 
+#define DATE_TOLERANCE_MS 1500 /* it has whole seconds */
+
 struct rules rules_of(const struct provider *p)
 {
     return (struct rules){
@@ -27,6 +29,7 @@ static void told_loaded(struct told *t, const struct loaded *from, int64_t now)
         .generation = from->generation,
         .standing = from->standing,
         .exact = from->expires_boot_ms != 0,
+        .by_wall = from->expires_boot_ms == 0,
         .policy = from->policy,
         .alarms = from->alarms,
         .awaits = from->intent,
@@ -97,6 +100,21 @@ void told_refused(struct world *w, struct host *h, int index, uint64_t generatio
         t->access_refused = true;
 }
 
+/* What was read off our wall clock is put right by the first Date, if what is stored is true. */
+static void told_date(const struct world *w, struct host *h, const struct event *ev, int index)
+{
+    const struct row *row = &w->store.rows[index];
+    int64_t off_ms = row->pair.expires_wall_ms - WALL_ZERO - access_ends_at(w, row);
+    struct view v; /* of a fleet: the pair that it has, whatever it was told of */
+    if (ev->server_wall_ms != 0 && ev->capture == 0)
+        h->told[index].by_wall = false;
+    if (ev->server_wall_ms != 0 && ev->capture == 0 && h->told[index].here &&
+        off_ms >= -DATE_TOLERANCE_MS && off_ms <= DATE_TOLERANCE_MS &&
+        warden_view(h->warden, lineage_id(index), host_now(w, h), &v) &&
+        v.generation == row->generation && h->told[index].generation == row->generation)
+        h->told[index].by_date = true;
+}
+
 /* What was claimed for the profile is under the same policy. */
 static void told_claimed_policy(const struct world *w, struct host *h, int index,
                                 enum policy policy)
@@ -121,6 +139,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         return;
     struct told *t = &h->told[index];
     const struct row *row = &w->store.rows[index];
+    told_date(w, h, ev, index);
     switch (ev->kind) {
     case EV_LOADED:
         told_loaded(t, &ev->loaded, w->now);
@@ -158,7 +177,8 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->generation = row->generation;
         t->standing = row->standing;
         t->exact = row->expiry_is_exact && row->boot == h->boot && row->expiry_host == h->index;
-        t->access_refused = false;
+        t->by_wall = row->expires_boot_ms == 0;
+        t->access_refused = t->by_date = false;
         t->held_until = 0;
         break;
     case EV_IDENTITY:
@@ -174,8 +194,10 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         break;
     case EV_OVERTAKEN:
         t->here = ev->loaded.standing != STANDING_RETIRED;
-        if (t->generation != ev->loaded.generation)
-            t->access_refused = false; /* that was said of another pair */
+        if (t->generation != ev->loaded.generation) { /* that was said of another pair */
+            t->access_refused = t->by_date = false;
+            t->by_wall = ev->loaded.expires_boot_ms == 0;
+        }
         t->generation = ev->loaded.generation;
         t->standing = ev->loaded.standing;
         t->doubt = row->lost_intent;
@@ -187,7 +209,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->generation = row->generation;
         t->standing = row->standing;
         if (ev->capture != 0) {
-            t->exact = t->access_refused = false;
+            t->exact = t->by_date = t->by_wall = t->access_refused = false;
             t->held_until = 0;
         }
         break;

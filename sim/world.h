@@ -226,7 +226,9 @@ struct spool {       /* one intent's file */
 struct told {  /* what the warden of this host has heard of one lineage since it started */
     bool here; /* loaded or added */
     bool removing;
-    bool exact; /* the expiry is known by this boot's clock */
+    bool exact;   /* the expiry is known by this boot's clock */
+    bool by_date; /* … or by the server's, to the second */
+    bool by_wall; /* … or as our wall clock has it, and nobody was asked the time since */
     bool access_refused;
     uint64_t generation;
     enum standing standing;
