@@ -103,9 +103,6 @@ void oracle_once_more(struct world *w, const struct host *h, int index)
     /* What a warden of a fleet heard of the access token before another told it of the doubt. */
     if (w->fleet && row->lost_at != 0 && h->told[index].doubt != row->lost_intent)
         return;
-    /* How long ago that was presented which an earlier run began, only the wall clock says. */
-    if (w->wall_was_wrong && row->lost_at != 0 && h->told[index].recovered == row->lost_intent)
-        return;
     if (row->lost_at != 0 && w->now - row->lost_at <= p->grace_ms + GRACE_TOLERANCE_MS)
         return;
     if (access_ends_at(w, row) > w->now + 2 * p->deadline_ms + TOLERANCE_MS)

@@ -296,7 +296,8 @@ static void check_told_end(struct world *w, const struct host *h, int index)
     bool is_said = !w->providers[row->provider].silent || t->access_refused;
     if (row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS && is_said &&
         !fp_is_none(row->pair.refresh) && !refresh_is_alive(w, row->pair.refresh) &&
-        w->now - access_ends_at(w, row) > UNDECIDED_MS && counts_right(w, h, index))
+        row->pair.expires_wall_ms != 0 && w->now - access_ends_at(w, row) > UNDECIDED_MS &&
+        counts_right(w, h, index))
         violated(w, "converges", "L%d is taken for live, and its tokens are over", index);
 }
 

@@ -47,10 +47,8 @@ static int64_t held_until(const struct world *w, int row)
 static void told_answer(struct told *t, struct host *h, const struct event *ev,
                         const struct row *row, int64_t now)
 {
-    if (ev->intent == t->awaits) {
+    if (ev->intent == t->awaits)
         t->awaits = 0;
-        t->recovered = ev->intent;
-    }
     if (ev->intent != row->intent && !spool_find(h, ev->intent))
         return;
     /* Another warden's is not what a granted answer in hand is about. */

@@ -238,7 +238,6 @@ struct told {  /* what the warden of this host has heard of one lineage since it
     struct requests requests; /* to its server */
     int32_t waiting;          /* callers */
     uint64_t awaits;          /* the intent that it was loaded with, until it hears the outcome */
-    uint64_t recovered;       /* the last one of which it heard so */
     uint64_t doubt;           /* the lost intent that it doubts for */
     uint64_t heard_intent;    /* the last one whose outcome it heard, and what that was */
     enum verdict heard;
