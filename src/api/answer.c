@@ -207,12 +207,13 @@ void answer_fault(struct conn *c, enum http_fault fault)
 {
     /* Where one message ends and the next begins is no longer known. */
     c->request_open = true;
-    answer_problem(c,
-                   &(struct problem){
-                       .code = fault == HTTP_BODY_TOO_LARGE ? "input-too-large" : "http-malformed",
-                       .status = http_fault_status(fault),
-                       .detail = http_fault_text(fault),
-                   });
+    answer_problem(c, &(struct problem){
+                          .code = fault == HTTP_BODY_TOO_LARGE ? "input-too-large"
+                                  : fault == HTTP_NO_MEMORY    ? "busy"
+                                                               : "http-malformed",
+                          .status = http_fault_status(fault),
+                          .detail = http_fault_text(fault),
+                      });
 }
 
 /* It could not be put together. */

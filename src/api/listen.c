@@ -83,13 +83,21 @@ static void turn_away(struct conn *c, const struct problem *p)
     conn_drop(c);
 }
 
-static bool peer_is_ours(const struct conn *c)
+/* NULL, or what this peer is turned away with. */
+static const struct problem *peer_fault(const struct conn *c)
 {
+    static const struct problem refused = {
+        .code = "peer-refused", .status = 403, .detail = "This socket serves another user."};
+    static const struct problem unknown = {
+        .code = "peer-unknown", .detail = "The system does not say whose connection this is."};
     uv_os_fd_t fd;
     uid_t uid;
     pid_t pid;
-    return uv_fileno((const uv_handle_t *)&c->pipe, &fd) == 0 && peer_of(fd, &uid, &pid) == 0 &&
-           uid == c->api->tuning.uid;
+    CHECK(uv_fileno((const uv_handle_t *)&c->pipe, &fd) == 0);
+    if (peer_of(fd, &uid, &pid) < 0) {
+        return &unknown;
+    }
+    return uid == c->api->tuning.uid ? NULL : &refused;
 }
 
 /* When all places are taken: who is answered or has asked nothing goes first, then who is half-way
@@ -172,10 +180,9 @@ static int let_in(struct api *a, int *fd)
         return 0; /* there is nothing to be had of this one */
     }
     *fd = -1;
-    if (!peer_is_ours(c)) {
-        turn_away(c, &(struct problem){.code = "peer-refused",
-                                       .status = 403,
-                                       .detail = "This socket serves another user."});
+    const struct problem *fault = peer_fault(c);
+    if (fault != NULL) {
+        turn_away(c, fault);
     } else if (a->n_conns > a->tuning.connections_max && !make_room(a, c, STAYS)) {
         turn_away(c, &(struct problem){.code = "busy",
                                        .retry_after_ms = 1000,

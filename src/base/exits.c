@@ -49,6 +49,7 @@ static const struct problem_kind kinds[] = {
     {"method-not-allowed", 405, EXIT_FAILED, "The method is not allowed here"},
     {"http-malformed", 400, EXIT_FAILED, "The request is not valid HTTP"},
     {"peer-refused", 403, EXIT_FAILED, "This socket serves another user"},
+    {"peer-unknown", 503, EXIT_LATER, "The system does not say whose connection this is"},
 
     /* Told by the command line alone. */
     {"daemon-unreachable", 503, EXIT_DAEMON, "The daemon cannot be reached or started"},

@@ -237,12 +237,17 @@ static enum exit_code ask_any(const struct invocation *in, struct request *r, st
     enum exit_code code = EXIT_OK;
     buf_init(&q.head, REQUEST_HEAD_MAX);
     r->accept = accepted_type(in, r);
-    if (request_write(r, &q.head) != 0) {
+    int err = request_write(r, &q.head);
+    if (err == ERR_NOMEM) {
+        code = fail(EXIT_FAILED, "there is not enough memory for the request");
+        goto out;
+    }
+    if (err != 0) {
         code = fail(EXIT_USAGE, "the arguments are longer than a request may be (%d bytes)",
                     REQUEST_HEAD_MAX);
         goto out;
     }
-    int err = ask_until_answered(&q, &reply, &text);
+    err = ask_until_answered(&q, &reply, &text);
     if (ret_runs != NULL) {
         *ret_runs = err != ERR_NOT_FOUND;
         err = *ret_runs ? err : 0;

@@ -5,6 +5,10 @@
  *
  * This file is the table. A command is one file: its description and what it does.
  */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "base/check.h"
 #include "base/str.h"
 #include "cli/ask.h"
@@ -59,7 +63,7 @@ static enum exit_code run_line(int argc, char **argv)
     in.no_start = in.no_start || no_start;
     enum exit_code code = run(&in);
     if (fflush(stdout) != 0 && code == EXIT_OK) {
-        code = fail(EXIT_FAILED, "cannot write to standard output");
+        code = fail(EXIT_FAILED, "cannot write to standard output: %s", strerror(errno));
     }
     return code;
 }

@@ -21,28 +21,41 @@ static bool is_program(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-static bool look_in(const char *folder, size_t folder_len, char ret[PATH_MAX])
+/* `*errnum`: why it is not there, where that is another reason than that it is not. */
+static bool look_in(const char *folder, size_t folder_len, char ret[PATH_MAX], int *errnum)
 {
     int n = snprintf(ret, PATH_MAX, "%.*s/" DAEMON_NAME, (int)folder_len, folder);
-    return n > 0 && n < PATH_MAX && is_program(ret);
+    errno = 0;
+    if (n > 0 && n < PATH_MAX && is_program(ret)) {
+        return true;
+    }
+    if (*errnum == 0 && errno != ENOENT && errno != ENOTDIR) {
+        *errnum = errno;
+    }
+    return false;
 }
 
 /* The same places, in the same order, as the daemon looks for its own programs. */
 static int find_program(char ret[PATH_MAX], struct err_text *text)
 {
+    int errnum = 0;
     const char *chosen = getenv("CREDWARDEN_LIBEXEC");
-    if (chosen != NULL && chosen[0] == '/' && look_in(chosen, strlen(chosen), ret)) {
+    if (chosen != NULL && chosen[0] == '/' && look_in(chosen, strlen(chosen), ret, &errnum)) {
         return 0;
     }
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     self[n > 0 ? n : 0] = '\0';
     const char *slash = strrchr(self, '/');
-    if (slash != NULL && look_in(self, (size_t)(slash - self), ret)) {
+    if (slash != NULL && look_in(self, (size_t)(slash - self), ret, &errnum)) {
         return 0;
     }
-    if (look_in(CREDWARDEN_LIBEXECDIR, strlen(CREDWARDEN_LIBEXECDIR), ret)) {
+    if (look_in(CREDWARDEN_LIBEXECDIR, strlen(CREDWARDEN_LIBEXECDIR), ret, &errnum)) {
         return 0;
+    }
+    if (errnum != 0) {
+        return err_say(text, err_from_errno(errnum), "cannot look for " DAEMON_NAME ": %s",
+                       strerror(errnum));
     }
     return err_say(text, ERR_NOT_FOUND,
                    "there is no " DAEMON_NAME " beside this program nor in " CREDWARDEN_LIBEXECDIR

@@ -28,10 +28,12 @@ static int open_file(const char *path, FILE **ret, struct err_text *text)
     bool is_ours = facts.kind == FILE_REGULAR && facts.owner == process_uid();
     FILE *log = is_ours ? fdopen(fd, "a") : NULL;
     if (!log) {
+        int err = is_ours
+                      ? err_say(text, err_from_errno(errno), "%s: cannot open the log: %s", path,
+                                strerror(errno))
+                      : err_say(text, ERR_INSECURE, "%s: this is no log of ours; remove it", path);
         fd_close(&fd);
-        return is_ours ? err_say(text, ERR_NOMEM, "%s: cannot open the log: %s", path,
-                                 err_reason(ERR_NOMEM))
-                       : err_say(text, ERR_INSECURE, "%s: this is no log of ours; remove it", path);
+        return err;
     }
     *ret = log;
     return 0;

@@ -232,10 +232,13 @@ static int start_parts(struct daemon *d, struct store *s, struct err_text *text)
         return err_say(text, err, "the store's thread could not be started: %s", err_reason(err));
     }
     err = drive_init(d);
-    if (err == 0)
-        err = program_path("credwarden-spender", program, sizeof(program));
     if (err < 0)
+        return err_say(text, err, "the core cannot be made ready: %s", err_reason(err));
+    err = program_path("credwarden-spender", program, sizeof(program));
+    if (err == ERR_NOT_FOUND)
         return err_say(text, err, "credwarden-spender was not found beside credwardend");
+    if (err < 0)
+        return err_say(text, err, "credwarden-spender cannot be looked for: %s", err_reason(err));
     struct spender_options spender = spender_times(&d->config);
     spender.program = program;
     spender.box_public = vault_box_public(d->vault);
@@ -425,12 +428,17 @@ int main(int argc, char **argv)
     int code = read_options(argc, argv, &options);
     if (code != 0)
         return code;
-    if (process_harden() < 0 || sodium_init() < 0)
-        return refuse(options.ready_fd, "this process cannot be made safe for secrets");
+    int hardened = process_harden();
+    if (hardened < 0 || sodium_init() < 0) {
+        err_fill(&text, "this process cannot be made safe for secrets%s%s",
+                 hardened < 0 ? ": " : "", hardened < 0 ? err_reason(hardened) : "");
+        return refuse(options.ready_fd, text.text);
+    }
     json_use_secret_memory();
     (void)process_raise_descriptors(DESCRIPTORS_MAX);
     if (!process_has_descriptors(DESCRIPTORS_MIN))
-        return refuse(options.ready_fd, "too few files may be open at once to start with");
+        return refuse(options.ready_fd,
+                      "too few files may be open at once to start with, or memory is short");
 
     struct daemon *d = calloc(1, sizeof(*d));
     if (d == NULL)

@@ -182,8 +182,10 @@ static void perform_spend(struct daemon *d, struct holding *h, const struct effe
         why = "there is not enough memory for the answer"; /* nor would there be afterwards */
         goto out;
     }
-    if (fx->generation != h->generation || holding_unseal(d, h, &pair) < 0) {
-        why = "the pair in the store does not open";
+    int opened = fx->generation == h->generation ? holding_unseal(d, h, &pair) : ERR_CORRUPT;
+    if (opened < 0) {
+        why = opened == ERR_NOMEM ? "there is not enough memory to open the pair in the store"
+                                  : "the pair in the store does not open";
         goto out;
     }
     /* The last look before the one act that cannot be undone: the bytes are what was decided on. */

@@ -43,6 +43,9 @@ static int fill_holding(struct load *ld, struct holding *h, const struct lineage
     if (err == 0)
         err = holding_take(h, row->generation, &pair, &row->sealed);
     tokens_clear(&pair);
+    if (err == ERR_NOMEM)
+        return err_say(ld->text, err, "lineage %016llx: its pair cannot be opened: %s",
+                       (unsigned long long)row->id, err_reason(err));
     if (err < 0)
         return err_say(ld->text, err,
                        "lineage %016llx: its pair does not open with this vault key; is "

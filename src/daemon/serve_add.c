@@ -169,6 +169,9 @@ static void claimed(struct add *a)
 static void capture_done(struct store_job *job, int err)
 {
     struct add *a = (struct add *)job;
+    struct err_text text;
+    err_fill(&text, "the store cannot be written: %s; nothing was added, the file is untouched",
+             err_reason(err));
     if (err == 0 && a->claimed)
         claimed(a);
     else if (err == 0)
@@ -176,9 +179,7 @@ static void capture_done(struct store_job *job, int err)
     else if (err == ERR_EXISTS && a->sighted)
         say_known(a);
     else
-        add_problem(a, answer_name(ANSWER_STORE), 0,
-                    err == ERR_FULL ? "the disk is full: nothing was added, the file is untouched"
-                                    : "the store cannot be written; nothing was added");
+        add_problem(a, answer_name(ANSWER_STORE), 0, text.text);
 }
 
 static int fill_capture(struct add *a)

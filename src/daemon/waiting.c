@@ -194,9 +194,8 @@ static void answer_problem(struct daemon *d, const struct waiting *wt, const str
         return;
     case ANSWER_STORE:
         api_problem(call, code, later,
-                    "%s: the store cannot be written (is the disk full?); nothing was lost, it is "
-                    "tried again",
-                    name);
+                    "%s: the store cannot be written (%s); nothing was lost, it is tried again",
+                    name, h && h->write_detail[0] ? h->write_detail : "the log says why");
         return;
     case ANSWER_BUSY:
         if (wt->operation == OP_ADD && !warden_view(d->warden, wt->lineage, clock_now(), &v))

@@ -7,6 +7,7 @@
 #include <limits.h>
 
 #include "base/check.h"
+#include "base/err.h"
 
 enum body_state {
     BODY_BYTES,      /* `left` bytes follow, then nothing */
@@ -99,8 +100,9 @@ static enum http_fault feed_frame(struct http_body *b, char c)
 static enum http_fault feed_payload(struct http_body *b, const char *bytes, size_t len,
                                     struct buf *out)
 {
-    if (buf_add(out, bytes, len) < 0) {
-        return HTTP_BODY_TOO_LARGE;
+    int err = buf_add(out, bytes, len);
+    if (err < 0) {
+        return err == ERR_NOMEM ? HTTP_NO_MEMORY : HTTP_BODY_TOO_LARGE;
     }
     b->left -= (int64_t)len;
     if (b->left == 0 && b->state == BODY_CHUNK) {

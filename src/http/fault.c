@@ -32,6 +32,7 @@ static const struct fault_entry faults[HTTP_FAULT_COUNT] = {
     [HTTP_BAD_EXPECT] = {417, "The only expectation that can be met is '100-continue'."},
     [HTTP_BAD_CHUNK] = {400, "The chunked body is malformed; extensions and trailers are refused."},
     [HTTP_BODY_TOO_LARGE] = {413, "The request's body is too large."},
+    [HTTP_NO_MEMORY] = {503, "There is not enough memory for the request's body."},
 };
 
 const char *http_fault_text(enum http_fault f)

@@ -70,6 +70,7 @@ enum http_fault {
     HTTP_BAD_EXPECT,
     HTTP_BAD_CHUNK,
     HTTP_BODY_TOO_LARGE,
+    HTTP_NO_MEMORY,
     HTTP_FAULT_COUNT
 };
 const char *http_fault_text(enum http_fault f); /* one sentence for the answer */

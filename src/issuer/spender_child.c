@@ -133,12 +133,14 @@ void child_listen(struct child *c, int events)
 static int child_watch(struct child *c)
 {
     uv_loop_t *loop = c->owner->loop;
-    if (uv_poll_init(loop, &c->socket, c->fd) < 0)
-        return ERR_NOMEM;
+    int uv = uv_poll_init(loop, &c->socket, c->fd);
+    if (uv < 0)
+        return err_from_errno(-uv);
     c->open_handles++;
-    if (uv_poll_init(loop, &c->exit, c->pid_fd) < 0) {
+    uv = uv_poll_init(loop, &c->exit, c->pid_fd);
+    if (uv < 0) {
         uv_close((uv_handle_t *)&c->socket, on_child_handle_closed);
-        return ERR_NOMEM;
+        return err_from_errno(-uv);
     }
     c->open_handles++;
     child_listen(c, UV_READABLE);

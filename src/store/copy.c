@@ -32,7 +32,7 @@ int store_copy(struct store *s, const char *dest, bool overwrite, struct err_tex
     (void)store_path_join(journal, temp, "-journal", NULL);
     err = sql_run(s, "VACUUM INTO ?1", SQL_ARGS(arg_text(temp)));
     if (err < 0) {
-        (void)err_say(text, err, "cannot copy %s to %s: %s", s->path, dest, sqlite3_errmsg(s->db));
+        (void)err_say(text, err, "cannot copy %s to %s: %s", s->path, dest, sql_reason(s, err));
     } else {
         err = check_copy(s, temp, text);
     }

@@ -7,26 +7,26 @@
  */
 #include "store/internal.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "sys/file.h"
 
 static int set_version(struct store *s, int version)
 {
     char sql[64]; /* a PRAGMA takes no arguments */
     (void)snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", version);
-    return sql_script(s, sql, NULL);
+    return sql_script(s, sql);
 }
 
 int store_run_steps(struct store *s, const struct store_schema *schema, int from,
                     struct err_text *text)
 {
     for (int i = from; i < schema->n; i++) {
-        char *message = NULL;
-        int err = sql_script(s, schema->steps[i], &message);
+        int err = sql_script(s, schema->steps[i]);
         if (err < 0) {
-            (void)err_say(text, err, "%s cannot be taken to version %d: %s", s->path, i + 1,
-                          message != NULL ? message : err_reason(err));
-            sqlite3_free(message);
-            return err;
+            return err_say(text, err, "%s cannot be taken to version %d: %s", s->path, i + 1,
+                           sql_reason(s, err));
         }
     }
     int err = set_version(s, schema->n);
@@ -37,25 +37,27 @@ static int in_transaction(struct store *s, const struct store_schema *schema, in
                           struct err_text *text)
 {
     int64_t broken = 0;
-    int err = sql_script(s, "BEGIN IMMEDIATE", NULL);
+    int err = sql_script(s, "BEGIN IMMEDIATE");
     if (err < 0) {
         return sql_say(s, err, "written", text);
     }
     err = store_run_steps(s, schema, from, text);
     if (err == 0) {
         err = sql_number(s, "SELECT count(*) FROM pragma_foreign_key_check", SQL_NO_ARGS, &broken);
-        if (err < 0 || broken > 0) {
-            err = err_say(text, err < 0 ? err : ERR_CORRUPT,
+        if (err < 0) {
+            err = sql_say(s, err, "checked", text);
+        } else if (broken > 0) {
+            err = err_say(text, ERR_CORRUPT,
                           "%s cannot be taken to version %d: its rows would not fit together",
                           s->path, schema->n);
         }
     }
     if (err == 0) {
-        err = sql_script(s, "COMMIT", NULL);
+        err = sql_script(s, "COMMIT");
         err = err < 0 ? sql_say(s, err, "written", text) : 0;
     }
     if (err < 0 && sqlite3_get_autocommit(s->db) == 0) {
-        (void)sql_script(s, "ROLLBACK", NULL);
+        (void)sql_script(s, "ROLLBACK");
     }
     return err;
 }
@@ -133,10 +135,14 @@ static int end_log(struct store *s, struct err_text *text)
     }
     (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     store_disconnect(s);
-    if (path_look(PATH_CWD, log_path, false, &facts) != ERR_NOT_FOUND) {
-        err = err_say(text, ERR_IO, "%s stays where it is: it cannot be removed", log_path);
+    int errnum = layer_trouble();
+    err = path_look(PATH_CWD, log_path, false, &facts);
+    if (err == ERR_NOT_FOUND) {
+        return 0;
     }
-    return err;
+    errnum = err < 0 ? errno : errnum;
+    return err_say(text, ERR_IO, "%s stays where it is, it cannot be removed: %s", log_path,
+                   errnum != 0 ? strerror(errnum) : "SQLite does not say why");
 }
 
 int store_add_sums(struct store *s, const struct store_schema *schema, int from,
@@ -180,14 +186,14 @@ int store_build(struct store *s, const struct store_schema *schema, struct err_t
     }
     err = room_for_sums(s); /* as long as the file is empty */
     if (err == 0) {
-        err = sql_script(s, first, NULL);
+        err = sql_script(s, first);
     }
     if (err < 0) {
         return sql_say(s, err, "made", text);
     }
     err = in_transaction(s, schema, 0, text);
     if (err == 0) {
-        err = sql_script(s, "PRAGMA journal_mode = WAL", NULL);
+        err = sql_script(s, "PRAGMA journal_mode = WAL");
         err = err < 0 ? sql_say(s, err, "made", text) : 0;
     }
     return err;

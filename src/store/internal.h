@@ -97,8 +97,20 @@ struct sql_arg arg_fp(struct fp fp); /* none: NULL */
         sizeof((const struct sql_arg[]){__VA_ARGS__}) / sizeof(struct sql_arg)
 #define SQL_NO_ARGS NULL, 0
 
-/* SQLite's word → enum err; right after the call it is about, because errno says more. */
+/* The layer (layer.c): the name under which SQLite knows the one that writes and checks sums, or
+ * the one for a store that has none. A page without its sum is SQLITE_CORRUPT to whoever reads it.
+ * Once sqlite3_initialize() was successful. */
+const char *layer_vfs(bool is_plain);
+/* What errno was when a call of this thread failed below SQLite, the last one since this was asked;
+ * 0: none did. */
+int layer_trouble(void);
+
+/* SQLite's word → enum err; right after the call it is about, because the system's own says more.
+ */
 int sql_err(int rc);
+/* Why the last sql_err() of this thread was negative, for a person: the system's reason, or
+ * SQLite's. */
+const char *sql_reason(const struct store *s, int err);
 
 /* One run of a statement that gives rows. After sql_start() came back with 0, sql_end() must
  * follow. */
@@ -134,9 +146,8 @@ int sql_first(struct store *s, const char *text, const struct sql_arg *args, siz
 /* The first column of the first row, as a number. */
 int sql_number(struct store *s, const char *text, const struct sql_arg *args, size_t n,
                int64_t *ret);
-/* Several statements without arguments, uncached. `ret_message` (NULL fine): sqlite3_free(). */
-int sql_script(struct store *s, const char *script, char **ret_message);
-void sql_forget(struct store *s); /* finalize all */
+int sql_script(struct store *s, const char *script); /* statements without arguments, uncached */
+void sql_forget(struct store *s);                    /* finalize all */
 /* Tell SQLite's word as a sentence about the store's file. */
 int sql_say(struct store *s, int err, const char *doing, struct err_text *text);
 
@@ -157,9 +168,6 @@ bool wal_is_long(const struct store *s, int frames);
  * which counts from 1. */
 #define STORE_PAGE_SIZE 4096
 #define STORE_RESERVED  8
-/* The name under which SQLite knows the layer that writes and checks them. A page without its sum
- * is SQLITE_CORRUPT to whoever reads it. */
-const char *sums_vfs(void); /* once sqlite3_initialize() was successful */
 void sums_stamp(uint8_t page[STORE_PAGE_SIZE], uint32_t number);
 bool sums_agree(const uint8_t page[STORE_PAGE_SIZE], uint32_t number);
 /* If one byte of the page is all that is wrong, it is put right: which one, and what it was,

@@ -98,7 +98,8 @@ static int check_file(const char *path, int fd, struct err_text *text)
     struct file_facts facts;
     int err = fd_look(fd, &facts);
     if (err < 0) {
-        return err_say(text, err, "cannot look at the high-water mark %s", path);
+        return err_say(text, err, "cannot look at the high-water mark %s: %s", path,
+                       strerror(errno));
     }
     if (facts.kind != FILE_REGULAR) {
         return err_say(text, ERR_INVALID, "the high-water mark %s is not a regular file", path);
@@ -112,10 +113,14 @@ static int check_file(const char *path, int fd, struct err_text *text)
     return err < 0 ? err_say(text, err, "cannot make %s private: %s", path, strerror(errno)) : 0;
 }
 
+/* ERR_NOT_FOUND: without a word, it may be as it should. */
 static int open_file(const char *path, int *ret_fd, struct err_text *text)
 {
     int fd = -1;
     int err = path_open(PATH_CWD, path, OPEN_WRITE, &fd);
+    if (err == ERR_NOT_FOUND) {
+        return err;
+    }
     if (err < 0) {
         return err_say(text, errno == ELOOP ? ERR_INSECURE : err,
                        "cannot open the high-water mark %s: %s", path, strerror(errno));

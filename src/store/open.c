@@ -5,6 +5,7 @@
 #include "store/internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -23,7 +24,7 @@ int sql_say(struct store *s, int err, const char *doing, struct err_text *text)
     if (err == ERR_LOCKED) {
         return err_say(text, err, "%s is in use by another process", s->path);
     }
-    return err_say(text, err, "%s cannot be %s: %s%s", s->path, doing, sqlite3_errmsg(s->db),
+    return err_say(text, err, "%s cannot be %s: %s%s", s->path, doing, sql_reason(s, err),
                    err == ERR_CORRUPT ? "; " STORE_WAY_OUT
                    : err == ERR_FULL  ? "; make room on that disk"
                                       : "");
@@ -164,18 +165,18 @@ static int open_alone(struct store *s)
     return sqlite3_open_v2(uri, &s->db,
                            SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX |
                                SQLITE_OPEN_EXRESCODE,
-                           s->is_plain ? NULL : sums_vfs());
+                           layer_vfs(s->is_plain));
 }
 
 static int open_with_log(struct store *s, int flags)
 {
     return sqlite3_open_v2(s->path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-                           s->is_plain ? NULL : sums_vfs());
+                           layer_vfs(s->is_plain));
 }
 
 int store_connect(struct store *s, int flags, struct err_text *text)
 {
-    if (sqlite3_initialize() != SQLITE_OK) { /* on first use; what sums_vfs() does needs it */
+    if (sqlite3_initialize() != SQLITE_OK) { /* on first use; what layer_vfs() does needs it */
         return err_say(text, ERR_NOMEM, "no memory to open %s", s->path);
     }
     int rc = s->log_is_foreign ? open_alone(s) : open_with_log(s, flags);
@@ -188,7 +189,7 @@ int store_connect(struct store *s, int flags, struct err_text *text)
     int err = sql_err(rc);
     if (err == 0) {
         configure(s->db);
-        err = sql_script(s, settings, NULL);
+        err = sql_script(s, settings);
     }
     return err < 0 ? sql_say(s, err, "opened", text) : 0;
 }
@@ -199,7 +200,7 @@ int store_connect_unsynced(struct store *s, struct err_text *text)
     if (err < 0) {
         return err;
     }
-    err = sql_script(s, "PRAGMA synchronous = OFF", NULL);
+    err = sql_script(s, "PRAGMA synchronous = OFF");
     return err < 0 ? sql_say(s, err, "written", text) : 0;
 }
 
@@ -240,6 +241,15 @@ static int check_version(struct store *s, const struct store_schema *schema, int
     return 0;
 }
 
+/* What quick_check() came to: a page that could not be got it tells with SQLite's word for why. */
+static int rc_told_in(const char *found)
+{
+    static const char mark[] = "error code=";
+    const char *at = strstr(found, mark);
+    long rc = at != NULL ? strtol(at + strlen(mark), NULL, 10) : SQLITE_CORRUPT;
+    return (rc & 0xff) == SQLITE_NOMEM || (rc & 0xff) == SQLITE_IOERR ? (int)rc : SQLITE_CORRUPT;
+}
+
 int store_check_pages(struct store *s, struct err_text *text)
 {
     char found[ERR_TEXT_MAX / 2] = "";
@@ -250,7 +260,11 @@ int store_check_pages(struct store *s, struct err_text *text)
     }
     read_text(&r, found, sizeof(found));
     sql_end(&r);
-    if (strcmp(found, "ok") != 0) {
+    err = strcmp(found, "ok") == 0 ? 0 : sql_err(rc_told_in(found));
+    if (err < 0 && err != ERR_CORRUPT) { /* a page that could not be got is not a damaged one */
+        return sql_say(s, err, "checked", text);
+    }
+    if (err < 0) {
         return err_say(text, ERR_CORRUPT, "%s is damaged (%s); " STORE_WAY_OUT, s->path,
                        found[0] == '\0' ? "more than fits here" : found);
     }
@@ -282,7 +296,7 @@ static int begin_work(struct store *s, struct err_text *text)
     if (err == 0) {
         read_text(&r, mode, sizeof(mode));
         sql_end(&r);
-        err = strcmp(mode, "wal") == 0 ? sql_script(s, "PRAGMA foreign_keys = ON", NULL) : ERR_IO;
+        err = strcmp(mode, "wal") == 0 ? sql_script(s, "PRAGMA foreign_keys = ON") : ERR_IO;
     }
     if (err == 0) {
         (void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
@@ -424,13 +438,21 @@ static int refuse_lost(const struct store *s, struct err_text *text)
     if (err < 0) {
         return err;
     }
-    if (path_look(PATH_CWD, repaired, false, &facts) == 0) {
+    err = path_look(PATH_CWD, repaired, false, &facts);
+    if (err == 0) {
         return err_say(text, ERR_NOT_FOUND,
                        "%s is gone: its repair was interrupted; run `credwarden repair` again",
                        s->path);
     }
-    if (path_look(PATH_CWD, s->mark_path, false, &facts) == ERR_NOT_FOUND) {
+    if (err == ERR_NOT_FOUND) {
+        err = path_look(PATH_CWD, s->mark_path, false, &facts);
+    }
+    if (err == ERR_NOT_FOUND) {
         return 0;
+    }
+    if (err < 0) {
+        return err_say(text, err, "%s is not there, and cannot look for what may be left of it: %s",
+                       s->path, strerror(errno));
     }
     return err_say(text, ERR_NOT_FOUND,
                    "%s is gone, though its high-water mark is there: put a backup in its "
@@ -470,6 +492,7 @@ int store_open_with(const char *path, const char *mark_path, int flags,
     int err = open_existing(s, schema, text);
     if (err == ERR_NOT_FOUND && (flags & STORE_CREATE) != 0) {
         is_new = true;
+        err_fill(text, "%s", ""); /* that it is not there is no fault */
         err = refuse_lost(s, text);
         err = err == 0 ? store_create(path, schema, text) : err;
         err = err == 0 ? open_existing(s, schema, text) : err;

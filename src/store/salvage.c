@@ -128,8 +128,7 @@ static int begin_names(struct store *s)
                       "INSERT INTO told SELECT name, 'saved', lineage FROM profile;"
                       /* A row that is lost, or one of a name that was removed. */
                       "INSERT OR IGNORE INTO told SELECT profile, 'perhaps', lineage"
-                      "  FROM profile_lineage ORDER BY seq DESC;",
-                      NULL);
+                      "  FROM profile_lineage ORDER BY seq DESC;");
 }
 
 static int name_for(struct store *s, uint64_t lineage, char ret[NAME_MAX_LEN + 1])
@@ -221,7 +220,7 @@ static int fill(struct store *s, const struct pages *p, int64_t now_wall_ms,
     struct filling f = {.s = s};
     uint32_t torn = 0;
     int thrown_out = 0;
-    int err = sql_script(s, "BEGIN IMMEDIATE", NULL);
+    int err = sql_script(s, "BEGIN IMMEDIATE");
     if (err == 0) {
         err = rows_each(p, put_row, &f, &torn);
     }
@@ -230,7 +229,7 @@ static int fill(struct store *s, const struct pages *p, int64_t now_wall_ms,
     }
     if (err == 0) {
         thrown_out = fit(s, now_wall_ms);
-        err = thrown_out < 0 ? thrown_out : sql_script(s, "COMMIT", NULL);
+        err = thrown_out < 0 ? thrown_out : sql_script(s, "COMMIT");
     }
     if (err < 0) {
         return sql_say(s, err, "written", text);

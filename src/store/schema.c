@@ -179,7 +179,7 @@ int store_check_rules(struct store *s, struct err_text *text)
         int64_t broken = 0;
         int err = sql_number(s, rule->count_sql, SQL_NO_ARGS, &broken);
         if (err < 0) {
-            return err_say(text, err, "%s cannot be checked: %s", s->path, sqlite3_errmsg(s->db));
+            return sql_say(s, err, "checked", text);
         }
         if (broken > 0) {
             return err_say(text, ERR_CORRUPT, "%s contradicts itself: %s; " STORE_WAY_OUT, s->path,

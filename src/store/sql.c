@@ -4,26 +4,13 @@
  */
 #include "store/internal.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "base/check.h"
 
 /* Errors */
 
-/* SQLite tells ENOSPC apart from other failed writes, but not a quota or a file size limit: errno
- * does (sqlite3_system_errno() is not set by a commit that fails). */
-static int err_of_io(int rc)
-{
-    if (rc == SQLITE_IOERR_NOMEM) {
-        return ERR_NOMEM;
-    }
-    bool is_write = rc == SQLITE_IOERR_WRITE || rc == SQLITE_IOERR_FSYNC ||
-                    rc == SQLITE_IOERR_TRUNCATE || rc == SQLITE_IOERR_DIR_FSYNC;
-    return is_write && err_from_errno(errno) == ERR_FULL ? ERR_FULL : ERR_IO;
-}
-
-int sql_err(int rc)
+static int err_of_word(int rc)
 {
     switch (rc & 0xff) {
     case SQLITE_OK:
@@ -52,11 +39,37 @@ int sql_err(int rc)
         return ERR_CONFLICT;
     case SQLITE_TOOBIG:
         return ERR_TOO_LARGE;
-    case SQLITE_IOERR:
-        return err_of_io(rc);
     default:
-        return ERR_IO;
+        return rc == SQLITE_IOERR_NOMEM ? ERR_NOMEM : ERR_IO;
     }
+}
+
+static int err_of_system(int errnum)
+{
+    int err = err_from_errno(errnum);
+    bool is_known = err == ERR_FULL || err == ERR_BUSY || err == ERR_DENIED || err == ERR_NOMEM;
+    return is_known ? err : ERR_IO;
+}
+
+static _Thread_local int last_trouble;
+
+/* Where the system refused something, that is the reason, whatever SQLite makes of it. Only what
+ * has nothing to do with it stands. */
+int sql_err(int rc)
+{
+    int err = err_of_word(rc);
+    int errnum = layer_trouble();
+    bool is_own = err == 0 || err == ERR_NOMEM || err == ERR_CONFLICT || err == ERR_TOO_LARGE;
+    last_trouble = is_own ? 0 : errnum;
+    return last_trouble != 0 ? err_of_system(last_trouble) : err;
+}
+
+const char *sql_reason(const struct store *s, int err)
+{
+    if (err == ERR_NOMEM) { /* SQLite's words are about what it was for */
+        return err_reason(err);
+    }
+    return last_trouble != 0 ? strerror(last_trouble) : sqlite3_errmsg(s->db);
 }
 
 /* Arguments */
@@ -172,7 +185,7 @@ int sql_start(struct store *s, const char *text, const struct sql_arg *args, siz
 
 int sql_next(struct sql_rows *r)
 {
-    errno = 0;
+    (void)layer_trouble();
     int rc = sqlite3_step(r->st);
     r->next = 0;
     return rc == SQLITE_ROW ? 1 : sql_err(rc);
@@ -232,10 +245,10 @@ int sql_number(struct store *s, const char *text, const struct sql_arg *args, si
     return err;
 }
 
-int sql_script(struct store *s, const char *script, char **ret_message)
+int sql_script(struct store *s, const char *script)
 {
-    errno = 0;
-    return sql_err(sqlite3_exec(s->db, script, NULL, NULL, ret_message));
+    (void)layer_trouble();
+    return sql_err(sqlite3_exec(s->db, script, NULL, NULL, NULL));
 }
 
 /* Columns */
@@ -344,7 +357,7 @@ int store_note(struct store *s, int (*body)(struct store *s, const void *args), 
         return 0;
     }
     if (sqlite3_get_autocommit(s->db) == 0) { /* SQLite may have undone it by itself */
-        (void)sql_script(s, "ROLLBACK", NULL);
+        (void)sql_script(s, "ROLLBACK");
     }
     return err;
 }

@@ -56,7 +56,8 @@ int packet_send(int fd, const void *bytes, size_t len, int pass_fd);
 int packet_recv(int fd, void *bytes, size_t size, int *ret_fd);
 
 /* Path of a program of ours that stands beside the running one (libexec lookup):
- * $CREDWARDEN_LIBEXEC, then the folder of /proc/self/exe, then the installed one. */
+ * $CREDWARDEN_LIBEXEC, then the folder of /proc/self/exe, then the installed one. ERR_NOT_FOUND: it
+ * is in none of them; else why one of them could not be looked at, or what is there not be run. */
 int program_path(const char *name, char *ret, size_t size);
 /* The running program's file was replaced since it started (an upgrade). A file that is gone with
  * nothing in its place is not replaced. */

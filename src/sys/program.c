@@ -35,9 +35,15 @@ static int look_in(const char *folder, const char *name, char *ret, size_t size)
     if (n < 0 || (size_t)n >= sizeof(path)) {
         return ERR_TOO_LARGE;
     }
-    if (path_look(PATH_CWD, path, true, &facts) < 0 || facts.kind != FILE_REGULAR ||
-        access(path, X_OK) != 0) {
+    int err = path_look(PATH_CWD, path, true, &facts);
+    if (err < 0) {
+        return err;
+    }
+    if (facts.kind != FILE_REGULAR || (facts.mode & 0111) == 0) {
         return ERR_NOT_FOUND;
+    }
+    if (access(path, X_OK) != 0) {
+        return err_from_errno(errno);
     }
     if ((size_t)n >= size) {
         return ERR_TOO_LARGE;
@@ -53,18 +59,24 @@ int program_path(const char *name, char *ret, size_t size)
         return ERR_INVALID;
     }
     const char *chosen = getenv("CREDWARDEN_LIBEXEC");
+    int first = ERR_NOT_FOUND;
     int err = ERR_NOT_FOUND;
     if (chosen != NULL && chosen[0] == '/') {
-        err = look_in(chosen, name, ret, size);
+        err = first = look_in(chosen, name, ret, size);
     }
-    if (err == ERR_NOT_FOUND && running_path(beside) == 0) {
-        *strrchr(beside, '/') = '\0';
-        err = look_in(beside, name, ret, size);
+    if (err < 0) {
+        err = running_path(beside);
+        if (err == 0) {
+            *strrchr(beside, '/') = '\0';
+            err = look_in(beside, name, ret, size);
+        }
+        first = first == ERR_NOT_FOUND ? err : first;
     }
-    if (err == ERR_NOT_FOUND) {
+    if (err < 0) {
         err = look_in(CREDWARDEN_LIBEXECDIR, name, ret, size);
+        first = first == ERR_NOT_FOUND ? err : first;
     }
-    return err;
+    return err == 0 ? 0 : first;
 }
 
 bool program_is_replaced(void)

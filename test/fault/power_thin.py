@@ -55,7 +55,7 @@ def presented(lacking=False):
         assert sheet.struck and SYNC_OF in asked_by(sheet.where), \
             f"the first sync of a renewal is another one: {asked_by(sheet.where)}"
         if not lacking:
-            assert result.code != 0 and "is the disk full" in result.stderr, result
+            assert result.code != 0 and "the disk is full" in result.stderr, result
             world.cw("renew", "work")  # there is room again
             assert lab.family("f1")["alive"] and not lab.family("f1")["reuses"]
             return len(lab.log(endpoint="token")) - 1

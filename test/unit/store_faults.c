@@ -203,7 +203,7 @@ static void a_store_that_may_not_grow_says_full_and_goes_on_later(void **state)
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     assert_int_equal(sql_number(b->s, "PRAGMA page_count", SQL_NO_ARGS, &pages), 0);
     (void)snprintf(pragma, sizeof(pragma), "PRAGMA max_page_count = %d", (int)pages + 2);
-    assert_int_equal(sql_script(b->s, pragma, NULL), 0);
+    assert_int_equal(sql_script(b->s, pragma), 0);
     uint64_t id = 2;
     while (err == 0) {
         err = put_lineage(b->s, id++);
@@ -213,7 +213,7 @@ static void a_store_that_may_not_grow_says_full_and_goes_on_later(void **state)
     lineage_row_init(&row);
     assert_int_equal(store_get_lineage(b->s, id - 1, &row), ERR_NOT_FOUND);
     expect_generation(b->s, 1, false);
-    assert_int_equal(sql_script(b->s, "PRAGMA max_page_count = 1000000", NULL), 0);
+    assert_int_equal(sql_script(b->s, "PRAGMA max_page_count = 1000000"), 0);
     assert_int_equal(put_lineage(b->s, id - 1), 0);
     assert_int_equal(put_intent(b->s, 1, 1), 0);
     assert_int_equal(put_settlement(b->s, 1, 1), 0);
@@ -480,7 +480,7 @@ static void the_log_is_bounded(void **state)
     char log_path[128];
     struct stat st;
     assert_int_equal(put_live(b->s, 1, "work"), 0);
-    assert_int_equal(sql_script(b->s, "PRAGMA synchronous = OFF", NULL), 0); /* speed alone */
+    assert_int_equal(sql_script(b->s, "PRAGMA synchronous = OFF"), 0); /* speed alone */
     for (uint64_t g = 1; g < 900; g++) {
         assert_int_equal(put_intent(b->s, 1, g), 0);
         assert_int_equal(put_settlement(b->s, 1, g), 0);
