@@ -12,6 +12,7 @@ left over; and was what the user was told true.
 
 import contextlib
 import dataclasses
+import errno
 import os
 import pathlib
 import re
@@ -27,6 +28,7 @@ import harness
 import mounts
 import points
 import runner
+import truth
 from harness import World
 
 COMMAND_S = 20  # for a command of a try; the daemon answers within its own time-outs
@@ -52,9 +54,6 @@ STATE_NAMES = {"credwardend.log", "high-water", "spool", "state-lock"}
 
 WORDS = ("write", "writev", "fflush")  # what a program says goes out by these
 
-# A message that says nothing, or what only we understand.
-VAGUE = re.compile(r"internal|must hold|unknown error|success\b|\(null\)|: ok\b|: unknown\b|: *$",
-                   re.I)
 UNCHANGED = re.compile(r"nothing was (added|changed|removed)")
 
 
@@ -504,6 +503,9 @@ class Stand:
         is_victim = self.scenario.is_the_daemon and case is not None and case.kills
         if is_victim and result.code == -signal.SIGKILL:
             return
+        if self.scenario.is_the_daemon and self.sheet.crash and \
+                ended_by_library(-result.code, self.sheet.crash[2], self.sheet.where):
+            return
         if result.code < 0:
             raise Complaint(f"the command died by signal {-result.code}: {result!r}")
         # A fault in the very words: nothing can be said then.
@@ -511,8 +513,17 @@ class Stand:
             return
         lines = result.stderr.splitlines()
         says = ("credwarden: ", "credwardend: ") if self.scenario.is_the_daemon else "credwarden: "
-        if not lines or not lines[-1].startswith(says) or VAGUE.search(lines[-1]):
-            raise Complaint(f"says nothing that helps: {result!r}")
+        if not lines or not lines[-1].startswith(says):
+            raise Complaint(f"says nothing: {result!r}")
+        wrong = truth.fault_of(lines[-1], self._errno_of(case))
+        if wrong:
+            raise Complaint(f"{wrong}: {result!r}")
+
+    def _errno_of(self, case):
+        """What the program that was struck got to see."""
+        if case is None or case.kills:
+            return 0
+        return errno.EAGAIN if self.sheet.call == "pthread_create" else case.error
 
     def _still_answers(self):
         """What outlived the fault goes on without being told."""
@@ -715,8 +726,10 @@ class Refresh(Scenario):
 
     def effect(self, stand, result):
         shown = stand.until_well("work")
-        if result.code == 0 and shown["generation"] <= FURNISHED:
-            raise Complaint("it said that it had renewed, and it had not")
+        is_told = f"generation {shown['generation']}," in result.stdout
+        if result.code == 0 and (shown["generation"] <= FURNISHED or not is_told):
+            raise Complaint(f"it said that it had renewed, and it is at {shown['generation']}: "
+                            f"{result!r}")
 
 
 class Add(Scenario):
@@ -773,6 +786,8 @@ class Settle(Scenario):
     def effect(self, stand, result):
         if stand.until_well("work")["generation"] != FURNISHED + 1:
             raise Complaint("the answer in the spool was not settled")
+        if result.code == 0 and stand.lab.use(result.stdout.strip()).status != 200:
+            raise Complaint("it gave a token that the server refuses")
 
 
 class Remove(Scenario):
@@ -809,6 +824,8 @@ class StartFresh(Scenario):
         return stand.cw("status")
 
     def effect(self, stand, result):
+        if result.code == 0 and "no profiles yet" not in result.stdout:
+            raise Complaint(f"it did not say that nothing is there: {result!r}")
         path = stand.world.write_file("given.json", self.pair)
         added = stand.cw("add", "work", "--provider", "lab", "--from", path)
         if added.code != 0:

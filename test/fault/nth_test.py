@@ -20,6 +20,7 @@ import harness  # noqa: E402
 import nth  # noqa: E402
 import points  # noqa: E402
 import runner  # noqa: E402
+import truth  # noqa: E402
 from nth_stand import SCENARIOS, Case, Complaint, Stand  # noqa: E402
 
 TRIES = int(os.environ.get("CW_FAULT_TRIES", "32"))
@@ -181,6 +182,21 @@ def test_a_fault_that_is_not_survived_is_seen():
         assert "litter" in told, told
         (stand.elsewhere / "litter").unlink()
         assert complaint_of(stand.nothing_left_over, None) == ""
+
+
+def test_an_untrue_reason_is_seen():
+    """As the programs gave them before they were asked for the true one."""
+    for said, error in (
+            ("store.db is in use by another process", errno.ENOLCK),
+            ("store.db cannot be opened: attempt to write a readonly database", errno.EMFILE),
+            ("store.db is damaged (page 12); run `credwarden repair`", errno.EIO),
+            ("its pair does not open with this vault key", errno.ENOMEM),
+            ("credwarden-spender was not found beside credwardend", errno.EACCES),
+            ("work: the store cannot be written: internal error", errno.ENOSPC)):
+        assert truth.fault_of(f"credwarden: {said}", error), said
+    assert not truth.fault_of("credwarden: backup.db: No space left on device", errno.ENOSPC)
+    for summary in truth.SUMMARIES:
+        assert not re.search(summary, "credwarden: the store cannot be written"), summary
 
 
 def lose_the_store(data, state):
