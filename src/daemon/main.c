@@ -229,7 +229,10 @@ static int start_parts(struct daemon *d, struct store *s, struct err_text *text)
     int err = store_queue_start(&d->loop, s, &d->store);
     if (err < 0) {
         store_close(s);
-        return err_say(text, err, "the store's thread could not be started: %s", err_reason(err));
+        /* EAGAIN stands for both (pthread_create(3)). */
+        return err_say(text, err, "the store's thread could not be started: %s",
+                       err == ERR_BUSY ? "processes or memory are at their limit"
+                                       : err_reason(err));
     }
     err = drive_init(d);
     if (err < 0)

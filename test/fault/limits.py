@@ -14,10 +14,12 @@ kernel kills one of the two), read-only (data or state).
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import pathlib
 import random
+import re
 import resource
 import signal
 import sys
@@ -27,6 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
 import harness  # noqa: E402
 import runner  # noqa: E402
+import truth  # noqa: E402
 from harness import World, is_running  # noqa: E402
 from mounts import read_only, small_disk  # noqa: E402
 from refusals import DAEMON, TOKEN, profiles  # noqa: E402
@@ -35,11 +38,12 @@ from runner import Skip, in_threads, stop_by_exception, wait_until  # noqa: E402
 PAGE = 4096
 CALLERS = 24
 PATIENCE = ("--timeout", "1s")
-FULL_WORDS = ("disk is full", "make room", "no space", "cannot be written", "is full")
-MEMORY_WORDS = ("nothing was sent", "memory", "does not start", "ended without", "cannot",
-                "limit", "descriptor", "busy", "reached", "files", "closed", "stopping",
-                "unreachable", "not answer", "not asked", "within the time", "not be started",
-                "not running", "went away")
+
+# What each kind is short of, as errno has it.
+SHORT_OF = {"data": errno.ENOSPC, "state": errno.ENOSPC, "descriptors": errno.EMFILE,
+            "address": errno.ENOMEM, "heap": errno.ENOMEM, "group": errno.ENOMEM}
+# What the kernel has killed says nothing; nor does the command line start another one here.
+GONE = re.compile(r"credwardend is not running|the answer breaks off: credwardend went away")
 
 STEPS = {
     "data": [*range(0, 40 * PAGE, PAGE), *range(40 * PAGE, 300 * PAGE, 10 * PAGE)],
@@ -75,7 +79,7 @@ class Scene:
         self.added.add(name)
         return name
 
-    def try_all(self, name, words):
+    def try_all(self, name, kind):
         """Everything a person does, with too little of something. What fails says so."""
         world = self.world
         late = f"late{self.n}"
@@ -90,7 +94,7 @@ class Scene:
         done = {what: call() for what, call in calls.items()}
         for what, result in done.items():
             if result.code != 0:
-                judge_words(what, result, words)
+                judge_words(what, result, kind)
         if done["add"].code == 0:
             self.added.add(late)
         if done["policy"].code == 0:
@@ -139,13 +143,14 @@ class Scene:
         return there
 
 
-def judge_words(what, result, words):
-    """An error, in a sentence, that names what is short or what follows from it."""
+def judge_words(what, result, kind):
+    """An error, in a sentence, that names what is short."""
     assert result.stderr.startswith(("credwarden: ", "credwardend: ")), (what, result)
     assert result.code > 0, f"{what} died: {result}"
     assert not TOKEN.search(result.stderr + result.stdout) or what == "token", (what, result)
-    said = result.stderr.lower()
-    assert any(word in said for word in words), f"{what} says nothing true: {result}"
+    said = result.stderr.splitlines()[-1]
+    wrong = truth.fault_of(said, SHORT_OF[kind])
+    assert not wrong or kind == "group" and GONE.search(said), f"{what} {wrong}: {result}"
 
 
 # ---- disks ----
@@ -179,21 +184,21 @@ def scene_on_disk(which):
             yield Scene(world), Disk(folder)
 
 
-def disk_step(scene, disk, left):
+def disk_step(scene, disk, kind, left):
     name = scene.add()
     disk.fill(left)
-    codes, late = scene.try_all(name, FULL_WORDS)
+    codes, late = scene.try_all(name, kind)
     disk.make_room()
     scene.judge(name, late)
     return codes
 
 
-def disk_restart_step(scene, disk, left):
+def disk_restart_step(scene, disk, kind, left):
     """The daemon starts on a disk that is nearly full, too."""
     name = scene.add()
     scene.world.cw("daemon", "stop")
     disk.fill(left)
-    codes, late = scene.try_all(name, (*FULL_WORDS, "make room on that disk"))
+    codes, late = scene.try_all(name, kind)
     disk.make_room()
     scene.judge(name, late)
     return codes
@@ -202,7 +207,8 @@ def disk_restart_step(scene, disk, left):
 def disk_steps(which, steps):
     for left in steps:
         with scene_on_disk(which) as (scene, disk):
-            yield left, disk_step(scene, disk, left), disk_restart_step(scene, disk, left)
+            yield (left, disk_step(scene, disk, which, left),
+                   disk_restart_step(scene, disk, which, left))
 
 
 def read_only_step(which):
@@ -321,12 +327,14 @@ def process_step(scene, kind, step):
             text = said.read_text(errors="replace")
             assert text.strip(), f"{kind} {step}: it ended without a word"
             assert "CHECK" not in text and "assert" not in text.lower(), f"{kind} {step}: {text}"
+            wrong = truth.fault_of(text.splitlines()[-1], SHORT_OF[kind])
+            assert not wrong, f"{kind} {step} {wrong}: {text}"
             outcome = "refused"
         else:
             many_connections(scene.world)
             scene.world.env["CREDWARDEN_NO_START"] = "yes"
             try:
-                outcome, late = scene.try_all(name, MEMORY_WORDS)
+                outcome, late = scene.try_all(name, kind)
                 alive = is_running(process.pid) or \
                     kind == "group" and process.wait(5) == -signal.SIGKILL
             finally:
