@@ -15,6 +15,7 @@
  * but neither of these, is of another time, or store; or its end was damaged when all of it was in
  * the file. A log in which the journal alone was written does not tell, and has not more to lose.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,7 +222,7 @@ int store_aside_name(const char *path, char ret[STORE_PATH_SIZE], struct err_tex
     for (int64_t i = 0; i < ASIDE_TRIES; i++) {
         struct file_facts facts;
         char suffix[48];
-        (void)snprintf(suffix, sizeof(suffix), ".aside-%lld", (long long)(now_s + i));
+        (void)snprintf(suffix, sizeof(suffix), ".aside-%" PRId64, now_s + i);
         int err = store_path_join(ret, path, suffix, text);
         if (err < 0) {
             return err;
