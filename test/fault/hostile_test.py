@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import hostile  # noqa: E402
+import load  # noqa: E402
 import runner  # noqa: E402  (load.py has made the way)
 
 
@@ -15,6 +16,7 @@ def test_a_crowd_of_all_kinds_delays_no_honest_caller():
     seen = hostile.crowds(1500, 3, runner.seed())
     print(f"# {seen}")
     assert seen["honest_failures"] == 0
+    load.end_of_story()
 
 
 def test_another_users_crowd_gets_nothing():

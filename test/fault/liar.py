@@ -16,7 +16,7 @@ import time
 import load  # makes the way to test/script
 import liar_spender as wire
 from harness import World
-from load import add_all, count_fds, log_in, profiles
+from load import add_all, assert_fds_come_back, count_fds, log_in, profiles
 from runner import wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -102,8 +102,7 @@ class Court:
         """The honest spender again: whoever is not in doubt is renewed; nothing was presented."""
         assert not self.world.lab.log(endpoint="token"), "a lie reached the server"
         wait_until(lambda: not children_of(self.pid), 15, "the last liar to go")
-        wait_until(lambda: count_fds(self.pid) <= self.fds + 4, 5,
-                   f"descriptors: {self.fds} before, {count_fds(self.pid)} now")
+        assert_fds_come_back(self.pid, self.fds, 4, 5)
         put_in_place(self.world)
         for name in self.BYSTANDERS:
             answer = self.world.api("POST", f"/v1/profiles/{name}/renew")

@@ -187,7 +187,7 @@ def quirks_under_load(each, threads, grace=False, keys=None, **lab_options):
         assert watch.most["rss_mib"] - watch.before["rss_mib"] < 40, (watch.before, watch.most)
         return {"lineages": len(names), "quirks": len(QUIRKS), "presentations": presentations,
                 **ends, "answers": sum(counts.values()), "tokens": counts.get("token", 0),
-                "daemon_rss_mib": round(end["rss_mib"], 1), "daemon_fds_most": watch.most["fds"]}
+                "daemon_rss_mib": round(end["rss_mib"], 1)}
 
 
 def busiest(times, window_ms):

@@ -171,7 +171,7 @@ def main(words):
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         print("oidc-agent is not installed (Debian: oidc-agent-cli); nothing to measure against")
-        print("proof: " + json.dumps({"oidc_agent": "not installed"}))
+        print("proof: " + json.dumps({"skipped": {"oidc-agent": "not installed"}}))
         return 0
     stop_by_exception()
     tries, minutes = words_of(words, "--tries", "--minutes")

@@ -19,6 +19,7 @@ from runner import wait_until
 PROOF = harness.ROOT / "tools" / "proof"
 GOOD = "print('proof: {\"violations\": 0}')"
 BAD = "print('proof: {\"violations\": 1}'); raise SystemExit(1)"
+PARTLY = "print('proof: {\"skipped\": {\"other users\": \"needs root\"}}')"
 MUTE = "print('nothing to say')"
 # A part with a child in a session of its own; both would last.
 LASTING = "import subprocess, time; subprocess.Popen(['sleep', '99'], start_new_session=True); " \
@@ -57,6 +58,18 @@ def test_a_part_that_fails_is_told_of_and_the_others_go_on():
         assert "good        ok" in page
         assert not harness.descendants(), "a part outlived its time"
         assert told(proof, "good")[0] == 0
+
+
+def test_what_was_skipped_stands_on_the_page():
+    with tempfile.TemporaryDirectory() as folder:
+        proof = proof_of(folder, partly=PARTLY, good=GOOD)
+        status, page = told(proof)
+        assert status == 0 and page.endswith("\nall held that was looked at\n"), page
+        assert "partly      ok, but for what is SKIPPED" in page
+        assert page.count("SKIPPED other users (needs root)") == 1
+        assert "SKIPPED partly: other users (needs root)" in page
+        assert told(proof, "--page")[1].endswith("\nall held that was looked at\n")
+        assert told(proof, "good")[1].endswith("\nall held\n")
 
 
 def test_the_page_is_printed_again_from_what_is_kept():
