@@ -60,9 +60,10 @@ static int64_t unreachable_from(const struct warden *w, const struct lineage *l)
 /* Is there something to be written that could not be? */
 static bool is_to_be_written(const struct lineage *l)
 {
-    bool tried = l->tries > 0 && l->trouble == ANSWER_STORE && may_spend_from(l) != TIME_NEVER;
-    return in_flight(l) || l->state == LS_CONTINUING || l->remove_wanted || l->n_captures > 0 ||
-           tried;
+    bool tried = l->tries > 0 && l->trouble == ANSWER_STORE &&
+                 (l->unproven || may_spend_from(l) != TIME_NEVER);
+    return in_flight(l) || l->state == LS_ADOPTING || l->state == LS_CONTINUING ||
+           l->remove_wanted || l->n_captures > 0 || tried;
 }
 
 static bool is_used(const struct lineage *l)
@@ -71,28 +72,40 @@ static bool is_used(const struct lineage *l)
            !l->unproven;
 }
 
+/* From before a restart, when the end of it was not stored any more: where that was seen is no
+ * place of it, that is written, that is not to be spent. */
+static bool has_told_in_vain(const struct warden *w, const struct lineage *l)
+{
+    bool never_spent = l->state == LS_LIVE && may_spend_from(l) == TIME_NEVER;
+    return ((l->alarms & (1u << ALARM_STORE)) && !is_to_be_written(l)) ||
+           ((l->alarms & (1u << ALARM_UNREACHABLE)) && never_spent) ||
+           ((l->alarms & (1u << ALARM_SUBJECT)) && is_used(l) && drift_of(w, l) == DRIFT_NONE);
+}
+
 int64_t alarm_due_boot_ms(const struct warden *w, const struct lineage *l)
 {
     int64_t at = TIME_NEVER;
+    if (l->state == LS_FREE || l->state == LS_RETIRING)
+        return at;
+    if (has_told_in_vain(w, l))
+        return 0;
     if (!is_used(l))
         return at;
     if (!(l->alarms & (1u << ALARM_EXPIRING)) && l->state != LS_DEAD)
         at = expiring_from(w, l);
     if (!(l->alarms & (1u << ALARM_UNREACHABLE)))
         at = ms_min(at, unreachable_from(w, l));
-    /* From before a restart: where that was seen is no place of it any more, or that is written. */
-    if (((l->alarms & (1u << ALARM_SUBJECT)) && drift_of(w, l) == DRIFT_NONE) ||
-        ((l->alarms & (1u << ALARM_STORE)) && !is_to_be_written(l)))
-        at = 0;
     return at;
 }
 
 void alarm_look(struct step *s)
 {
-    if (!is_used(s->l))
+    if (s->l->state == LS_FREE || s->l->state == LS_RETIRING)
         return;
     if (!is_to_be_written(s->l))
         alarm_clear(s, ALARM_STORE);
+    if (!is_used(s->l))
+        return;
     if (s->l->state != LS_DEAD && expiring_from(s->w, s->l) <= s->now.boot_ms)
         alarm_raise(s, ALARM_EXPIRING);
     else

@@ -490,6 +490,29 @@ static void a_removal_that_fails_leaves_no_alarm_where_nothing_is_to_be_spent(vo
     story_free(st);
 }
 
+/* What was cleared last may be stored as raised still. */
+static void an_alarm_of_an_earlier_run_that_is_about_nothing_any_more_ends(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_NEVER, HOUR_MS);
+    ev.loaded.alarms = 1u << ALARM_UNREACHABLE;
+    expect(st, ev, "");
+    expect(st, timer(), "alarm-clear(unreachable)");
+    story_free(st);
+
+    st = story_new();
+    ev = loaded(st, POLICY_NEVER, HOUR_MS); /* an add that nobody may go on with */
+    ev.loaded.standing = STANDING_UNPROVEN;
+    ev.loaded.unproven = ev.loaded.kept = true;
+    ev.loaded.subject = (struct fp){{0}};
+    ev.loaded.alarms = 1u << ALARM_STORE;
+    tell(st, ev);
+    later(st, HOUR_MS);
+    expect(st, timer(), "alarm-clear(store)");
+    story_free(st);
+}
+
 static void trouble_ends_with_the_wish_to_spend(void **state)
 {
     (void)state;
@@ -607,6 +630,7 @@ int main(void)
         cmocka_unit_test(removal_waits_for_the_spend_in_flight),
         cmocka_unit_test(removal_does_not_wait_for_a_back_off),
         cmocka_unit_test(a_removal_that_fails_leaves_no_alarm_where_nothing_is_to_be_spent),
+        cmocka_unit_test(an_alarm_of_an_earlier_run_that_is_about_nothing_any_more_ends),
         cmocka_unit_test(trouble_ends_with_the_wish_to_spend),
         cmocka_unit_test(what_we_end_ourselves_is_tried_again_until_it_is_durable),
         cmocka_unit_test(a_server_whose_pairs_are_over_when_they_come_is_given_pauses),
