@@ -164,6 +164,7 @@ void host_tell(struct world *w, struct host *h, struct event *ev)
         return;
     ev->now = host_now(w, h);
     w->steps++;
+    oracle_before(w, h, ev);
     told_event(w, h, ev);
     struct states before;
     coverage_before(w, h, ev, &before);

@@ -25,6 +25,13 @@ _Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ..
     longjmp(w->broken, 1);
 }
 
+bool is_one_of(const char *state, const char *const *states)
+{
+    while (*states && strcmp(*states, state) != 0)
+        states++;
+    return *states != NULL;
+}
+
 int64_t access_ends_at(const struct world *w, const struct row *row)
 {
     int index = issued_index(w, row->pair.access);

@@ -12,6 +12,8 @@
 _Noreturn void violated(struct world *w, const char *oracle, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Before each step: what should have been told by now. */
+void oracle_before(struct world *w, const struct host *h, const struct event *ev);
 /* After each step, before any of its effects is carried out. */
 void oracle_step(struct world *w, struct host *h, const struct event *ev,
                  const struct effects *out);
@@ -45,6 +47,7 @@ void oracle_end(struct world *w); /* after the faults have stopped and everythin
 bool counts_right(const struct world *w, const struct host *h, int row);
 /* Of a fleet, another warden may have gone on without this one's having heard of it. */
 bool has_heard(const struct world *w, const struct host *h, int row);
+bool is_one_of(const char *state, const char *const *states);         /* these end with NULL */
 int64_t access_ends_at(const struct world *w, const struct row *row); /* the truth */
 
 #endif

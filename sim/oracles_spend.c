@@ -244,13 +244,6 @@ static void check_end_of(struct world *w, int index)
                  index);
 }
 
-static bool is_one_of(const char *state, const char *const *states)
-{
-    while (*states && strcmp(*states, state) != 0)
-        states++;
-    return *states != NULL;
-}
-
 /* Does the core take it for what is stored? (That a doubt was groundless may be stored late.) */
 static bool is_taken_for(enum standing standing, const char *state)
 {

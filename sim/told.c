@@ -24,6 +24,7 @@ static void told_loaded(struct told *t, const struct loaded *from, int64_t now)
 {
     bool gives_up = from->standing == STANDING_DEAD ||
                     (from->standing == STANDING_DOUBT && from->replayed && from->rules.rotates);
+    bool is_outdated = from->restored && from->rules.rotates && !fp_is_none(from->pair.refresh);
     *t = (struct told){
         .here = true,
         .generation = from->generation,
@@ -34,6 +35,7 @@ static void told_loaded(struct told *t, const struct loaded *from, int64_t now)
         .alarms = from->alarms,
         .awaits = from->intent,
         .over_at = gives_up ? now : 0,
+        .old_copy = is_outdated || from->alarms & 1u << ALARM_RESTORED,
     };
 }
 
@@ -191,6 +193,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->here = false;
         break;
     case EV_OVERTAKEN:
+        t->state = NULL; /* counted anew: it may wait for another answer */
         t->here = ev->loaded.standing != STANDING_RETIRED;
         if (t->generation != ev->loaded.generation) { /* that was said of another pair */
             t->access_refused = t->by_date = false;

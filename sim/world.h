@@ -245,6 +245,7 @@ struct told {  /* what the warden of this host has heard of one lineage since it
     int64_t over_at; /* heard: refused for good, or lost once more; 0: neither */
     enum identity asked;
     struct fp named;
+    bool old_copy;     /* in doubt because the store is one */
     const char *state; /* the core's, as last seen, */
     int64_t state_at;  /* and since when */
 };
