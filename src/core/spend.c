@@ -244,10 +244,12 @@ void on_settled(struct step *s)
     l->answer_lost = false;
     l->access_proved = false;
     l->held_until_boot_ms = 0; /* nobody has seen the new pair */
-    if (life_left(l, s->now) > 0)
-        back_off_clear(l);
-    else /* over when it came: a server that goes on like this is not spent at without a pause */
+    if (life_left(l, s->now) <= 0)
+        /* over when it came: a server that goes on like this is not spent at without a pause */
         back_off(s, 0, ANSWER_UNREACHABLE);
+    else if (!l->unproven)
+        /* else asking whose it is may end in the next spend: pauses grow until somebody says */
+        back_off_clear(l);
     end_spend(s);
     become(s, l->pending.foreign ? LS_QUARANTINED : rest_state(l));
     alarm_look(s);

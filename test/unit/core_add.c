@@ -219,6 +219,30 @@ static void a_revoked_access_token_is_renewed_by_policy_else_turned_away(void **
     story_free(st);
 }
 
+/* Each grant is good, and whoever is asked about it calls it revoked. */
+static void a_server_that_knows_none_of_its_own_grants_is_not_spent_at_for_ever(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    int generation = 1;
+    tell(st, added(st, POLICY_ALWAYS, HOUR_MS));
+    int64_t end = st->now.boot_ms + HOUR_MS;
+    while (st->now.boot_ms < end) {
+        (void)until_due(st);
+        tell(st, timer());
+        if (strcmp(st->said, "ask-identity") == 0) {
+            tell(st, named(EV_IDENTITY, IDENTITY_REVOKED, 0));
+        } else if (strcmp(st->said, "lease") == 0) {
+            present(st, generation++, false);
+            tell(st, granted(st, generation, HOUR_MS));
+            tell(st, of_intent(st, EV_SETTLED));
+        }
+    }
+    assert_in_range(generation, 5, 30);
+    (void)until_due(st);
+    story_free(st);
+}
+
 static void a_server_that_does_not_answer_is_asked_again_then_the_add_gives_up(void **state)
 {
     (void)state;
@@ -410,6 +434,7 @@ int main(void)
         cmocka_unit_test(what_was_spent_on_the_way_is_kept_in_quarantine),
         cmocka_unit_test(an_expired_pair_under_never_cannot_be_asked_about),
         cmocka_unit_test(a_revoked_access_token_is_renewed_by_policy_else_turned_away),
+        cmocka_unit_test(a_server_that_knows_none_of_its_own_grants_is_not_spent_at_for_ever),
         cmocka_unit_test(a_server_that_does_not_answer_is_asked_again_then_the_add_gives_up),
         cmocka_unit_test(a_full_disk_at_the_adoption_is_told_and_overcome),
         cmocka_unit_test(an_add_cut_short_by_a_crash_leaves_nothing),
