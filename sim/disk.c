@@ -89,8 +89,7 @@ static enum event_kind apply_intent(struct world *w, struct host *h, const struc
     row->intent_at = w->now;
     row->intent_host = (int16_t)h->index;
     count_spend(w);
-    spool_new(w, h, fx->intent, row_of(fx->lineage), fx->generation)->lease_until =
-        w->leases[row_of(fx->lineage)].until;
+    spool_new(w, h, fx)->lease_until = w->leases[row_of(fx->lineage)].until;
     return EV_INTENT_DURABLE;
 }
 
@@ -387,7 +386,7 @@ static void leave_spool(struct world *w, struct host *h, const struct effect *fx
     if (draw(&w->draws, SITE_LOST, h->index, 2) == 0)
         return;
     coverage_scene(w, SCENE_SPOOL_OF_NOBODY);
-    struct spool *s = spool_new(w, h, fx->intent, row_of(fx->lineage), fx->generation);
+    struct spool *s = spool_new(w, h, fx);
     s->locked = false;
     s->answered = true;
 }
@@ -429,16 +428,16 @@ void store_accept_restored(struct world *w, int64_t wall_ms)
 {
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         struct row *row = &w->store.rows[i];
-        if (row->standing == STANDING_LIVE && !fp_is_none(row->pair.refresh)) {
+        bool single_use = w->providers[row->provider].rotates && !fp_is_none(row->pair.refresh);
+        if (row->standing == STANDING_LIVE && single_use) {
             row->standing = STANDING_DOUBT;
             row->doubt_since_wall_ms = wall_ms;
         }
         /* Somebody may have spent what it holds: as good as presented by ourselves. */
-        if (row->standing == STANDING_DOUBT && w->providers[row->provider].rotates &&
-            !fp_is_none(row->pair.refresh))
+        if (row->standing == STANDING_DOUBT && single_use)
             *known_of(w, row->pair.refresh) |= KNOWN_DOUBT;
         if (row->standing == STANDING_DOUBT)
             row->alarms |= 1u << ALARM_RESTORED;
     }
-    w->mark = w->store.spends;
+    count_spend(w); /* another copy put back after this one is older than it */
 }

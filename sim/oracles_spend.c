@@ -13,6 +13,15 @@
 #define HELD_TOLERANCE_MS (10 * MINUTE_MS) /* what is known here is the least */
 #define WANT_TOLERANCE_MS (2 * SECOND_MS)
 
+/* Of the same token, or of the same lineage: which it is by its login, too, for another copy of the
+ * store may have given its place to another. */
+static bool is_about(const struct world *w, const struct spool *s, const struct effect *fx)
+{
+    int theirs = issued_index(w, s->presented), ours = issued_index(w, fx->presented);
+    return theirs == ours ||
+           (s->row == row_of(fx->lineage) && w->issued[theirs].family == w->issued[ours].family);
+}
+
 /* single-flight. An intent is durable before a token is presented, it names that token; and a
  * lineage has one spend in hand. lease. It carries the fence of the latest lease, which outlasts
  * it. */
@@ -30,8 +39,8 @@ void oracle_ordered(struct world *w, const struct host *h, const struct effect *
             bool cut_off = i != h->index && w->now > s->lease_until;
             /* Of a run that this copy of the store knows nothing of, nor that there was one. */
             cut_off |= s->begun_at < w->forgotten_at || !w->providers[row->provider].rotates;
-            if (s->intent != 0 && s->intent != fx->intent && s->row == index && s->locked &&
-                !cut_off)
+            if (s->intent != 0 && s->intent != fx->intent && s->locked && !cut_off &&
+                is_about(w, s, fx))
                 violated(w, "single-flight", "L%d: two spends in hand at once", index);
         }
     }
@@ -54,6 +63,8 @@ void oracle_presented(struct world *w, struct host *h, const struct op *op)
     uint8_t *known = &w->store.known[index];
     say(w, h, "L%d: %s leaves%s", op->row, name_token(w, op->pair.refresh),
         op->flag ? ", once more" : "");
+    if (row->intent != op->id)
+        return; /* by a run that this copy of the store knows nothing of */
     if (*known & KNOWN_REFUSED)
         violated(w, "presents", "L%d: %s was refused for good", op->row,
                  name_token(w, op->pair.refresh));
@@ -230,10 +241,7 @@ static void check_end_of(struct world *w, int index)
         !(w->store.known[refresh] & KNOWN_REFUSED))
         violated(w, "dead", "L%d is given up, and %s is alive", index,
                  name_token(w, row->pair.refresh));
-    /* What is not single use is live whatever the store says of a restored copy: its next spend
-     * will say so there, too. */
-    if (row->standing == STANDING_DOUBT && row->policy == POLICY_ALWAYS &&
-        w->providers[row->provider].rotates)
+    if (row->standing == STANDING_DOUBT && row->policy == POLICY_ALWAYS)
         violated(w, "converges", "L%d is in doubt for good", index);
     if (row->intent != 0 && WALL_ZERO + w->now - row->intent_begun_wall_ms > IN_FLIGHT_MS)
         violated(w, "converges", "L%d has an open intent in the end", index);

@@ -39,15 +39,15 @@ static struct spool *free_slot(struct host *h)
     return oldest;
 }
 
-struct spool *spool_new(const struct world *w, struct host *h, uint64_t intent, int row,
-                        uint64_t generation)
+struct spool *spool_new(const struct world *w, struct host *h, const struct effect *fx)
 {
     struct spool *s = free_slot(h);
     CHECK(s && "room in the simulated spool");
     *s = (struct spool){
-        .intent = intent,
-        .row = (int16_t)row,
-        .generation = generation,
+        .intent = fx->intent,
+        .row = (int16_t)row_of(fx->lineage),
+        .presented = fx->presented,
+        .generation = fx->generation,
         .stage = STAGE_PREPARED,
         .locked = true,
         .boot = h->boot,

@@ -22,8 +22,8 @@ struct rules rules_of(const struct provider *p)
 
 static void told_loaded(struct told *t, const struct loaded *from, int64_t now)
 {
-    bool gives_up = from->standing == STANDING_DEAD ||
-                    (from->standing == STANDING_DOUBT && from->replayed && from->rules.rotates);
+    bool gives_up =
+        from->standing == STANDING_DEAD || (from->standing == STANDING_DOUBT && from->replayed);
     bool is_outdated = from->restored && from->rules.rotates && !fp_is_none(from->pair.refresh);
     *t = (struct told){
         .here = true,
@@ -51,7 +51,7 @@ static void told_answer(struct told *t, struct host *h, const struct event *ev,
 {
     if (ev->intent == t->awaits)
         t->awaits = 0;
-    if (ev->intent != row->intent && !spool_find(h, ev->intent))
+    if (ev->intent != row->intent && !spool_find(h, ev->intent) && !ev->answer.recovered)
         return;
     /* Another warden's is not what a granted answer in hand is about. */
     if (t->heard == VERDICT_GRANTED && spool_find(h, t->heard_intent) && !spool_find(h, ev->intent))
@@ -126,6 +126,17 @@ static void told_claimed_policy(const struct world *w, struct host *h, int index
     }
 }
 
+static bool is_shown(const struct world *w, const struct host *h, const struct capture *c)
+{
+    for (unsigned i = 0; i < w->n_places; i++) {
+        const struct place *p = &w->places[i];
+        if (p->host == h->index && p->is_known && p->told_what == SEEN_PAIR &&
+            pair_equal(&p->told, &c->pair))
+            return true;
+    }
+    return false;
+}
+
 void told_event(struct world *w, struct host *h, const struct event *ev)
 {
     int index = row_of(ev->lineage);
@@ -133,7 +144,7 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         told_of_place(w, h, ev);
     struct capture *c = sealed_find(w, ev->capture);
     if (c && (index == NOBODY || !h->told[index].here) && ev->kind == EV_STORE_FAILED &&
-        !w->places[c->place].is_known)
+        !w->places[c->place].is_known && !is_shown(w, h, c))
         c->told = false; /* nobody's, still: told of again at the next start */
     if (index == NOBODY)
         return;
@@ -146,8 +157,6 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         t->doubt = row->lost_intent;
         t->exact &= row->expiry_is_exact;
         t->standing = row->standing; /* a restored one is in doubt by now */
-        if (t->standing == STANDING_DOUBT && !ev->loaded.rules.rotates)
-            t->standing = STANDING_LIVE; /* it can simply be presented again */
         if (ev->loaded.held_until_wall_ms != 0)
             t->held_until = held_until(w, index);
         break;

@@ -209,6 +209,7 @@ struct reply { /* what a spend was told; sealed into the spool */
 struct spool {       /* one intent's file */
     uint64_t intent; /* 0: no file */
     int16_t row;
+    struct fp presented;
     uint64_t generation; /* of the pair that is presented */
     enum stage stage;
     bool locked;                   /* by the daemon that made it, then by the spender */
@@ -486,8 +487,7 @@ void store_accept_restored(struct world *w, int64_t wall_ms);
 
 /* spender.c */
 struct spool *spool_find(struct host *h, uint64_t intent);
-struct spool *spool_new(const struct world *w, struct host *h, uint64_t intent, int row,
-                        uint64_t generation);
+struct spool *spool_new(const struct world *w, struct host *h, const struct effect *fx);
 void spender_begin(struct world *w, struct host *h, const struct effect *fx);
 void spender_send(struct world *w, struct op *op);
 void spender_commit(struct world *w, struct op *op);

@@ -55,11 +55,6 @@ static void load_dead(struct step *s, const struct loaded *from)
 static void load_in_doubt(struct step *s, const struct loaded *from)
 {
     struct lineage *l = s->l;
-    if (!l->rules.rotates) { /* the store does not tell it apart when it is restored */
-        l->standing = l->unproven ? STANDING_UNPROVEN : STANDING_LIVE;
-        become(s, l->unproven ? LS_UNPROVEN : LS_LIVE);
-        return;
-    }
     l->answer_lost = !from->restored && !is_old_copy(l);
     l->doubt_since_boot_ms = boot_ms_of(s->now, from->doubt_since_wall_ms);
     l->presented_known =

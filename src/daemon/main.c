@@ -187,6 +187,22 @@ static int open_vault(struct daemon *d, struct store *s, struct err_text *text)
     return err;
 }
 
+/* Whose refresh tokens another run may have spent since this copy was made. */
+static int accept_restored(const struct daemon *d, struct store *s)
+{
+    size_t n = 0;
+    uint64_t *single_use = calloc(d->n_loaded + 1, sizeof(*single_use));
+    if (!single_use)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < d->n_loaded; i++) {
+        if (d->loaded[i].loaded.rules.rotates)
+            single_use[n++] = d->loaded[i].lineage;
+    }
+    int err = store_accept_restored(s, single_use, n, clock_now().wall_ms);
+    free(single_use);
+    return err;
+}
+
 static int open_state(struct daemon *d, struct store **ret, struct err_text *text)
 {
     char path[PATHS_SIZE + 32], mark[PATHS_SIZE + 32];
@@ -201,7 +217,7 @@ static int open_state(struct daemon *d, struct store **ret, struct err_text *tex
     if (err == 0)
         err = recover_load(d, s, text);
     if (err == 0 && d->restored)
-        err = store_accept_restored(s, clock_now().wall_ms);
+        err = accept_restored(d, s);
     if (err < 0) {
         store_close(s);
         return text->text[0] != '\0' ? err

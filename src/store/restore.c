@@ -108,15 +108,29 @@ bool store_is_restored(const struct store *s)
     return s->restored;
 }
 
+struct acceptance {
+    const uint64_t *single_use;
+    size_t n;
+    int64_t now_wall_ms;
+};
+
+static int put_in_doubt(struct store *s, uint64_t lineage, int64_t now_wall_ms)
+{
+    return sql_run(s,
+                   "UPDATE lineage SET standing = 'in-doubt', doubt_since = ?2"
+                   " WHERE id = ?1 AND standing = 'live' AND EXISTS (SELECT 1 FROM pair AS p"
+                   "  WHERE p.lineage = lineage.id AND p.generation = lineage.generation"
+                   "  AND p.refresh IS NOT NULL)",
+                   SQL_ARGS(arg_u64(lineage), arg_i64(now_wall_ms)));
+}
+
 static int go_on(struct store *s, const void *args)
 {
-    const int64_t *now_wall_ms = args;
-    int n = sql_run(s,
-                    "UPDATE lineage SET standing = 'in-doubt', doubt_since = ?1"
-                    " WHERE standing = 'live' AND EXISTS (SELECT 1 FROM pair AS p"
-                    "  WHERE p.lineage = lineage.id AND p.generation = lineage.generation"
-                    "  AND p.refresh IS NOT NULL)",
-                    SQL_ARGS(arg_i64(*now_wall_ms)));
+    const struct acceptance *a = args;
+    int n = 0;
+    for (size_t i = 0; i < a->n && n >= 0; i++) {
+        n = put_in_doubt(s, a->single_use[i], a->now_wall_ms);
+    }
     /* In the same transaction, or a crash would leave a doubt that passes for a lost answer. */
     if (n >= 0) {
         n = sql_run(s,
@@ -124,7 +138,7 @@ static int go_on(struct store *s, const void *args)
                     " SELECT l.id, 'restored', ?1, '' FROM lineage AS l"
                     " WHERE l.standing = 'in-doubt' AND NOT EXISTS (SELECT 1 FROM alarm AS a"
                     "  WHERE a.lineage = l.id AND a.kind = 'restored' AND a.cleared IS NULL)",
-                    SQL_ARGS(arg_i64(*now_wall_ms)));
+                    SQL_ARGS(arg_i64(a->now_wall_ms)));
     }
     if (n >= 0) {
         n = sql_run(s, "UPDATE store SET uuid = randomblob(16), restored = 0", SQL_NO_ARGS);
@@ -148,12 +162,14 @@ static int read_uuid(struct store *s)
     return err;
 }
 
-int store_accept_restored(struct store *s, int64_t now_wall_ms)
+int store_accept_restored(struct store *s, const uint64_t *single_use, size_t n,
+                          int64_t now_wall_ms)
 {
+    struct acceptance a = {.single_use = single_use, .n = n, .now_wall_ms = now_wall_ms};
     if (!s->restored) {
         return 0;
     }
-    int err = store_write(s, go_on, &now_wall_ms);
+    int err = store_write(s, go_on, &a);
     if (err == 0) {
         err = read_uuid(s);
     }

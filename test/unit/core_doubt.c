@@ -434,20 +434,6 @@ static void an_old_copy_made_in_mid_spend_is_as_old_as_the_others(void **state)
     story_free(st);
 }
 
-/* The store puts every live lineage of a restored copy in doubt; it does not know which are
- * single use. */
-static void what_is_not_single_use_does_not_come_back_in_doubt(void **state)
-{
-    (void)state;
-    struct story *st = story_new();
-    st->rules.rotates = false;
-    struct event ev = loaded(st, POLICY_ALWAYS, HOUR_MS);
-    ev.loaded.standing = STANDING_DOUBT;
-    ev.loaded.alarms = 1u << ALARM_RESTORED;
-    expect(st, ev, "alarm-clear(restored)");
-    story_free(st);
-}
-
 static void policy_never_does_not_replay(void **state)
 {
     (void)state;
@@ -498,7 +484,6 @@ int main(void)
         cmocka_unit_test(an_old_copy_is_not_presented_within_a_grace_not_even_after_a_restart),
         cmocka_unit_test(a_grace_that_nobody_can_count_is_not_used),
         cmocka_unit_test(an_old_copy_made_in_mid_spend_is_as_old_as_the_others),
-        cmocka_unit_test(what_is_not_single_use_does_not_come_back_in_doubt),
         cmocka_unit_test(policy_never_does_not_replay),
         cmocka_unit_test(the_user_may_remove_what_is_in_doubt),
     };

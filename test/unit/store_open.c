@@ -501,6 +501,12 @@ static void put_old_copy_back(struct bench *b)
     copy_file(backup, b->path);
 }
 
+static int accept_all(const struct bench *b, int64_t now_wall_ms)
+{
+    static const uint64_t single_use[] = {1, 2, 3};
+    return store_accept_restored(b->s, single_use, ARRAY_LEN(single_use), now_wall_ms);
+}
+
 static void an_unharmed_store_is_not_restored(void **state)
 {
     struct bench *b = *state;
@@ -512,7 +518,7 @@ static void an_unharmed_store_is_not_restored(void **state)
         assert_false(store_is_restored(b->s));
     }
     assert_int_equal(events_of(b->s, "restored") + events_of(b->s, "mark-missing"), 0);
-    assert_int_equal(store_accept_restored(b->s, NOW_MS), 0); /* nothing to accept */
+    assert_int_equal(accept_all(b, NOW_MS), 0); /* nothing to accept */
     struct lineage_row row = row_of(b->s, 1);
     assert_int_equal(row.standing, STANDING_LIVE);
     lineage_row_release(&row);
@@ -539,7 +545,7 @@ static void an_accepted_copy_is_in_doubt_and_then_the_store(void **state)
     path_beside(b, "newer", newer);
     put_old_copy_back(b);
     assert_int_equal(bench_open(b, 0), 0);
-    assert_int_equal(store_accept_restored(b->s, NOW_MS + 77), 0);
+    assert_int_equal(accept_all(b, NOW_MS + 77), 0);
     assert_false(store_is_restored(b->s));
     struct lineage_row row = row_of(b->s, 1);
     assert_int_equal(row.standing, STANDING_DOUBT);
@@ -574,11 +580,29 @@ static void the_store_that_was_replaced_is_noticed_in_its_turn(void **state)
     copy_file(backup, b->path);
     assert_int_equal(bench_open(b, 0), 0);
     assert_true(store_is_restored(b->s));
-    assert_int_equal(store_accept_restored(b->s, NOW_MS), 0);
+    assert_int_equal(accept_all(b, NOW_MS), 0);
     bench_close(b);
     copy_file(original, b->path);
     assert_int_equal(bench_open(b, 0), 0);
     assert_true(store_is_restored(b->s));
+}
+
+/* A spend that the copy does not know of has changed nothing: it can simply be spent again. */
+static void what_is_not_single_use_is_not_put_in_doubt(void **state)
+{
+    struct bench *b = *state;
+    const uint64_t single_use = 1;
+    assert_int_equal(put_live(b->s, 2, "bob"), 0);
+    put_old_copy_back(b);
+    assert_int_equal(bench_open(b, 0), 0);
+    assert_int_equal(store_accept_restored(b->s, &single_use, 1, NOW_MS), 0);
+    struct lineage_row row = row_of(b->s, 1);
+    assert_int_equal(row.standing, STANDING_DOUBT);
+    lineage_row_release(&row);
+    row = row_of(b->s, 2);
+    assert_int_equal(row.standing, STANDING_LIVE);
+    assert_int_equal(row.alarms, 0);
+    lineage_row_release(&row);
 }
 
 static void static_and_dead_lineages_are_not_put_in_doubt(void **state)
@@ -598,7 +622,7 @@ static void static_and_dead_lineages_are_not_put_in_doubt(void **state)
     assert_int_equal(store_close_intent(b->s, &closing), 0);
     put_old_copy_back(b);
     assert_int_equal(bench_open(b, 0), 0);
-    assert_int_equal(store_accept_restored(b->s, NOW_MS), 0);
+    assert_int_equal(accept_all(b, NOW_MS), 0);
     struct lineage_row row = row_of(b->s, 2);
     assert_int_equal(row.standing, STANDING_LIVE);
     lineage_row_release(&row);
@@ -650,7 +674,7 @@ static void another_stores_mark_and_a_damaged_one_mean_restored(void **state)
         bench_close(b);
     }
     assert_int_equal(bench_open(b, 0), 0);
-    assert_int_equal(store_accept_restored(b->s, NOW_MS), 0);
+    assert_int_equal(accept_all(b, NOW_MS), 0);
     bench_reopen(b);
     assert_false(store_is_restored(b->s));
     image_release(&mark);
@@ -827,6 +851,7 @@ int main(void)
         STORY(an_old_copy_is_noticed_until_it_is_accepted),
         STORY(an_accepted_copy_is_in_doubt_and_then_the_store),
         STORY(the_store_that_was_replaced_is_noticed_in_its_turn),
+        STORY(what_is_not_single_use_is_not_put_in_doubt),
         STORY(static_and_dead_lineages_are_not_put_in_doubt),
         STORY(a_missing_mark_is_made_anew_and_told),
         STORY(another_stores_mark_and_a_damaged_one_mean_restored),
