@@ -42,6 +42,7 @@ static const char *const scene_names[SCENE_COUNT] = {
     [SCENE_SPOOL_BACK] = "spool-back",
     [SCENE_SPOOL_OF_NOBODY] = "spool-of-nobody",
     [SCENE_LIFE_UNKNOWN] = "life-unknown",
+    [SCENE_FLEET_RESTORED] = "fleet-restored",
 };
 
 #define UNPROVEN "unproven asking adopting "

@@ -28,6 +28,7 @@ enum scene {
     SCENE_SPOOL_BACK,      /* a file that was removed */
     SCENE_SPOOL_OF_NOBODY, /* its intent was not durable yet */
     SCENE_LIFE_UNKNOWN,    /* a pair is granted, and not how long it lasts */
+    SCENE_FLEET_RESTORED,  /* an older copy of the store that several wardens share */
     SCENE_COUNT
 };
 

@@ -331,7 +331,7 @@ void host_start(struct world *w, struct host *h)
     h->stopping = false;
     h->started_at = w->now;
     h->spins = 0;
-    h->restored = w->mark > w->store.spends && !w->fleet;
+    h->restored = w->mark > w->store.spends;
     memset(h->told, 0, sizeof(h->told));
     sweep_spool(w, h);
     for (uint32_t i = 0; i < n; i++) {

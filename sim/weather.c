@@ -3,6 +3,7 @@
  * older copy of the store put back, outages, logins that a server ends on its own.
  */
 #include "sim/capture.h"
+#include "sim/coverage.h"
 #include "sim/story.h"
 #include "sim/told.h"
 
@@ -45,17 +46,25 @@ static void jump(struct world *w, struct host *h)
         name_duration(h->wall_off_ms < 0 ? -h->wall_off_ms : h->wall_off_ms));
 }
 
-/* The high-water mark stands outside the store; a snapshot of the whole machine has both. */
+/* The high-water mark stands outside the store; a snapshot of the whole machine has both. What a
+ * fleet shares is put back for all of its wardens: who was connected to the store before is cut off
+ * and starts anew, while its spender goes on; whoever is the first finds the mark, which is one for
+ * all of them. (No snapshot holds several machines in the same moment.) */
 static void put_back(struct world *w, bool with_mark)
 {
-    if (!w->has_backup || w->fleet)
+    if (!w->has_backup || (w->fleet && with_mark))
         return;
-    struct host *h = &w->hosts[0];
-    if (h->up)
-        host_crash(w, h, true, SECOND_MS);
-    else if (with_mark) /* of the whole machine: nothing that ran there runs on */
-        spender_dies(w, h);
-    say(w, h, "an older copy of the store is put back%s", with_mark ? ", and its mark" : "");
+    for (unsigned i = 0; i < w->n_hosts; i++) {
+        struct host *h = &w->hosts[i];
+        if (h->up)
+            host_crash(w, h, !w->fleet,
+                       SECOND_MS + (w->fleet ? a_while(w, SITE_DOWN, i, w->span_ms / 4) : 0));
+        else if (with_mark) /* of the whole machine: nothing that ran there runs on */
+            spender_dies(w, h);
+    }
+    if (w->fleet)
+        coverage_scene(w, SCENE_FLEET_RESTORED);
+    say(w, NULL, "an older copy of the store is put back%s", with_mark ? ", and its mark" : "");
     w->store = w->backup;
     memset(w->sealed, 0, sizeof(w->sealed)); /* settled since, perhaps, and forgotten */
     if (with_mark) {

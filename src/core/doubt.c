@@ -40,6 +40,14 @@ static int64_t late_commit_over(const struct lineage *l)
     return l->sent_boot_ms + LATE_COMMIT * l->rules.spend_deadline_ms;
 }
 
+/* It began before this run did. */
+void outlast_forgotten(struct step *s)
+{
+    struct lineage *l = s->l;
+    if (l->forgotten_until_boot_ms == 0)
+        l->forgotten_until_boot_ms = s->now.boot_ms + LATE_COMMIT * l->rules.spend_deadline_ms;
+}
+
 int64_t probe_due_boot_ms(const struct lineage *l)
 {
     if (!l->rules.refresh_kills_access || !l->rules.has_identity)
@@ -66,8 +74,7 @@ int64_t replay_due_boot_ms(const struct warden *w, const struct lineage *l)
     int64_t may = ms_max(may_spend_from(l), l->not_before_boot_ms);
     if (may == TIME_NEVER || l->replayed || spend_is_hindered(w, l))
         return TIME_NEVER;
-    if (is_old_copy(l)) /* a run that it knows nothing of may have left one under way */
-        may = ms_max(may, late_commit_over(l));
+    may = ms_max(may, l->forgotten_until_boot_ms);
     if (has_replica(w, l)) /* a sibling may have written what our lost answer, or its own, said */
         may = ms_max(may, search_over_boot_ms(w, l));
     int64_t forgiven = forgiven_from(l, may, w->now);

@@ -100,6 +100,9 @@ struct lineage {
     int64_t lease_until_boot_ms;
     struct pending pending;
 
+    int64_t forgotten_until_boot_ms; /* of an older copy: until then something may be under way that
+                                        a run has sent of which it knows nothing; 0: not */
+
     uint32_t tries;             /* failed attempts in a row */
     int64_t not_before_boot_ms; /* back-off of spends, questions and writes */
     enum answer trouble;        /* what to tell waiters while backing off */
@@ -385,6 +388,7 @@ void on_overtaken(struct step *s);
 /* doubt.c */
 int64_t probe_due_boot_ms(const struct lineage *l); /* TIME_NEVER: no use or not allowed */
 int64_t replay_due_boot_ms(const struct warden *w, const struct lineage *l);
+void outlast_forgotten(struct step *s); /* s->l is of an older copy: spent only after that */
 void begin_probe(struct step *s);
 void on_probed(struct step *s);
 

@@ -171,6 +171,8 @@ void load_row(struct step *s)
     }
     if (may_be_outdated(from) && (l->state == LS_DOUBT || l->state == LS_SPENDING))
         alarm_raise(s, ALARM_RESTORED);
+    if (is_old_copy(l))
+        outlast_forgotten(s);
 }
 
 void on_loaded(struct step *s)

@@ -458,6 +458,54 @@ static void an_older_copy_lets_a_forgotten_request_run_out(void **state)
     story_free(st);
 }
 
+/* The run that an older copy has forgotten was a fleet's: what stands here may be what it has just
+ * presented on another machine. */
+static void a_find_is_not_tried_before_what_a_forgotten_run_sent_has_run_out(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    ev.loaded.restored = ev.loaded.shared = true;
+    tell(st, ev);
+    tell(st, bound(C1, true, true));
+    expect(st, timer(), "read(c1)");
+    expect(st, saw(st, C1, 2, K1, true), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_REVOKED, 0), "claim(k11)");
+    ev = claimed_pair(st, POLICY_ALWAYS);
+    ev.added.pair.expires_wall_ms = st->now.wall_ms - 1;
+    tell(st, ev);
+    int64_t loaded_at = st->now.boot_ms;
+    while (strstr(st->said, "lease") == NULL) {
+        until_due(st);
+        tell(st, timer());
+        if (strstr(st->said, "read(c1)") != NULL) /* A is in doubt, and looks for its successor */
+            tell(st, saw_pair(C1, ev.added.pair, 0, true));
+    }
+    assert_int_equal(st->now.boot_ms - loaded_at, 2 * st->rules.spend_deadline_ms);
+    story_free(st);
+}
+
+static void nor_is_one_spent_that_was_believed(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_ALWAYS, HOUR);
+    ev.loaded.restored = ev.loaded.shared = true;
+    tell(st, ev);
+    tell(st, bound(C1, true, true));
+    expect(st, timer(), "read(c1)");
+    expect(st, saw(st, C1, 2, K1, true), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    tell(st, of_capture(EV_ADOPTED, K1));
+    int64_t loaded_at = st->now.boot_ms;
+    expect(st, renew(st, 1), "");
+    until_spend(st);
+    assert_int_equal(st->now.boot_ms - loaded_at, 2 * st->rules.spend_deadline_ms);
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +534,8 @@ int main(void)
         cmocka_unit_test(a_siblings_pair_is_not_over_because_our_clock_is_fast),
         cmocka_unit_test(an_older_copy_stays_in_doubt_whatever_its_own_open_intent_came_to),
         cmocka_unit_test(an_older_copy_lets_a_forgotten_request_run_out),
+        cmocka_unit_test(a_find_is_not_tried_before_what_a_forgotten_run_sent_has_run_out),
+        cmocka_unit_test(nor_is_one_spent_that_was_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
