@@ -221,7 +221,7 @@ void on_retired(struct step *s)
     for (int alarm = 0; alarm < ALARM_COUNT; alarm++)
         alarm_clear(s, (enum alarm)alarm);
     answer_waiter(s, l->remove_waiter, ANSWER_DONE, 0, 0);
-    answer_add(s, ANSWER_STOPPING);
+    answer_add(s, ANSWER_UNKNOWN); /* removed before it was believed */
     captures_leave(s);
     consumers_leave(s);
     become(s, LS_FREE);

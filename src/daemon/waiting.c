@@ -142,7 +142,10 @@ static void answer_problem(struct daemon *d, const struct waiting *wt, const str
     case ANSWER_COUNT:
         CHECK(false && "a problem");
     case ANSWER_UNKNOWN:
-        api_problem(call, code, 0, "there is no profile %s", name);
+        if (wt->operation == OP_ADD)
+            api_problem(call, code, 0, "%s was removed before it was added", name);
+        else
+            api_problem(call, code, 0, "there is no profile %s", name);
         return;
     case ANSWER_TOO_LONG:
         answer_too_long(fx, name, call);

@@ -61,7 +61,12 @@ static int set_policy(struct store *s, const void *args)
     const struct policy_change *c = args;
     int n = sql_run(s, "UPDATE profile SET policy = ?2 WHERE name = ?1",
                     SQL_ARGS(arg_text(c->profile), arg_text(policy_name(c->policy))));
-    return n < 0 ? n : n == 0 ? ERR_NOT_FOUND : 0;
+    if (n <= 0) {
+        return n < 0 ? n : ERR_NOT_FOUND;
+    }
+    n = sql_run(s, "UPDATE lineage SET wanted_policy = ?2 WHERE wanted_profile = ?1",
+                SQL_ARGS(arg_text(c->profile), arg_text(policy_name(c->policy))));
+    return n < 0 ? n : 0;
 }
 
 int store_set_policy(struct store *s, const char *profile, enum policy policy)

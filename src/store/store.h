@@ -256,6 +256,7 @@ int store_resolve(struct store *s, uint64_t lineage, enum standing standing);
  * alarms are cleared, an open intent is closed in doubt. Again: 0. */
 int store_retire(struct store *s, uint64_t lineage, const char *why, int64_t now_wall_ms);
 
+/* Of the profile, and of what waits to become it. */
 int store_set_policy(struct store *s, const char *profile, enum policy policy);
 /* The history goes along. ERR_EXISTS: a profile has that name. */
 int store_rename(struct store *s, const char *from, const char *to);

@@ -240,6 +240,35 @@ def test_an_add_that_cannot_be_proven_can_be_given_up():
         assert code_of(add(world, "work", lab.login("alice"))) == "done"
 
 
+def test_who_still_adds_is_told_that_it_was_removed():
+    with World() as world:
+        lab = new_world(world)
+        lab.script("identity", times=99, status=500)
+        path = world.write_file("pair.json", lab.login("alice"))
+        adding = begin(world, "add", "work", "--provider", "lab", "--from", path)
+        arrived(lab, "identity", 1)
+        world.cw("remove", "work", "--yes")
+        _, said = adding.communicate(timeout=20)
+        assert b"work was removed before it was added" in said, said
+
+
+def test_a_policy_holds_for_the_login_that_is_to_take_over_also_after_a_crash():
+    with World() as world:
+        lab = new_world(world)
+        add(world, "work", lab.login("alice"), policy="always")
+        lab.script("identity", times=99, status=500)
+        path = world.write_file("pair.json", expired_login(lab, "alice"))
+        adding = begin(world, "add", "work", "--provider", "lab", "--from", path)
+        arrived(lab, "identity", 2)
+        world.cw("policy", "work", "never")
+        world.kill_daemon()
+        adding.communicate(timeout=20)
+        lab.clear_script()
+        world.start_daemon()
+        wait_until(lambda: profiles(world)["work"]["generation"] == 2, what="the adoption")
+        assert profiles(world)["work"]["policy"] == "never", profiles(world)
+
+
 def test_an_unproven_login_is_adopted_when_the_server_speaks_again():
     with World() as world:
         lab = new_world(world)

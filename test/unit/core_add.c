@@ -406,6 +406,19 @@ static void stopping_tells_the_add(void **state)
     story_free(st);
 }
 
+static void who_adds_is_told_when_it_is_removed_meanwhile(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, added(st, POLICY_ALWAYS, HOUR_MS));
+    expect(st, timer(), "ask-identity");
+    expect(st, (struct event){.kind = EV_REMOVE, .waiter = 2}, "");
+    tell(st, named(EV_IDENTITY, IDENTITY_UNANSWERED, 0));
+    expect(st, timer(), "retire");
+    expect(st, (struct event){.kind = EV_RETIRED}, "answer(2,done) answer(1,profile-unknown)");
+    story_free(st);
+}
+
 static void a_full_house_is_said(void **state)
 {
     (void)state;
@@ -444,6 +457,7 @@ int main(void)
         cmocka_unit_test(what_was_set_aside_can_be_claimed),
         cmocka_unit_test(standby_does_not_spend_what_the_file_still_serves),
         cmocka_unit_test(stopping_tells_the_add),
+        cmocka_unit_test(who_adds_is_told_when_it_is_removed_meanwhile),
         cmocka_unit_test(a_full_house_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

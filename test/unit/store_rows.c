@@ -353,6 +353,7 @@ static void policy_label_and_holding_are_set(void **state)
 {
     struct bench *b = *state;
     assert_int_equal(put_live(b->s, 1, "work"), 0);
+    assert_int_equal(put_lineage(b->s, 2), 0); /* to continue it */
     assert_int_equal(store_set_policy(b->s, "work", POLICY_STANDBY), 0);
     assert_int_equal(store_set_policy(b->s, "none", POLICY_STANDBY), ERR_NOT_FOUND);
     assert_int_equal(store_set_label(b->s, 1, "ada@new"), 0);
@@ -361,7 +362,10 @@ static void policy_label_and_holding_are_set(void **state)
     assert_int_equal(store_set_held(b->s, 9, 1), ERR_NOT_FOUND);
     bench_reopen(b);
     assert_int_equal(profiles_of(b->s).rows[0].policy, POLICY_STANDBY);
-    struct lineage_row row = row_of(b->s, 1);
+    struct lineage_row row = row_of(b->s, 2);
+    assert_int_equal(row.wanted_policy, POLICY_STANDBY);
+    lineage_row_release(&row);
+    row = row_of(b->s, 1);
     assert_string_equal(row.label, "ada@new");
     assert_int_equal(row.held_until_wall_ms, 12345);
     lineage_row_release(&row);
