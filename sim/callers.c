@@ -135,10 +135,11 @@ static void unwant(struct world *w, struct host *h)
 static void remove_row(struct world *w, struct host *h, int row)
 {
     bool here = h->told[row].here;
-    if (!here && w->store.rows[row].standing != STANDING_RETIRED) /* else: who asked was slow */
+    const struct row *r = &w->store.rows[row];
+    if (!here && r->standing != STANDING_RETIRED) /* else: who asked was slow */
         return;
-    if (w->store.rows[row].wanted != 0) /* it has no name yet to be ended by */
-        return;
+    if (r->wanted != 0 && w->store.profiles[r->wanted - 1] != NOBODY)
+        return; /* the name that it is to have is another's, still */
     struct caller *c = caller_new(w, h, ASKS_REMOVE, row, HOUR_MS);
     struct event ev = event_of(EV_REMOVE, lineage_id(row));
     ev.waiter = c ? c->id : 0;
@@ -263,14 +264,25 @@ static bool is_known(const struct world *w, const struct pair *pair, int *ret_ro
     return *ret_row != NOBODY || in_doubt || is_over(w, fp);
 }
 
-/* It is the profile's: also that of what was claimed for it. */
+/* It is the profile's: also that of what is to take it over. */
 static void set_policy(struct world *w, int index, enum policy policy)
 {
     w->store.rows[index].policy = policy;
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
-        struct row *row = &w->store.rows[i];
-        if (row->claimed && row->wanted != 0 && w->store.profiles[row->wanted - 1] == index)
-            row->policy = policy;
+        if (store_is_to_follow(w, (int)i, index))
+            w->store.rows[i].policy = policy;
+    }
+}
+
+/* The daemon says it to each that has the profile's name, or shall have it. */
+void callers_tell_policy(struct world *w, struct host *h, int index)
+{
+    for (uint32_t i = 0; i < w->store.n_rows; i++) {
+        struct event ev = event_of(EV_POLICY, lineage_id((int)i));
+        ev.policy = w->store.rows[index].policy;
+        bool follows = store_is_to_follow(w, (int)i, index) && h->told[i].here;
+        if (h->up && ((int)i == index || follows))
+            host_tell(w, h, &ev);
     }
 }
 
@@ -353,15 +365,13 @@ void callers_stored(struct world *w, struct op *op)
         return;
     }
     struct row *row = &w->store.rows[op->row];
-    struct event ev =
-        event_of(op->index == CHANGE_POLICY ? EV_POLICY : EV_PUBLISHED, lineage_id(op->row));
+    struct event ev = event_of(EV_PUBLISHED, lineage_id(op->row));
     if (op->index == CHANGE_POLICY) {
-        ev.policy = row->policy;
         fleet_tell_others(w, h, op->row);
-    } else if (!fp_equal(row->pair.access, op->pair.access)) {
-        return;
+        callers_tell_policy(w, h, op->row);
+    } else if (fp_equal(row->pair.access, op->pair.access)) {
+        host_tell(w, h, &ev);
     }
-    host_tell(w, h, &ev);
 }
 
 /* ---- what they do next ---- */

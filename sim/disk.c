@@ -183,6 +183,13 @@ static enum event_kind apply_close(struct world *w, struct host *h, const struct
     return EV_CLOSED;
 }
 
+bool store_is_to_follow(const struct world *w, int index, int before)
+{
+    const struct row *row = &w->store.rows[index];
+    return row->standing != STANDING_RETIRED && row->wanted != 0 &&
+           w->store.profiles[row->wanted - 1] == before;
+}
+
 /* The one it continues, where that has one; else the one it was added for. */
 int store_profile_wanted(const struct world *w, const struct row *row, const struct effect *fx)
 {

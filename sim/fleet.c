@@ -71,10 +71,8 @@ void fleet_tell_others(struct world *w, const struct host *h, int row)
 /* Apart from the row, which the warden need not follow. */
 void fleet_tell_policy(struct world *w, struct host *h, int row, enum policy before)
 {
-    struct event ev = event_of(EV_POLICY, lineage_id(row));
-    ev.policy = w->store.rows[row].policy;
-    if (h->up && ev.policy != before)
-        host_tell(w, h, &ev);
+    if (h->up && w->store.rows[row].policy != before)
+        callers_tell_policy(w, h, row);
 }
 
 void fleet_told(struct world *w, struct op *op)

@@ -349,7 +349,7 @@ void host_start(struct world *w, struct host *h)
         .lineages = h->room,
         .waiters = w->waiters,
         .consumers = w->n_places > 0 ? w->n_places : 1,
-        .captures = w->n_places > 0 ? CAPTURES_MAX / 2 : 1,
+        .captures = w->tight ? CAPTURES_PER_CONSUMER * w->n_places : CAPTURES_MAX,
     };
     CHECK(warden_size(&limits) <= WARDEN_ROOM);
     h->warden =

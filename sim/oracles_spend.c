@@ -152,6 +152,8 @@ void oracle_answered(struct world *w, struct host *h, const struct caller *c,
              w->store.rows[c->row].standing != STANDING_DEAD)
         violated(w, "answers", "L%d is said to be dead, and is %s", c->row,
                  standing_name(w->store.rows[c->row].standing));
+    else if (fx->answer == ANSWER_STOPPING && !h->stopping)
+        violated(w, "answers", "L%d: the daemon stops, it is said, and it does not", c->row);
     if (c->is_final)
         check_final(w, c, fx);
 }

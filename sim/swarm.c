@@ -102,6 +102,7 @@ void swarm_draw(struct world *w)
     w->n_hosts = w->fleet ? 2 + draw(d, SITE_SIZE, 5, HOSTS_MAX - 1) : 1;
     w->waiters = draw(d, SITE_SIZE, 7, 8) == 7 ? 3 : WARDEN_WAITERS;
     w->room = draw(d, SITE_SIZE, 8, 16) == 15 ? 12 : ROWS_MAX;
+    w->tight = draw(d, SITE_SIZE, 9, 2) == 1;
     w->limits.steps = 200 + draw(d, SITE_SIZE, 6, large ? 3000 : 400);
     w->limits.until = 60 * w->span_ms;
     for (unsigned i = 0; i < w->n_providers; i++)

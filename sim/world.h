@@ -395,6 +395,7 @@ struct world {
     uint32_t rate[FAULT_COUNT]; /* in 1024; all 0 once the faults have stopped */
     struct limits_of_run limits;
     uint32_t waiters; /* that a warden has room for */
+    bool tight;       /* and no more of it for finds than there must be */
     uint32_t room;    /* that it has at a start for more lineages */
     int64_t span_ms;  /* the tempo of this run: the life of its shortest access token */
 
@@ -480,6 +481,7 @@ bool store_fails(struct world *w, struct host *h, bool reserved);
 int row_new(struct world *w);
 void store_hold(const struct world *w, struct row *row); /* somebody has its current pair */
 void store_know(struct world *w, const struct pair *pair, bool current);
+bool store_is_to_follow(const struct world *w, int index, int before); /* an `add`, or a claim */
 int store_profile_wanted(const struct world *w, const struct row *row, const struct effect *fx);
 void store_replace_pair(struct world *w, struct row *row, const struct pair *pair, bool spent);
 void store_set_standing(struct row *row, enum standing standing, bool replayed, int64_t wall_ms);
@@ -518,6 +520,7 @@ void callers_act(struct world *w, struct op *op);
 void callers_between(struct world *w, struct host *h, int row);
 void callers_stored(struct world *w, struct op *op); /* HAP_ADDED, HAP_USER */
 bool callers_apply(struct world *w, struct op *op);  /* … in the store */
+void callers_tell_policy(struct world *w, struct host *h, int index);
 void callers_answered(struct world *w, struct host *h, const struct effect *fx);
 bool is_being_added(const struct world *w, unsigned profile);
 void callers_lost(struct world *w, const struct host *h);

@@ -36,6 +36,7 @@
 #include "base/words.h"
 
 #define WAITERS_PER_LINEAGE_MAX   128
+#define CAPTURES_PER_CONSUMER     2
 #define CONSUMERS_PER_LINEAGE_MAX 16
 #define CAPTURES_PER_LINEAGE_MAX  8
 #define EFFECTS_MAX               192
@@ -293,7 +294,9 @@ struct warden_limits {
                           a claim waits, and an EV_LOADED is a mistake of the caller */
     uint32_t waiters;  /* in all; each lineage takes WAITERS_PER_LINEAGE_MAX at most */
     uint32_t consumers;
-    uint32_t captures;
+    uint32_t captures; /* CAPTURES_PER_CONSUMER for each: then no find goes into quarantine unasked
+                          because of others, and a lineage in whose place it stands is not spent
+                          before it is known whose it is */
 };
 
 struct warden;
