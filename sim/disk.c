@@ -57,12 +57,15 @@ static uint8_t *known_of(struct world *w, struct fp refresh)
 
 /* ---- what each write does; an event kind, or EV_STORE_FAILED for a conflict ---- */
 
-/* Another warden may have closed it in doubt, or for good, since. */
-static bool agrees_with_standing(const struct row *row, const struct effect *fx)
+/* Another warden may have closed it in doubt, or for good, since. That a doubt was groundless may
+ * not have been stored: where there is no other warden it is no reason to refuse. */
+static bool agrees_with_standing(const struct world *w, const struct row *row,
+                                 const struct effect *fx)
 {
-    if (row->standing == STANDING_DOUBT)
-        return fx->replay && !row->replayed && row->lost_intent == fx->doubt;
-    return !fx->replay && (row->standing == STANDING_LIVE || row->standing == STANDING_UNPROVEN);
+    if (row->standing == STANDING_DOUBT && fx->replay)
+        return !row->replayed && (!w->fleet || row->lost_intent == fx->doubt);
+    return !fx->replay && (row->standing == STANDING_LIVE || row->standing == STANDING_UNPROVEN ||
+                           (row->standing == STANDING_DOUBT && !w->fleet));
 }
 
 /* The mark outside the store follows, so that an older copy that is put back is known as one. */
@@ -74,11 +77,10 @@ static void count_spend(struct world *w)
 static enum event_kind apply_intent(struct world *w, struct host *h, const struct effect *fx)
 {
     struct row *row = &w->store.rows[row_of(fx->lineage)];
-    if (row->standing == STANDING_RETIRED || fx->fence <= row->fence ||
+    if (!agrees_with_standing(w, row, fx) || fx->fence <= row->fence ||
         fx->generation != row->generation || row->intent != 0 ||
         !fp_equal(fx->presented, row->pair.refresh) ||
-        (w->fleet && fx->fence != w->leases[row_of(fx->lineage)].fence) ||
-        (w->fleet && !agrees_with_standing(row, fx)))
+        (w->fleet && fx->fence != w->leases[row_of(fx->lineage)].fence))
         return w->fleet ? EV_OVERTAKEN : EV_STORE_FAILED;
     struct now now = host_now(w, h);
     row->fence = fx->fence;

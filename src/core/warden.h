@@ -211,7 +211,9 @@ enum effect_kind {
     FX_UNLEASE,      /* give the lease back. No answer */
     FX_STORE_INTENT, /* → EV_INTENT_DURABLE | EV_OVERTAKEN | EV_STORE_FAILED. Refused where the row
                         has a later fence or generation, an open intent, or another standing than
-                        DOUBT (this very one) for a replay and LIVE or UNPROVEN for any other */
+                        DOUBT (this very one, not replayed) for a replay and LIVE or UNPROVEN for
+                        any other; or DOUBT, where nobody else writes there: FX_RESOLVE may have
+                        failed */
     FX_SPEND,        /* → EV_ANSWER. Exactly the token fingerprinted; fence goes along */
     FX_SETTLE, /* → EV_SETTLED | EV_OVERTAKEN | EV_STORE_FAILED. One transaction: pair, intent,
                   ledger. `late`: the intent was closed meanwhile. Then it is refused where the

@@ -11,6 +11,7 @@ struct state {
     enum standing standing;
     uint64_t generation;
     uint64_t fence;
+    bool replayed;
     struct fp refresh; /* of the current pair */
 };
 
@@ -19,7 +20,8 @@ static int read_state(struct store *s, uint64_t lineage, struct state *ret)
     struct state found = {0};
     struct sql_rows r = {0};
     int err = sql_first(s,
-                        "SELECT l.standing, l.generation, l.fence, p.refresh FROM lineage AS l"
+                        "SELECT l.standing, l.generation, l.fence, l.replayed, p.refresh"
+                        " FROM lineage AS l"
                         " JOIN pair AS p ON p.lineage = l.id AND p.generation = l.generation"
                         " WHERE l.id = ?1",
                         SQL_ARGS(arg_u64(lineage)), &r);
@@ -29,6 +31,7 @@ static int read_state(struct store *s, uint64_t lineage, struct state *ret)
     found.standing = read_standing(&r);
     found.generation = read_u64(&r);
     found.fence = read_u64(&r);
+    found.replayed = read_bool(&r);
     found.refresh = read_fp(&r);
     err = r.err;
     sql_end(&r);
@@ -62,6 +65,15 @@ static int insert_intent(struct store *s, const struct intent *i)
     return n < 0 ? n : 0;
 }
 
+/* Whatever its caller believes: what was refused, or is somebody else's, is not presented, and a
+ * token in doubt once more at most. (That a doubt was groundless may not have been stored.) */
+static bool allows(const struct state *found, const struct intent *i)
+{
+    return i->replay ? found->standing == STANDING_DOUBT && !found->replayed
+                     : found->standing == STANDING_LIVE || found->standing == STANDING_UNPROVEN ||
+                           found->standing == STANDING_DOUBT;
+}
+
 static int intent(struct store *s, const void *args)
 {
     const struct intent *i = args;
@@ -72,8 +84,8 @@ static int intent(struct store *s, const void *args)
     if (err < 0) {
         return err;
     }
-    if (found.standing == STANDING_RETIRED || i->generation != found.generation ||
-        i->fence <= found.fence || !fp_equal(i->presented, found.refresh)) {
+    if (!allows(&found, i) || i->generation != found.generation || i->fence <= found.fence ||
+        !fp_equal(i->presented, found.refresh)) {
         return ERR_CONFLICT;
     }
     err = sql_number(s, "SELECT count(*) FROM spend WHERE verdict IS NULL AND lineage = ?1",

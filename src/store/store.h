@@ -194,7 +194,9 @@ int store_adopt(struct store *s, uint64_t lineage, enum standing standing, struc
 int store_claim(struct store *s, uint64_t lineage, const char *profile, enum policy policy);
 
 /* Intent: about to spend. ERR_CONFLICT when `fence` is not above the stored one, when another
- * intent of the lineage is open, or when `presented` is not the current pair's refresh token.
+ * intent of the lineage is open, when `presented` is not the current pair's refresh token, or when
+ * the standing does not allow it: a replay is of a doubt that was not replayed, and nothing that is
+ * dead, set aside or retired is spent.
  * ERR_EXISTS: the id is taken. Room in the log for the settlement is reserved on the disk (where
  * the file system can), so that a disk that fills up in mid-spend does not refuse it; ERR_FULL when
  * there is none, before anything was spent. */

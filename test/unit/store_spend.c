@@ -39,12 +39,15 @@ static void an_open_intent_is_there_after_a_restart(void **state)
     struct bench *b = *state;
     struct intent i = intent_of(1, 1);
     assert_int_equal(put_live(b->s, 1, "work"), 0);
+    assert_int_equal(put_intent(b->s, 1, 1), 0);
+    assert_int_equal(close_with(b->s, 1, 1, VERDICT_DOUBT, STANDING_DOUBT), 0);
+    i.id = 77;
     i.replay = true;
     i.fence = UINT64_MAX; /* compared as unsigned */
     assert_int_equal(store_intent(b->s, &i), 0);
     bench_reopen(b);
     struct lineage_row row = row_of(b->s, 1);
-    assert_int_equal(row.intent, 1001);
+    assert_int_equal(row.intent, 77);
     assert_true(row.fence == UINT64_MAX);
     assert_true(row.intent_is_replay);
     assert_int_equal(row.intent_begun_wall_ms, NOW_MS + 10);
@@ -91,6 +94,35 @@ static void an_intent_must_agree_with_what_is_stored(void **state)
     assert_int_equal(row.intent, 0);
     lineage_row_release(&row);
     assert_int_equal(ledger_of(b->s, 1, 0).n, 2);
+}
+
+static void an_intent_is_refused_where_the_standing_does_not_allow_it(void **state)
+{
+    struct bench *b = *state;
+    static const struct {
+        enum standing standing;
+        bool replayed, first, again; /* may it be presented; once more? */
+    } cases[] = {
+        {STANDING_LIVE, false, true, false},
+        {STANDING_DOUBT, false, true, true},
+        {STANDING_DOUBT, true, true, false},
+        {STANDING_DEAD, false, false, false},
+    };
+    for (uint64_t n = 0; n < ARRAY_LEN(cases) * 2; n++) {
+        uint64_t id = n + 1;
+        bool replay = n % 2 == 1, may = replay ? cases[n / 2].again : cases[n / 2].first;
+        char name[] = {(char)('a' + n), '\0'};
+        assert_int_equal(put_live(b->s, id, name), 0);
+        assert_int_equal(put_intent(b->s, id, 1), 0);
+        struct closing c = closing_of(id, 1, VERDICT_DOUBT, cases[n / 2].standing);
+        c.replayed = cases[n / 2].replayed;
+        assert_int_equal(store_close_intent(b->s, &c), 0);
+        struct intent i = intent_of(id, 1);
+        i.id += 500;
+        i.fence = 2;
+        i.replay = replay;
+        assert_int_equal(store_intent(b->s, &i), may ? 0 : ERR_CONFLICT);
+    }
 }
 
 /* Settlement */
@@ -544,6 +576,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         STORY(an_open_intent_is_there_after_a_restart),
         STORY(an_intent_must_agree_with_what_is_stored),
+        STORY(an_intent_is_refused_where_the_standing_does_not_allow_it),
         STORY(a_settlement_replaces_the_pair_and_closes_the_intent),
         STORY(nobody_holds_a_pair_that_was_just_settled),
         STORY(only_what_is_set_aside_and_nobodys_can_be_claimed),
