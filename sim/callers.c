@@ -274,13 +274,15 @@ static void set_policy(struct world *w, int index, enum policy policy)
     }
 }
 
-/* The daemon says it to each that has the profile's name, or shall have it. */
+/* The daemon says it to each that has the profile's name, or shall have it. Of what was claimed for
+ * it the core knows by itself. */
 void callers_tell_policy(struct world *w, struct host *h, int index)
 {
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         struct event ev = event_of(EV_POLICY, lineage_id((int)i));
         ev.policy = w->store.rows[index].policy;
-        bool follows = store_is_to_follow(w, (int)i, index) && h->told[i].here;
+        bool follows =
+            store_is_to_follow(w, (int)i, index) && h->told[i].here && !w->store.rows[i].claimed;
         if (h->up && ((int)i == index || follows))
             host_tell(w, h, &ev);
     }
