@@ -438,7 +438,9 @@ void store_accept_restored(struct world *w, int64_t wall_ms)
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         struct row *row = &w->store.rows[i];
         bool single_use = w->providers[row->provider].rotates && !fp_is_none(row->pair.refresh);
-        if (row->standing == STANDING_LIVE && single_use) {
+        bool only_here = row->generation > 1 || row->claimed || row->kept;
+        if (single_use &&
+            (row->standing == STANDING_LIVE || (row->standing == STANDING_UNPROVEN && only_here))) {
             row->standing = STANDING_DOUBT;
             row->doubt_since_wall_ms = wall_ms;
         }

@@ -23,11 +23,22 @@ struct lineage *slot_take(struct step *s, uint64_t id)
     return NULL;
 }
 
-/* A copy of a lineage that may be older than the last spend; a token that is not single use, or
- * none, cannot be outdated in a way that matters. */
-static bool may_be_outdated(const struct loaded *from)
+/* An `add` whose pair is still in the user's file. */
+static bool was_cut_short(const struct loaded *from)
+{
+    return from->unproven && from->generation == 1 && !from->claimed && !from->kept;
+}
+
+/* A token that is not single use, or none, cannot be outdated in a way that matters. */
+static bool is_of_an_old_copy(const struct loaded *from)
 {
     return from->restored && from->rules.rotates && !fp_is_none(from->pair.refresh);
+}
+
+bool loaded_may_be_outdated(const struct loaded *from)
+{
+    bool goes_on = from->standing == STANDING_LIVE || from->standing == STANDING_UNPROVEN;
+    return goes_on && !was_cut_short(from) && is_of_an_old_copy(from);
 }
 
 /* The alarm is stored, so it remembers this across restarts. */
@@ -73,9 +84,9 @@ static void load_at_rest(struct step *s, const struct loaded *from)
     switch (from->standing) {
     case STANDING_LIVE:
     case STANDING_UNPROVEN:
-        if (l->unproven && l->generation == 1 && !l->claimed && !l->kept) {
+        if (was_cut_short(from)) {
             begin_retire(s);
-        } else if (may_be_outdated(from)) {
+        } else if (loaded_may_be_outdated(from)) {
             l->standing = STANDING_DOUBT; /* as store_accept_restored() has it */
             l->doubt_since_boot_ms = s->now.boot_ms;
             l->sent_boot_ms = s->now.boot_ms; /* by a run that this copy knows nothing of */
@@ -169,7 +180,7 @@ void load_row(struct step *s)
     } else {
         load_at_rest(s, from);
     }
-    if (may_be_outdated(from) && (l->state == LS_DOUBT || l->state == LS_SPENDING))
+    if (is_of_an_old_copy(from) && (l->state == LS_DOUBT || l->state == LS_SPENDING))
         alarm_raise(s, ALARM_RESTORED);
     if (is_old_copy(l))
         outlast_forgotten(s);

@@ -317,6 +317,10 @@ int64_t warden_deadline(const struct warden *w);
 
 void warden_check(const struct warden *w);
 
+/* Is it of a store that may be older than the last spend of it? Then it is in doubt, in the store,
+ * too, before anything else is done (FX_STORE_INTENT). */
+bool loaded_may_be_outdated(const struct loaded *from);
+
 /* One bit per state (in the order of the state names) that the lineage is in now, for coverage; 0:
  * none such. */
 uint32_t warden_state_bit(const struct warden *w, uint64_t lineage);

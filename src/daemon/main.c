@@ -191,15 +191,15 @@ static int open_vault(struct daemon *d, struct store *s, struct err_text *text)
 static int accept_restored(const struct daemon *d, struct store *s)
 {
     size_t n = 0;
-    uint64_t *single_use = calloc(d->n_loaded + 1, sizeof(*single_use));
-    if (!single_use)
+    uint64_t *outdated = calloc(d->n_loaded + 1, sizeof(*outdated));
+    if (!outdated)
         return ERR_NOMEM;
     for (uint32_t i = 0; i < d->n_loaded; i++) {
-        if (d->loaded[i].loaded.rules.rotates)
-            single_use[n++] = d->loaded[i].lineage;
+        if (loaded_may_be_outdated(&d->loaded[i].loaded))
+            outdated[n++] = d->loaded[i].lineage;
     }
-    int err = store_accept_restored(s, single_use, n, clock_now().wall_ms);
-    free(single_use);
+    int err = store_accept_restored(s, outdated, n, clock_now().wall_ms);
+    free(outdated);
     return err;
 }
 

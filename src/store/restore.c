@@ -109,7 +109,7 @@ bool store_is_restored(const struct store *s)
 }
 
 struct acceptance {
-    const uint64_t *single_use;
+    const uint64_t *outdated;
     size_t n;
     int64_t now_wall_ms;
 };
@@ -118,7 +118,8 @@ static int put_in_doubt(struct store *s, uint64_t lineage, int64_t now_wall_ms)
 {
     return sql_run(s,
                    "UPDATE lineage SET standing = 'in-doubt', doubt_since = ?2"
-                   " WHERE id = ?1 AND standing = 'live' AND EXISTS (SELECT 1 FROM pair AS p"
+                   " WHERE id = ?1 AND standing IN ('live', 'unproven')"
+                   " AND EXISTS (SELECT 1 FROM pair AS p"
                    "  WHERE p.lineage = lineage.id AND p.generation = lineage.generation"
                    "  AND p.refresh IS NOT NULL)",
                    SQL_ARGS(arg_u64(lineage), arg_i64(now_wall_ms)));
@@ -129,7 +130,7 @@ static int go_on(struct store *s, const void *args)
     const struct acceptance *a = args;
     int n = 0;
     for (size_t i = 0; i < a->n && n >= 0; i++) {
-        n = put_in_doubt(s, a->single_use[i], a->now_wall_ms);
+        n = put_in_doubt(s, a->outdated[i], a->now_wall_ms);
     }
     /* In the same transaction, or a crash would leave a doubt that passes for a lost answer. */
     if (n >= 0) {
@@ -162,10 +163,9 @@ static int read_uuid(struct store *s)
     return err;
 }
 
-int store_accept_restored(struct store *s, const uint64_t *single_use, size_t n,
-                          int64_t now_wall_ms)
+int store_accept_restored(struct store *s, const uint64_t *outdated, size_t n, int64_t now_wall_ms)
 {
-    struct acceptance a = {.single_use = single_use, .n = n, .now_wall_ms = now_wall_ms};
+    struct acceptance a = {.outdated = outdated, .n = n, .now_wall_ms = now_wall_ms};
     if (!s->restored) {
         return 0;
     }

@@ -82,14 +82,12 @@ int store_judge(const char *path, const char *mark_path, struct err_text *text);
 void store_close(struct store *s); /* tidies, checkpoints. NULL-tolerant */
 bool store_is_restored(const struct store *s);
 
-/* The restored copy goes on as the store: in one transaction each of these lineages that is live
- * and has a refresh token is put in doubt, all that are in doubt get the alarm "restored", and the
- * store gets a new identity, so that the one it was copied from will in its turn be noticed. Then
- * the mark follows. `single_use`: the lineages whose refresh tokens are, which the store cannot
- * tell; a spend that this copy does not know of changes nothing for the others. Nothing happens
- * when it is not restored. */
-int store_accept_restored(struct store *s, const uint64_t *single_use, size_t n,
-                          int64_t now_wall_ms);
+/* The restored copy goes on as the store: in one transaction each of these lineages that is live or
+ * unproven, and has a refresh token, is put in doubt, all that are in doubt get the alarm
+ * "restored", and the store gets a new identity, so that the one it was copied from will in its
+ * turn be noticed. Then the mark follows. `outdated`: those that another run may have spent since,
+ * as the core judges it (loaded_may_be_outdated()). Nothing happens when it is not restored. */
+int store_accept_restored(struct store *s, const uint64_t *outdated, size_t n, int64_t now_wall_ms);
 
 /* What needs no caller to wait for it: the mark, the log's checkpoint, the emptying of the log
  * after a retirement. The queue calls it when it is idle. What failed is tried again next time; the

@@ -503,8 +503,8 @@ static void put_old_copy_back(struct bench *b)
 
 static int accept_all(const struct bench *b, int64_t now_wall_ms)
 {
-    static const uint64_t single_use[] = {1, 2, 3};
-    return store_accept_restored(b->s, single_use, ARRAY_LEN(single_use), now_wall_ms);
+    static const uint64_t outdated[] = {1, 2, 3};
+    return store_accept_restored(b->s, outdated, ARRAY_LEN(outdated), now_wall_ms);
 }
 
 static void an_unharmed_store_is_not_restored(void **state)
@@ -591,17 +591,31 @@ static void the_store_that_was_replaced_is_noticed_in_its_turn(void **state)
 static void what_is_not_single_use_is_not_put_in_doubt(void **state)
 {
     struct bench *b = *state;
-    const uint64_t single_use = 1;
+    const uint64_t outdated = 1;
     assert_int_equal(put_live(b->s, 2, "bob"), 0);
     put_old_copy_back(b);
     assert_int_equal(bench_open(b, 0), 0);
-    assert_int_equal(store_accept_restored(b->s, &single_use, 1, NOW_MS), 0);
+    assert_int_equal(store_accept_restored(b->s, &outdated, 1, NOW_MS), 0);
     struct lineage_row row = row_of(b->s, 1);
     assert_int_equal(row.standing, STANDING_DOUBT);
     lineage_row_release(&row);
     row = row_of(b->s, 2);
     assert_int_equal(row.standing, STANDING_LIVE);
     assert_int_equal(row.alarms, 0);
+    lineage_row_release(&row);
+}
+
+/* What was spent before anybody knew whose it is. */
+static void an_unproven_one_is_put_in_doubt(void **state)
+{
+    struct bench *b = *state;
+    assert_int_equal(put_lineage(b->s, 2), 0);
+    put_old_copy_back(b);
+    assert_int_equal(bench_open(b, 0), 0);
+    assert_int_equal(accept_all(b, NOW_MS), 0);
+    struct lineage_row row = row_of(b->s, 2);
+    assert_int_equal(row.standing, STANDING_DOUBT);
+    assert_string_equal(row.wanted_profile, "work");
     lineage_row_release(&row);
 }
 
@@ -852,6 +866,7 @@ int main(void)
         STORY(an_accepted_copy_is_in_doubt_and_then_the_store),
         STORY(the_store_that_was_replaced_is_noticed_in_its_turn),
         STORY(what_is_not_single_use_is_not_put_in_doubt),
+        STORY(an_unproven_one_is_put_in_doubt),
         STORY(static_and_dead_lineages_are_not_put_in_doubt),
         STORY(a_missing_mark_is_made_anew_and_told),
         STORY(another_stores_mark_and_a_damaged_one_mean_restored),
