@@ -172,16 +172,20 @@ static void tell_last(uint64_t seed, struct tape *t, const char *title)
 
 static void keep(const struct options *o, uint64_t seed, const struct outcome *failure)
 {
-    FILE *out = fopen(o->save, "we");
-    if (!out) {
-        (void)fprintf(stderr, "sim: %s cannot be written\n", o->save);
-        return;
-    }
     struct outcome again;
     story.n = 0;
     story.out = NULL;
     tape_rewind(&tape, true);
     run(&world, seed, &tape, &story, &again);
+    if (!again.failed || strcmp(again.oracle, failure->oracle) != 0) {
+        (void)fprintf(stderr, "sim: what was made short does not fail like that: not kept\n");
+        return;
+    }
+    FILE *out = fopen(o->save, "we");
+    if (!out) {
+        (void)fprintf(stderr, "sim: %s cannot be written\n", o->save);
+        return;
+    }
     (void)fprintf(out, "# %s: %s\n#\n", failure->oracle, failure->why);
     uint64_t from = story.n > STORY_LINES ? story.n - STORY_LINES : 0;
     for (uint64_t i = from; i < story.n; i++)
