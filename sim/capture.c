@@ -78,6 +78,7 @@ struct capture *seal_capture(struct world *w, const struct op *op)
             .sealed_at = w->now,
             .named = IDENTITY_UNANSWERED,
         };
+    w->is_full |= !free_one;
     return free_one;
 }
 

@@ -433,8 +433,9 @@ void store_crash(struct world *w, struct host *h)
 }
 
 /* As store_accept_restored(): after the rows were read. */
-void store_accept_restored(struct world *w, int64_t wall_ms)
+void store_accept_restored(struct world *w, const struct host *h)
 {
+    struct now now = host_now(w, h);
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         struct row *row = &w->store.rows[i];
         bool single_use = w->providers[row->provider].rotates && !fp_is_none(row->pair.refresh);
@@ -442,7 +443,7 @@ void store_accept_restored(struct world *w, int64_t wall_ms)
         if (single_use &&
             (row->standing == STANDING_LIVE || (row->standing == STANDING_UNPROVEN && only_here))) {
             row->standing = STANDING_DOUBT;
-            row->doubt_since_wall_ms = wall_ms;
+            row->doubt_since_wall_ms = now.wall_ms;
         }
         /* Somebody may have spent what it holds: as good as presented by ourselves. */
         if (row->standing == STANDING_DOUBT && single_use)
@@ -450,5 +451,9 @@ void store_accept_restored(struct world *w, int64_t wall_ms)
         if (row->standing == STANDING_DOUBT)
             row->alarms |= 1u << ALARM_RESTORED;
     }
+    w->store.restored.wall_ms = now.wall_ms;
+    w->store.restored.boot_ms = now.boot_ms;
+    w->store.restored.boot = h->boot;
+    w->store.restored.host = h->index;
     count_spend(w); /* another copy put back after this one is older than it */
 }

@@ -230,6 +230,7 @@ struct loaded loaded_of(const struct world *w, const struct host *h, int index, 
     const struct row *row = &w->store.rows[index];
     const struct provider *p = &w->providers[row->provider];
     int continues = row->wanted == 0 ? NOBODY : w->store.profiles[row->wanted - 1];
+    bool restored_here = w->store.restored.boot == h->boot && w->store.restored.host == h->index;
     return (struct loaded){
         .rules = rules_of(p),
         .policy = row->policy,
@@ -254,6 +255,8 @@ struct loaded loaded_of(const struct world *w, const struct host *h, int index, 
         .intent_is_replay = row->intent_is_replay,
         .intent_elsewhere = row->intent != 0 && row->intent_host != h->index,
         .restored = restored,
+        .restored_wall_ms = w->store.restored.wall_ms,
+        .restored_boot_ms = restored_here ? w->store.restored.boot_ms : 0,
         .shared = place_is_replica_of(w, h, index),
         .alarms = row->alarms,
     };
@@ -340,7 +343,7 @@ void host_start(struct world *w, struct host *h)
     }
     if (h->restored) {
         say(w, h, "the store is an older copy, and that is noticed");
-        store_accept_restored(w, host_now(w, h).wall_ms);
+        store_accept_restored(w, h);
     }
     h->room = w->room;
     for (uint32_t i = 0; i < n; i++)

@@ -23,13 +23,14 @@ static void check_holders(struct world *w, const struct effect *fx, const struct
     }
 }
 
-static bool is_somebodys(const struct world *w, unsigned subject)
+static bool is_somebodys(const struct world *w, const struct host *h, unsigned subject)
 {
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         const struct row *row = &w->store.rows[i];
-        bool was_just_now = row->standing == STANDING_RETIRED && w->now - row->ended_at < MINUTE_MS;
+        bool was_lately = row->standing == STANDING_RETIRED &&
+                          (w->now - row->ended_at < MINUTE_MS || h->told[i].here); /* unheard of */
         bool is_still = row->standing != STANDING_RETIRED && row->standing != STANDING_QUARANTINED;
-        if ((is_still || was_just_now) && fp_equal(row->subject, subject_fp(subject)))
+        if ((is_still || was_lately) && fp_equal(row->subject, subject_fp(subject)))
             return true;
     }
     return false;
@@ -69,7 +70,7 @@ static void check_left_alone(struct world *w, const struct place *p)
             fp_equal(other->pair.refresh, p->pair.refresh))
             return; /* a copy of another profile's */
     }
-    if (!is_somebodys(w, t->subject) && refresh_is_alive(w, p->pair.refresh))
+    if (!is_somebodys(w, &w->hosts[p->host], t->subject) && refresh_is_alive(w, p->pair.refresh))
         violated(w, "left-alone", "C%u is written over a stranger's live %s", (unsigned)p->id,
                  name_token(w, p->pair.refresh));
 }

@@ -212,13 +212,20 @@ static struct pair pair_there(const struct place *p)
 
 static void begin_touch(const struct host *h, struct place *p)
 {
-    p->touches = p->touches_life == h->life ? p->touches + 1 : 1;
+    if (p->touches_life != h->life) {
+        p->touches = 0;
+        p->look_again = false;
+    }
+    p->touches++;
     p->touches_life = h->life;
 }
 
-static void end_touch(struct place *p)
+static void end_touch(struct world *w, const struct host *h, struct place *p)
 {
     p->touches--;
+    if (p->look_again)
+        op_new(w, HAP_WATCH, h, 1)->index = (uint8_t)(p->id - 1);
+    p->look_again = false;
 }
 
 static bool is_busy(const struct host *h, const struct place *p)
@@ -252,7 +259,7 @@ void place_seen(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
-    end_touch(p);
+    end_touch(w, h, p);
     struct capture *c = NULL;
     if (op->flag) {
         c = store_fails(w, h, false) ? NULL : seal_capture(w, op);
@@ -334,7 +341,7 @@ void place_put(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
-    end_touch(p);
+    end_touch(w, h, p);
     if (p->lock_holder == OURSELVES)
         p->lock_holder = NOBODY;
     if (op->lost) {
@@ -429,7 +436,7 @@ void place_watch(struct world *w, struct op *op)
     struct host *h = &w->hosts[op->host];
     struct place *p = &w->places[op->index];
     if (is_busy(h, p))
-        op_new(w, HAP_WATCH, h, 1)->index = op->index;
+        p->look_again = true;
     else if (p->is_known)
         see(w, h, p, false);
 }

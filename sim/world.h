@@ -193,6 +193,12 @@ struct store {
     struct row rows[ROWS_MAX];
     struct capture captures[CAPTURES_MAX];
     uint8_t known[ISSUED_MAX];
+    struct {
+        int64_t wall_ms; /* 0: never */
+        int64_t boot_ms; /* of that boot of that host */
+        uint32_t boot;
+        uint8_t host;
+    } restored; /* when an older copy was last taken for the store */
 };
 
 /* ---- a host: machine, daemon, spender's spool ---- */
@@ -312,6 +318,7 @@ struct place {   /* where a consumer's copy is */
     int64_t looked_at;     /* by its warden, last */
     uint32_t touches;      /* looks and writes under way: one at a time … */
     uint32_t touches_life; /* … in this life of its host */
+    bool look_again;       /* its watch saw something meanwhile */
 };
 
 enum manners { POLITE, RUDE };
@@ -485,7 +492,7 @@ bool store_is_to_follow(const struct world *w, int index, int before); /* an `ad
 int store_profile_wanted(const struct world *w, const struct row *row, const struct effect *fx);
 void store_replace_pair(struct world *w, struct row *row, const struct pair *pair, bool spent);
 void store_set_standing(struct row *row, enum standing standing, bool replayed, int64_t wall_ms);
-void store_accept_restored(struct world *w, int64_t wall_ms);
+void store_accept_restored(struct world *w, const struct host *h);
 
 /* spender.c */
 struct spool *spool_find(struct host *h, uint64_t intent);

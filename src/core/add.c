@@ -38,11 +38,8 @@ void on_added(struct step *s)
             left == TIME_NEVER ? TIME_NEVER : s->now.boot_ms + left + l->rules.skew_ms;
     }
     become(s, LS_UNPROVEN); /* the timer is due at once and goes on from here */
-    if (claimed) {
-        const struct lineage *home = lineage_find(s->w, l->continues);
-        l->forgotten_until_boot_ms = home ? home->forgotten_until_boot_ms : 0;
+    if (claimed)
         leave_to_claim(s);
-    }
 }
 
 /* Somebody else's than was expected, and spent to find that out, so that it exists here alone. Now

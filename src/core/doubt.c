@@ -40,12 +40,25 @@ static int64_t late_commit_over(const struct lineage *l)
     return l->sent_boot_ms + LATE_COMMIT * l->rules.spend_deadline_ms;
 }
 
-/* It began before this run did. */
-void outlast_forgotten(struct step *s)
+void hear_of_restored(struct step *s)
 {
-    struct lineage *l = s->l;
-    if (l->forgotten_until_boot_ms == 0)
-        l->forgotten_until_boot_ms = s->now.boot_ms + LATE_COMMIT * l->rules.spend_deadline_ms;
+    const struct loaded *from = &s->ev->loaded;
+    int64_t ago_ms = s->now.wall_ms - from->restored_wall_ms;
+    bool lately = from->restored || (from->restored_wall_ms != 0 && ago_ms < DAY_MS &&
+                                     ago_ms > -DAY_MS); /* that clock may be set by then */
+    if (s->w->restored_boot_ms != 0)
+        return;
+    if (!from->restored && from->restored_boot_ms != 0)
+        s->w->restored_boot_ms = from->restored_boot_ms;
+    else if (lately)
+        s->w->restored_boot_ms = s->now.boot_ms; /* at the latest */
+}
+
+int64_t forgotten_until(const struct warden *w, const struct lineage *l)
+{
+    return w->restored_boot_ms == 0 || !l->rules.rotates
+               ? 0
+               : w->restored_boot_ms + LATE_COMMIT * l->rules.spend_deadline_ms;
 }
 
 int64_t probe_due_boot_ms(const struct lineage *l)
@@ -74,7 +87,7 @@ int64_t replay_due_boot_ms(const struct warden *w, const struct lineage *l)
     int64_t may = ms_max(may_spend_from(l), l->not_before_boot_ms);
     if (may == TIME_NEVER || l->replayed || spend_is_hindered(w, l))
         return TIME_NEVER;
-    may = ms_max(may, l->forgotten_until_boot_ms);
+    may = ms_max(may, forgotten_until(w, l));
     if (has_replica(w, l)) /* a sibling may have written what our lost answer, or its own, said */
         may = ms_max(may, search_over_boot_ms(w, l));
     int64_t forgiven = forgiven_from(l, may, w->now);

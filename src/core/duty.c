@@ -40,9 +40,9 @@ static bool at_rest(const struct lineage *l)
     return false;
 }
 
-static int64_t begin_from(const struct lineage *l)
+static int64_t begin_from(const struct warden *w, const struct lineage *l)
 {
-    return ms_max(l->not_before_boot_ms, l->forgotten_until_boot_ms);
+    return ms_max(l->not_before_boot_ms, forgotten_until(w, l));
 }
 
 /* A spend is due when its window opens or a waiter needs it, but not before policy and back-off
@@ -56,7 +56,7 @@ static int64_t spend_from(const struct warden *w, const struct lineage *l)
     int64_t due = l->n_waiters > 0 ? 0 : due_boot_ms(l);
     if (due == TIME_NEVER)
         return TIME_NEVER;
-    return ms_max(ms_max(due, from), begin_from(l));
+    return ms_max(ms_max(due, from), begin_from(w, l));
 }
 
 static void unproven_owes(const struct warden *w, const struct lineage *l, int64_t *at,
@@ -73,7 +73,7 @@ static void unproven_owes(const struct warden *w, const struct lineage *l, int64
     else if (life_left(l, w->now) > 0)
         sooner(l->not_before_boot_ms, DUTY_ASK, at, duty);
     else if (may_spend_from(l) != TIME_NEVER && !spend_is_hindered(w, l))
-        sooner(ms_max(may_spend_from(l), begin_from(l)), DUTY_SPEND, at, duty);
+        sooner(ms_max(may_spend_from(l), begin_from(w, l)), DUTY_SPEND, at, duty);
     else if (l->add_deadline_boot_ms != TIME_NEVER)
         sooner(0, DUTY_ADD_OVER, at, duty);
 }

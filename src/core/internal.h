@@ -100,9 +100,6 @@ struct lineage {
     int64_t lease_until_boot_ms;
     struct pending pending;
 
-    int64_t forgotten_until_boot_ms; /* of an older copy: until then something may be under way that
-                                        a run has sent of which it knows nothing; 0: not */
-
     uint32_t tries;             /* failed attempts in a row */
     int64_t not_before_boot_ms; /* back-off of spends, questions and writes */
     enum answer trouble;        /* what to tell waiters while backing off */
@@ -196,7 +193,8 @@ struct warden {
     uint64_t rng;
     struct now now; /* of the last event */
     bool stopping;
-    uint32_t n_slots; /* of lineages: those after these were never used */
+    int64_t restored_boot_ms; /* when an older copy was last taken for the store; 0: long ago */
+    uint32_t n_slots;         /* of lineages: those after these were never used */
     uint32_t n_waiters;
     uint32_t n_claims;          /* FX_CLAIMs under way: each will want a lineage's place */
     struct lineage *lineages;   /* limits.lineages */
@@ -388,7 +386,10 @@ void on_overtaken(struct step *s);
 /* doubt.c */
 int64_t probe_due_boot_ms(const struct lineage *l); /* TIME_NEVER: no use or not allowed */
 int64_t replay_due_boot_ms(const struct warden *w, const struct lineage *l);
-void outlast_forgotten(struct step *s); /* s->l is of an older copy: spent only after that */
+void hear_of_restored(struct step *s);
+/* Until then something may be under way that was sent by a run of which a restored store knows
+ * nothing: of any lineage that it has, or that is found, whatever it is taken for. 0: no. */
+int64_t forgotten_until(const struct warden *w, const struct lineage *l);
 void begin_probe(struct step *s);
 void on_probed(struct step *s);
 

@@ -182,8 +182,6 @@ void load_row(struct step *s)
     }
     if (is_of_an_old_copy(from) && (l->state == LS_DOUBT || l->state == LS_SPENDING))
         alarm_raise(s, ALARM_RESTORED);
-    if (is_old_copy(l))
-        outlast_forgotten(s);
 }
 
 void on_loaded(struct step *s)
@@ -192,6 +190,7 @@ void on_loaded(struct step *s)
     s->l = slot_take(s, s->ev->lineage);
     CHECK(s->l); /* the daemon sizes the warden by what it is about to load */
     s->l->alarms = from->alarms;
+    hear_of_restored(s);
     take_row(s, from);
     load_row(s);
     /* By another warden, perhaps, and seen here before. */

@@ -76,6 +76,8 @@ struct loaded {
     bool intent_elsewhere; /* another warden of the fleet opened it: its answer is not ours to hear.
                               EV_ANSWER in doubt comes when it can no longer be under way */
     bool restored;         /* the store is older than its high-water mark */
+    int64_t restored_wall_ms; /* when an older copy was last taken for the store; 0: never */
+    int64_t restored_boot_ms; /* as counted in this same boot; 0: another boot, use wall */
     bool claimed;    /* unproven: came by FX_CLAIM, so it may be nowhere else: never dropped */
     bool kept;       /* unproven: was set aside before, likewise: goes back there if refused */
     bool shared;     /* a replica of it is bound: EV_BOUND follows */

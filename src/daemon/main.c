@@ -198,7 +198,10 @@ static int accept_restored(const struct daemon *d, struct store *s)
         if (loaded_may_be_outdated(&d->loaded[i].loaded))
             outdated[n++] = d->loaded[i].lineage;
     }
-    int err = store_accept_restored(s, outdated, n, clock_now().wall_ms);
+    struct now now = clock_now();
+    struct restoration at = {.wall_ms = now.wall_ms, .boot_ms = now.boot_ms};
+    (void)str_copy(at.boot_id, sizeof(at.boot_id), d->boot_id);
+    int err = store_accept_restored(s, outdated, n, &at);
     free(outdated);
     return err;
 }

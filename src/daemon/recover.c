@@ -18,6 +18,7 @@ struct load {
     struct daemon *d;
     struct event *events; /* one a lineage, in the order of loading */
     uint32_t n, max;
+    struct restoration restored; /* when an older copy was last taken for the store */
     struct err_text *text;
 };
 
@@ -54,9 +55,10 @@ static int fill_holding(struct load *ld, struct holding *h, const struct lineage
     return 0;
 }
 
-static struct event loaded_event(const struct daemon *d, const struct holding *h,
+static struct event loaded_event(const struct load *ld, const struct holding *h,
                                  const struct lineage_row *row)
 {
+    const struct daemon *d = ld->d;
     struct event ev = event_of(EV_LOADED, row->id);
     bool same_boot = row->expires_boot_ms != 0 && strcmp(row->boot_id, d->boot_id) == 0;
     ev.loaded = (struct loaded){
@@ -75,6 +77,9 @@ static struct event loaded_event(const struct daemon *d, const struct holding *h
         .intent = row->intent,
         .intent_is_replay = row->intent_is_replay,
         .restored = d->restored,
+        .restored_wall_ms = ld->restored.wall_ms,
+        .restored_boot_ms =
+            strcmp(ld->restored.boot_id, d->boot_id) == 0 ? ld->restored.boot_ms : 0,
         .alarms = row->alarms,
     };
     return ev;
@@ -94,7 +99,7 @@ static int on_lineage(void *ctx, const struct lineage_row *row)
     struct holding *h = holding_new(ld->d, row->id);
     int err = h ? fill_holding(ld, h, row) : ERR_NOMEM;
     if (err == 0)
-        ld->events[ld->n++] = loaded_event(ld->d, h, row);
+        ld->events[ld->n++] = loaded_event(ld, h, row);
     return err;
 }
 
@@ -229,7 +234,9 @@ static void sweep_spool(struct daemon *d, struct store *s)
 int recover_load(struct daemon *d, struct store *s, struct err_text *text)
 {
     struct load ld = {.d = d, .text = text};
-    int err = store_each_lineage(s, false, on_lineage, &ld);
+    int err = store_last_restored(s, &ld.restored);
+    if (err == 0)
+        err = store_each_lineage(s, false, on_lineage, &ld);
     if (err == 0)
         err = store_each_profile(s, on_profile, &ld);
     if (err == 0)

@@ -174,14 +174,19 @@ struct meta {
     size_t len;
 };
 
-static int set_meta(struct store *s, const void *args)
+int meta_put(struct store *s, const char *key, const void *bytes, size_t len)
 {
-    const struct meta *m = args;
     int n = sql_run(s,
                     "INSERT INTO meta (key, value) VALUES (?1, ?2)"
                     " ON CONFLICT (key) DO UPDATE SET value = ?2",
-                    SQL_ARGS(arg_text(m->key), arg_blob(m->bytes, m->len)));
+                    SQL_ARGS(arg_text(key), arg_blob(bytes, len)));
     return n < 0 ? n : 0;
+}
+
+static int set_meta(struct store *s, const void *args)
+{
+    const struct meta *m = args;
+    return meta_put(s, m->key, m->bytes, m->len);
 }
 
 int store_meta_set(struct store *s, const char *key, const void *bytes, size_t len)

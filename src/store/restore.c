@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "base/record.h"
 #include "sys/clock.h"
 
 static int log_event(struct store *s, const char *kind, const char *detail)
@@ -111,8 +112,38 @@ bool store_is_restored(const struct store *s)
 struct acceptance {
     const uint64_t *outdated;
     size_t n;
-    int64_t now_wall_ms;
+    const struct restoration *now;
+    struct buf *when; /* `now`, as it is kept */
 };
+
+#define META_RESTORED "restored"
+
+enum { TAG_WALL = 1, TAG_BOOT, TAG_BOOT_ID };
+
+static int write_restoration(struct buf *out, const struct restoration *m)
+{
+    int err = record_put_i64(out, TAG_WALL, m->wall_ms);
+    if (err == 0) {
+        err = record_put_i64(out, TAG_BOOT, m->boot_ms);
+    }
+    return err == 0 ? record_put_str(out, TAG_BOOT_ID, m->boot_id) : err;
+}
+
+static int read_restoration(const struct buf *in, struct restoration *ret)
+{
+    struct record r;
+    int err = record_parse(&r, in->bytes, in->len);
+    if (err == 0) {
+        err = record_get_i64(&r, TAG_WALL, &ret->wall_ms);
+    }
+    if (err == 0) {
+        err = record_get_i64(&r, TAG_BOOT, &ret->boot_ms);
+    }
+    if (err == 0) {
+        err = record_get_str(&r, TAG_BOOT_ID, ret->boot_id, sizeof(ret->boot_id));
+    }
+    return err < 0 ? ERR_CORRUPT : 0;
+}
 
 static int put_in_doubt(struct store *s, uint64_t lineage, int64_t now_wall_ms)
 {
@@ -130,7 +161,7 @@ static int go_on(struct store *s, const void *args)
     const struct acceptance *a = args;
     int n = 0;
     for (size_t i = 0; i < a->n && n >= 0; i++) {
-        n = put_in_doubt(s, a->outdated[i], a->now_wall_ms);
+        n = put_in_doubt(s, a->outdated[i], a->now->wall_ms);
     }
     /* In the same transaction, or a crash would leave a doubt that passes for a lost answer. */
     if (n >= 0) {
@@ -139,7 +170,10 @@ static int go_on(struct store *s, const void *args)
                     " SELECT l.id, 'restored', ?1, '' FROM lineage AS l"
                     " WHERE l.standing = 'in-doubt' AND NOT EXISTS (SELECT 1 FROM alarm AS a"
                     "  WHERE a.lineage = l.id AND a.kind = 'restored' AND a.cleared IS NULL)",
-                    SQL_ARGS(arg_i64(a->now_wall_ms)));
+                    SQL_ARGS(arg_i64(a->now->wall_ms)));
+    }
+    if (n >= 0) {
+        n = meta_put(s, META_RESTORED, a->when->bytes, a->when->len);
     }
     if (n >= 0) {
         n = sql_run(s, "UPDATE store SET uuid = randomblob(16), restored = 0", SQL_NO_ARGS);
@@ -163,13 +197,33 @@ static int read_uuid(struct store *s)
     return err;
 }
 
-int store_accept_restored(struct store *s, const uint64_t *outdated, size_t n, int64_t now_wall_ms)
+int store_last_restored(struct store *s, struct restoration *ret)
 {
-    struct acceptance a = {.outdated = outdated, .n = n, .now_wall_ms = now_wall_ms};
+    struct buf kept;
+    buf_init(&kept, STORE_META_MAX);
+    *ret = (struct restoration){0};
+    int err = store_meta_get(s, META_RESTORED, &kept);
+    if (err == 0) {
+        err = read_restoration(&kept, ret);
+    }
+    buf_release(&kept);
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+int store_accept_restored(struct store *s, const uint64_t *outdated, size_t n,
+                          const struct restoration *now)
+{
+    struct buf when;
+    struct acceptance a = {.outdated = outdated, .n = n, .now = now, .when = &when};
     if (!s->restored) {
         return 0;
     }
-    int err = store_write(s, go_on, &a);
+    buf_init(&when, STORE_META_MAX);
+    int err = write_restoration(&when, now);
+    if (err == 0) {
+        err = store_write(s, go_on, &a);
+    }
+    buf_release(&when);
     if (err == 0) {
         err = read_uuid(s);
     }

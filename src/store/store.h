@@ -87,7 +87,15 @@ bool store_is_restored(const struct store *s);
  * "restored", and the store gets a new identity, so that the one it was copied from will in its
  * turn be noticed. Then the mark follows. `outdated`: those that another run may have spent since,
  * as the core judges it (loaded_may_be_outdated()). Nothing happens when it is not restored. */
-int store_accept_restored(struct store *s, const uint64_t *outdated, size_t n, int64_t now_wall_ms);
+struct restoration {
+    int64_t wall_ms;
+    int64_t boot_ms; /* on the boot clock of boot_id */
+    char boot_id[BOOT_ID_SIZE];
+};
+int store_accept_restored(struct store *s, const uint64_t *outdated, size_t n,
+                          const struct restoration *now);
+int store_last_restored(struct store *s,
+                        struct restoration *ret); /* when that was; zeroed: never */
 
 /* What needs no caller to wait for it: the mark, the log's checkpoint, the emptying of the log
  * after a retirement. The queue calls it when it is idle. What failed is tried again next time; the

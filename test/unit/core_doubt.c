@@ -360,6 +360,39 @@ static void a_restored_store_puts_everything_single_use_in_doubt(void **state)
     story_free(st);
 }
 
+/* Whatever it is taken for since: what a run that the copy knows nothing of has sent may still be
+ * under way. */
+static void nothing_is_spent_before_what_a_forgotten_run_sent_has_run_out(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t boot_ms, wall_ms; /* ago; < 0: not told */
+        int64_t wait_ms;
+    } cases[] = {{10 * SECOND_MS, HOUR_MS, 50 * SECOND_MS}, /* within a boot no clock moves it */
+                 {-1, HOUR_MS, 60 * SECOND_MS},
+                 {-1, -HOUR_MS, 60 * SECOND_MS}, /* the clock was set back */
+                 {-1, 2 * DAY_MS, 0},
+                 {-1, 0, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct story *st = story_new();
+        struct event ev = loaded(st, POLICY_ALWAYS, SECOND_MS);
+        st->now.boot_ms += HOUR_MS;
+        st->now.wall_ms += HOUR_MS;
+        if (cases[i].boot_ms >= 0)
+            ev.loaded.restored_boot_ms = st->now.boot_ms - cases[i].boot_ms;
+        if (cases[i].wall_ms != 0)
+            ev.loaded.restored_wall_ms = st->now.wall_ms - cases[i].wall_ms;
+        tell(st, ev);
+        tell(st, named(EV_IDENTITY, IDENTITY_EXPIRED, 0));
+        int64_t since_boot_ms = st->now.boot_ms;
+        if (cases[i].wait_ms > 0)
+            until_due(st);
+        assert_int_equal(st->now.boot_ms - since_boot_ms, cases[i].wait_ms);
+        expect(st, timer(), "lease");
+        story_free(st);
+    }
+}
+
 static void a_restored_copy_that_proves_current_is_live_again_without_a_spend(void **state)
 {
     (void)state;
@@ -480,6 +513,7 @@ int main(void)
         cmocka_unit_test(doubt_survives_a_restart_and_so_does_the_count),
         cmocka_unit_test(a_crash_during_the_replay_does_not_give_another),
         cmocka_unit_test(a_restored_store_puts_everything_single_use_in_doubt),
+        cmocka_unit_test(nothing_is_spent_before_what_a_forgotten_run_sent_has_run_out),
         cmocka_unit_test(a_restored_copy_that_proves_current_is_live_again_without_a_spend),
         cmocka_unit_test(an_old_copy_is_not_presented_within_a_grace_not_even_after_a_restart),
         cmocka_unit_test(a_grace_that_nobody_can_count_is_not_used),

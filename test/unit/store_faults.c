@@ -13,8 +13,9 @@
 
 /* Kills */
 
-#define KILLS    50
-#define LINEAGES 4
+#define KILLS         50
+#define KILLS_AT_MOST 2000 /* where the machine is busy with other things */
+#define LINEAGES      4
 
 /* What the child tells after each call that came back with 0. */
 struct told {
@@ -102,7 +103,7 @@ static void kills_at_random_moments_lose_nothing_that_was_told(void **state)
     unsigned seed = (unsigned)getpid();
     print_message("seed %u\n", seed);
     bench_close(b);
-    for (int i = 0; i < KILLS; i++) {
+    for (int i = 0; i < KILLS || (told[1].generation <= 1 && i < KILLS_AT_MOST); i++) {
         int fds[2];
         int status = 0;
         assert_int_equal(pipe(fds), 0);

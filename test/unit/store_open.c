@@ -504,7 +504,8 @@ static void put_old_copy_back(struct bench *b)
 static int accept_all(const struct bench *b, int64_t now_wall_ms)
 {
     static const uint64_t outdated[] = {1, 2, 3};
-    return store_accept_restored(b->s, outdated, ARRAY_LEN(outdated), now_wall_ms);
+    struct restoration now = {.wall_ms = now_wall_ms, .boot_ms = 4711, .boot_id = "boot-1"};
+    return store_accept_restored(b->s, outdated, ARRAY_LEN(outdated), &now);
 }
 
 static void an_unharmed_store_is_not_restored(void **state)
@@ -553,6 +554,10 @@ static void an_accepted_copy_is_in_doubt_and_then_the_store(void **state)
     lineage_row_release(&row);
     bench_reopen(b);
     assert_false(store_is_restored(b->s));
+    struct restoration when;
+    assert_int_equal(store_last_restored(b->s, &when), 0);
+    assert_true(when.wall_ms == NOW_MS + 77 && when.boot_ms == 4711);
+    assert_string_equal(when.boot_id, "boot-1");
     row = row_of(b->s, 1);
     assert_int_equal(row.standing, STANDING_DOUBT);
     assert_true(row.alarms & 1u << ALARM_RESTORED); /* no lost answer: what tells the two apart */
@@ -595,7 +600,8 @@ static void what_is_not_single_use_is_not_put_in_doubt(void **state)
     assert_int_equal(put_live(b->s, 2, "bob"), 0);
     put_old_copy_back(b);
     assert_int_equal(bench_open(b, 0), 0);
-    assert_int_equal(store_accept_restored(b->s, &outdated, 1, NOW_MS), 0);
+    struct restoration now = {.wall_ms = NOW_MS, .boot_id = "boot-1"};
+    assert_int_equal(store_accept_restored(b->s, &outdated, 1, &now), 0);
     struct lineage_row row = row_of(b->s, 1);
     assert_int_equal(row.standing, STANDING_DOUBT);
     lineage_row_release(&row);
@@ -648,6 +654,9 @@ static void static_and_dead_lineages_are_not_put_in_doubt(void **state)
 static void a_missing_mark_is_made_anew_and_told(void **state)
 {
     struct bench *b = *state;
+    struct restoration when;
+    assert_int_equal(store_last_restored(b->s, &when), 0);
+    assert_int_equal(when.wall_ms, 0); /* never */
     bench_close(b);
     assert_int_equal(unlink(b->mark_path), 0);
     assert_int_equal(bench_open(b, 0), 0);
