@@ -46,10 +46,11 @@ static void jump(struct world *w, struct host *h)
         name_duration(h->wall_off_ms < 0 ? -h->wall_off_ms : h->wall_off_ms));
 }
 
-/* The high-water mark stands outside the store; a snapshot of the whole machine has both. What a
- * fleet shares is put back for all of its wardens: who was connected to the store before is cut off
- * and starts anew, while its spender goes on; whoever is the first finds the mark, which is one for
- * all of them. (No snapshot holds several machines in the same moment.) */
+/* The high-water mark stands outside the store; a snapshot of the whole machine has both. Who puts
+ * a copy of the store back may have killed the daemon alone: its spender goes on. What a fleet
+ * shares is put back for all of its wardens: who was connected to the store before is cut off and
+ * starts anew, likewise; whoever is the first finds the mark, which is one for all of them. (No
+ * snapshot holds several machines in the same moment.) */
 static void put_back(struct world *w, bool with_mark)
 {
     if (!w->has_backup || (w->fleet && with_mark))
@@ -57,7 +58,7 @@ static void put_back(struct world *w, bool with_mark)
     for (unsigned i = 0; i < w->n_hosts; i++) {
         struct host *h = &w->hosts[i];
         if (h->up)
-            host_crash(w, h, !w->fleet,
+            host_crash(w, h, with_mark || (!w->fleet && draw(&w->draws, SITE_WEATHER, 31, 2) == 1),
                        SECOND_MS + (w->fleet ? a_while(w, SITE_DOWN, i, w->span_ms / 4) : 0));
         else if (with_mark) /* of the whole machine: nothing that ran there runs on */
             spender_dies(w, h);
