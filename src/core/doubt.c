@@ -44,11 +44,13 @@ void hear_of_restored(struct step *s)
 {
     const struct loaded *from = &s->ev->loaded;
     int64_t ago_ms = s->now.wall_ms - from->restored_wall_ms;
-    bool lately = from->restored || (from->restored_wall_ms != 0 && ago_ms < DAY_MS &&
-                                     ago_ms > -DAY_MS); /* that clock may be set by then */
+    /* By a wall clock, another machine's perhaps, which may have been set since. */
+    bool lately = from->restored_wall_ms != 0 && ago_ms < DAY_MS && ago_ms > -DAY_MS;
     if (s->w->restored_boot_ms != 0)
         return;
-    if (!from->restored && from->restored_boot_ms != 0)
+    if (from->restored)
+        s->w->restored_boot_ms = s->now.boot_ms;
+    else if (from->restored_boot_ms != 0)
         s->w->restored_boot_ms = from->restored_boot_ms;
     else if (lately)
         s->w->restored_boot_ms = s->now.boot_ms; /* at the latest */

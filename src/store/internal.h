@@ -155,8 +155,10 @@ int sql_say(struct store *s, int err, const char *doing, struct err_text *text);
  * high-water mark; any negative return undoes it. */
 int store_write(struct store *s, int (*body)(struct store *s, const void *args), const void *args);
 /* The same, uncounted: for the journal, whose loss makes no store an older one. */
-int meta_put(struct store *s, const char *key, const void *bytes, size_t len); /* in a write */
 int store_note(struct store *s, int (*body)(struct store *s, const void *args), const void *args);
+
+/* store_meta_set() as part of a write (journal.c). */
+int meta_put(struct store *s, const char *key, const void *bytes, size_t len);
 
 /* The log (wal.c) */
 void wal_watch(struct store *s);
