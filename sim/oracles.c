@@ -135,7 +135,7 @@ static void check_intent(struct world *w, const struct host *h, const struct eff
     int index = row_of(fx->lineage);
     const struct row *row = &w->store.rows[index];
     oracle_policy(w, h, index);
-    if (!w->fleet && !fp_equal(fx->presented, row->pair.refresh))
+    if ((!w->fleet || has_heard(w, h, index)) && !fp_equal(fx->presented, row->pair.refresh))
         violated(w, "intent", "L%d: the intent names %s, the store has %s", index,
                  name_token(w, fx->presented), name_token(w, row->pair.refresh));
 }

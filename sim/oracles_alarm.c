@@ -109,7 +109,7 @@ static void check_store(struct world *w, const struct host *h, const struct even
 {
     int index = row_of(ev->lineage);
     uint32_t alarms = index == NOBODY ? 0 : h->told[index].alarms;
-    if (index == NOBODY || ev->intent == 0 || !h->told[index].here || w->fleet)
+    if (index == NOBODY || ev->intent == 0 || !h->told[index].here)
         return;
     bool raised = alarms & BIT(ALARM_STORE);
     if (ev->kind == EV_STORE_FAILED && ev->intent == w->store.rows[index].intent && !raised)

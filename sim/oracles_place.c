@@ -112,7 +112,7 @@ void oracle_publishes(struct world *w, const struct host *h, const struct effect
     bool with_refresh = !fp_is_none(fx->pair.refresh);
     CHECK(p && p->host == h->index);
     check_expected(w, fx, p);
-    if (is_withheld(fx) || w->fleet)
+    if (is_withheld(fx) || (w->fleet && !has_heard(w, h, row_of(fx->lineage))))
         return;
     if (!fp_equal(fx->pair.access, row->pair.access) ||
         (with_refresh && !fp_equal(fx->pair.refresh, row->pair.refresh)))

@@ -148,7 +148,7 @@ void oracle_answered(struct world *w, struct host *h, const struct caller *c,
         check_token(w, h, c, fx);
     else if (fx->answer == ANSWER_DONE)
         check_done(w, c);
-    else if (fx->answer == ANSWER_DEAD && !w->fleet &&
+    else if (fx->answer == ANSWER_DEAD && (!w->fleet || has_heard(w, h, c->row)) &&
              w->store.rows[c->row].standing != STANDING_DEAD)
         violated(w, "answers", "L%d is said to be dead, and is %s", c->row,
                  standing_name(w->store.rows[c->row].standing));
@@ -204,8 +204,9 @@ static void check_final(struct world *w, const struct caller *c, const struct ef
     if (fx->answer == ANSWER_TOKEN) {
         /* A sibling or another warden that has just spent ended it; that is noticed, but not at
          * once. Nor is the end that nobody has said. */
+        bool heard = !w->fleet || (has_heard(w, &w->hosts[c->host], c->row) && row->intent == 0);
         if (!w->providers[row->provider].silent && can_be_kept_alive(w, c) && w->n_siblings == 0 &&
-            !w->fleet && !access_is_alive(w, row->pair.access))
+            heard && !access_is_alive(w, row->pair.access))
             violated(w, "converges", "L%d: in the end a dead token is handed out", c->row);
         return;
     }
