@@ -55,10 +55,11 @@ def chosen(cases, seed, tries):
 
 
 class Campaign:
-    """`cases_of(scenario, counts)`: all the cases, in an order in which neighbours are alike."""
+    """`cases_of(scenario, counts, memory_places)`: all the cases, in an order in which neighbours
+    are alike. `words`: of the command line, for those that it starts."""
 
-    def __init__(self, program, cases_of):
-        self.program, self.cases_of = program, cases_of
+    def __init__(self, program, cases_of, words=()):
+        self.program, self.cases_of, self.words = program, cases_of, words
 
     # ---- in one process ----
 
@@ -67,7 +68,7 @@ class Campaign:
         index, of = share
         tally = Tally()
         with Stand(SCENARIOS[scenario]()) as stand:
-            cases = self.cases_of(scenario, stand.count())
+            cases = self.cases_of(scenario, stand.count(), stand.memory_places)
             stand.see_a_theft()
             mine = chosen(cases, seed, tries)[index::of]
             if until is not None:  # whatever the time allows is spread over all
@@ -119,8 +120,8 @@ class Campaign:
         begun = time.monotonic()
 
         with Crew(workers) as crew:
-            shares = {name: [crew.start([sys.executable, self.program, "--share", name, index,
-                                         workers, seed, each_s]) for index in range(workers)]
+            shares = {name: [crew.start([sys.executable, self.program, *self.words, "--share", name,
+                                         index, workers, seed, each_s]) for index in range(workers)]
                       for name in names}
             for name, tally in tallies.items():
                 for share in shares[name]:

@@ -348,6 +348,7 @@ class Stand:
         self._until_quiet()
         self.sheet.disarm()
         counts = self.sheet.counts()
+        self.memory_places = self.sheet.memory_places()
         complaints = self._ask(result, None)
         self.end_programs()
         return counts, result, complaints

@@ -85,6 +85,8 @@ enum who { ITSELF, BOTH, OTHER };
 #define SHORT_WRITE (-1) /* in place of an errno: half of it is written */
 #define LEFT_OUT    (-2) /* of a sync: it is not made, and said to be */
 #define CRASH_TEXT  2048
+#define MEMORY_MAX  32768 /* whose places are noted, of each program */
+#define DEPTH       24    /* frames of a call that are looked at */
 
 struct sheet { /* points.py has the same, field by field */
     _Atomic uint32_t armed;
@@ -108,6 +110,7 @@ struct sheet { /* points.py has the same, field by field */
     _Atomic int32_t crash_signal;
     int32_t crash_role;
     char crash_where[CRASH_TEXT];
+    uint32_t places[ROLE_COUNT][MEMORY_MAX]; /* where each allocation was made that was counted */
 };
 
 static struct sheet *sheet;
@@ -131,11 +134,11 @@ __attribute__((format(printf, 3, 4))) static void append(char *to, size_t *len, 
  * frames, and what a sanitizer puts before them. */
 static void tell_where(char to[CRASH_TEXT])
 {
-    void *frames[24];
+    void *frames[DEPTH];
     size_t len = 0;
     Dl_info own, info;
     inside++;
-    int n = backtrace(frames, 24), first = 0;
+    int n = backtrace(frames, DEPTH), first = 0;
     (void)dladdr(&sheet, &own);
     for (int i = 0; i < n; i++)
         if (dladdr(frames[i], &info) != 0 && info.dli_fbase == own.dli_fbase)
@@ -150,6 +153,19 @@ static void tell_where(char to[CRASH_TEXT])
                (size_t)((char *)frames[i] - (char *)info.dli_fbase));
     }
     inside--;
+}
+
+/* The same in one number: in one process, calls from one place have the same. */
+static uint32_t place(void)
+{
+    void *frames[DEPTH];
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    inside++;
+    int n = backtrace(frames, DEPTH);
+    for (int i = 0; i < n; i++)
+        hash = (hash ^ (uintptr_t)frames[i]) * 1099511628211u;
+    inside--;
+    return (uint32_t)(hash >> 32);
 }
 
 /* ---- Points --------------------------------------------------------------------------------- */
@@ -192,7 +208,12 @@ static struct point meet(enum class c, const char *call)
         return p;
     if (atomic_load(&sheet->doomed) != 0 && role != ROLE_CLI)
         die();
-    atomic_fetch_add(&sheet->counts[role][c], 1);
+    uint64_t so_far = atomic_fetch_add(&sheet->counts[role][c], 1);
+    if (c == MEMORY && sheet->act == COUNT && so_far < MEMORY_MAX) {
+        int before = errno;
+        sheet->places[role][so_far] = place();
+        errno = before;
+    }
     if (sheet->role != role || (sheet->classes >> c & 1) == 0)
         return p;
     uint64_t n = atomic_fetch_add(&sheet->reached, 1) + 1;
@@ -208,7 +229,8 @@ static struct point meet(enum class c, const char *call)
         tell_where(sheet->where);
         errno = before;
     }
-    if (act == KILL_BEFORE)
+    /* Behind an execve() nobody is left to die: the new program has its own points. */
+    if (act == KILL_BEFORE || (act == KILL_AFTER && strcmp(call, "execve") == 0))
         kill_as_told();
     p.kills_after = act == KILL_AFTER;
     p.fails = act == FAIL_ONCE || act == FAIL_ON;

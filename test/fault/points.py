@@ -62,7 +62,8 @@ ERRORS = {
 # The points stand before the sanitizer's own calls; who is short of memory may leave some behind.
 FIRST_COME = "verify_asan_link_order=0:detect_leaks=0"
 
-TEXT = 2048  # CRASH_TEXT of points.c; the fields below are those of its struct sheet
+TEXT = 2048  # CRASH_TEXT of points.c, and MEMORY_MAX; the fields below are those of its struct sheet
+MEMORY_MAX = 32768
 _Place = collections.namedtuple("_Place", "offset format")
 
 
@@ -72,7 +73,7 @@ def _places():
               ("held", "I"), ("pids", f"{len(ROLES)}i"), ("heard", "Q"),
               ("heard_before", "Q"), ("victim", "i"), ("counts", f"{len(ROLES) * len(CLASSES)}Q"),
               ("call", "32s"), ("where", f"{TEXT}s"), ("crash_signal", "i"), ("crash_role", "i"),
-              ("crash_where", f"{TEXT}s")]
+              ("crash_where", f"{TEXT}s"), ("places", f"{len(ROLES) * MEMORY_MAX}I")]
     places, offset = {}, 0
     for name, form in fields:
         align = struct.calcsize(form[-1])
@@ -205,6 +206,13 @@ class Sheet:
         flat = self._get("counts")
         return {role: {name: flat[r * len(CLASSES) + c] for c, name in enumerate(CLASSES)
                        if flat[r * len(CLASSES) + c]}
+                for r, role in enumerate(ROLES)}
+
+    def memory_places(self):
+        """{role: (number of the place where it was made, …)}, of each allocation counted, in their
+        order; at most MEMORY_MAX."""
+        flat, counts = self._get("places"), self.counts()
+        return {role: flat[r * MEMORY_MAX:][:min(MEMORY_MAX, counts[role].get("memory", 0))]
                 for r, role in enumerate(ROLES)}
 
 
