@@ -48,7 +48,7 @@ help:
 	@echo '                  DEMO_ARGS=--keep leaves it running to look at'
 	@echo 'make test         install what is missing, run every test; STAGES="unit script" for some'
 	@echo '                  (tools/run-tests --list names them)'
-	@echo 'make proof        the long form of every proof, on one page (about two hours on two cores);'
+	@echo 'make proof        the long form of every proof, on one page (two and a half hours on two cores);'
 	@echo '                  PROOF_ARGS="--minutes 5 simulator" for less, PROOF_ARGS=--page for the'
 	@echo '                  page of what was run last'
 	@echo 'make bench        measure'
