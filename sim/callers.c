@@ -274,17 +274,25 @@ static void set_policy(struct world *w, int index, enum policy policy)
     }
 }
 
-/* The daemon says it to each that has the profile's name, or shall have it. Of what was claimed for
- * it the core knows by itself. */
 void callers_tell_policy(struct world *w, struct host *h, int index)
 {
-    for (uint32_t i = 0; i < w->store.n_rows; i++) {
-        struct event ev = event_of(EV_POLICY, lineage_id((int)i));
-        ev.policy = w->store.rows[index].policy;
-        bool follows =
-            store_is_to_follow(w, (int)i, index) && h->told[i].here && !w->store.rows[i].claimed;
-        if (h->up && ((int)i == index || follows))
-            host_tell(w, h, &ev);
+    struct event ev = event_of(EV_POLICY, lineage_id(index));
+    ev.policy = w->store.rows[index].policy;
+    host_tell(w, h, &ev);
+}
+
+/* The daemon says it to each that has the profile's name, or shall have it. Of what was claimed for
+ * it the core knows by itself. */
+static void tell_policy(struct world *w, struct host *h, int index)
+{
+    fleet_tell_others(w, h, index);
+    callers_tell_policy(w, h, index);
+    for (uint32_t i = 0; i < w->store.n_rows && h->up; i++) {
+        if (!store_is_to_follow(w, (int)i, index))
+            continue;
+        fleet_tell_others(w, h, (int)i);
+        if (h->told[i].here && h->told[i].policy != w->store.rows[i].policy)
+            callers_tell_policy(w, h, (int)i);
     }
 }
 
@@ -369,8 +377,7 @@ void callers_stored(struct world *w, struct op *op)
     struct row *row = &w->store.rows[op->row];
     struct event ev = event_of(EV_PUBLISHED, lineage_id(op->row));
     if (op->index == CHANGE_POLICY) {
-        fleet_tell_others(w, h, op->row);
-        callers_tell_policy(w, h, op->row);
+        tell_policy(w, h, op->row);
     } else if (fp_equal(row->pair.access, op->pair.access)) {
         host_tell(w, h, &ev);
     }

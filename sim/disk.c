@@ -451,6 +451,7 @@ void store_accept_restored(struct world *w, const struct host *h)
         if (row->standing == STANDING_DOUBT)
             row->alarms |= 1u << ALARM_RESTORED;
     }
+    w->accepted_at = w->now;
     w->store.restored.wall_ms = now.wall_ms;
     w->store.restored.boot_ms = now.boot_ms;
     w->store.restored.boot = h->boot;

@@ -63,8 +63,9 @@ void oracle_presented(struct world *w, struct host *h, const struct op *op)
     uint8_t *known = &w->store.known[index];
     say(w, h, "L%d: %s leaves%s", op->row, name_token(w, op->pair.refresh),
         op->flag ? ", once more" : "");
-    if (row->intent != op->id)
-        return; /* by a run that this copy of the store knows nothing of */
+    const struct spool *s = spool_find(h, op->id);
+    if (row->intent != op->id || (s && s->begun_at < w->accepted_at))
+        return; /* by a run before this copy of the store was put back */
     if (*known & KNOWN_REFUSED)
         violated(w, "presents", "L%d: %s was refused for good", op->row,
                  name_token(w, op->pair.refresh));

@@ -18,7 +18,7 @@ void world_reset(struct world *w, uint64_t seed)
     w->n_families = w->n_issued = w->n_places = w->n_siblings = 0;
     w->is_full = w->has_backup = w->wall_was_wrong = false;
     w->mark = 0;
-    w->forgotten_at = 0;
+    w->forgotten_at = w->accepted_at = 0;
     w->n_heap = w->n_ops = 0;
     w->free_op = UINT16_MAX;
     w->oracle[0] = w->why[0] = '\0';

@@ -415,6 +415,7 @@ struct world {
     struct store store, backup;
     bool has_backup, wall_was_wrong;
     int64_t cleared_at;        /* when the faults stopped */
+    int64_t accepted_at;       /* when an older copy was last taken for the store */
     int64_t forgotten_at;      /* when an older copy was put back together with its mark */
     uint32_t mark;             /* high-water */
     uint64_t sealed[ROWS_MAX]; /* the intent whose granted answer was sealed last */

@@ -17,6 +17,7 @@
 #include "core/internal.h"
 
 #define SETTLE_DOWN_MS  (5 * SECOND_MS) /* between the lost answer and the first look */
+#define LATELY_MS       (30 * DAY_MS)   /* further off no wall clock is */
 #define LATE_COMMIT     2 /* a server commits within so many spend deadlines, or never */
 #define GRACE_MOMENT_MS (2 * SECOND_MS)
 
@@ -44,8 +45,10 @@ void hear_of_restored(struct step *s)
 {
     const struct loaded *from = &s->ev->loaded;
     int64_t ago_ms = s->now.wall_ms - from->restored_wall_ms;
-    /* By a wall clock, another machine's perhaps, which may have been set since. */
-    bool lately = from->restored_wall_ms != 0 && ago_ms < DAY_MS && ago_ms > -DAY_MS;
+    /* By a wall clock, another machine's perhaps, which may have been set since. That of a lineage
+     * which is still in doubt for it has not been told of its end. */
+    bool lately = from->restored_wall_ms != 0 &&
+                  ((ago_ms < LATELY_MS && ago_ms > -LATELY_MS) || is_old_copy(s->l));
     if (s->w->restored_boot_ms != 0)
         return;
     if (from->restored)

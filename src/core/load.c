@@ -190,8 +190,8 @@ void on_loaded(struct step *s)
     s->l = slot_take(s, s->ev->lineage);
     CHECK(s->l); /* the daemon sizes the warden by what it is about to load */
     s->l->alarms = from->alarms;
-    hear_of_restored(s);
     take_row(s, from);
+    hear_of_restored(s);
     load_row(s);
     /* By another warden, perhaps, and seen here before. */
     if (s->l->state == LS_QUARANTINED)
