@@ -64,12 +64,19 @@ void place_bind(struct world *w, struct host *h, struct place *p)
     host_tell(w, h, &ev);
 }
 
-/* What was ordered for it, and not carried out yet, is void. */
+/* What was ordered for it is void: not carried out any more, or nobody hears what came of it but
+ * by the watch. */
 static void void_orders(struct world *w, const struct place *p)
 {
     struct op *op;
     for (uint32_t at = 0; (op = op_each(w, &at));) {
-        if (op->what != HAP_PLACE || &w->places[op->index] != p)
+        bool is_about = (op->what == HAP_PLACE || op->what == HAP_SEEN || op->what == HAP_PUT) &&
+                        &w->places[op->index] == p;
+        if (!is_about)
+            continue;
+        op->late = false;
+        op->flag |= op->what == HAP_PUT;
+        if (op->what != HAP_PLACE)
             continue;
         op_drop(w, op);
         at = 0;
@@ -344,6 +351,10 @@ void place_put(struct world *w, struct op *op)
     end_touch(w, h, p);
     if (p->lock_holder == OURSELVES)
         p->lock_holder = NOBODY;
+    if (op->flag) {
+        op_new(w, HAP_WATCH, h, 1)->index = op->index;
+        return;
+    }
     if (op->lost) {
         tell_failed(w, h, p);
         return;
