@@ -156,12 +156,24 @@ enum event_kind apply_quarantine(struct world *w, struct host *h, const struct e
     return EV_QUARANTINED;
 }
 
+static unsigned profile_of(const struct world *w, int index)
+{
+    unsigned profile = 0;
+    while (profile < PROFILES_MAX && w->store.profiles[profile] != index)
+        profile++;
+    return profile;
+}
+
+bool is_name_taken(const struct world *w, const struct effect *claim)
+{
+    unsigned profile = profile_of(w, row_of(claim->lineage));
+    return profile < PROFILES_MAX && is_being_added(w, profile);
+}
+
 enum event_kind apply_claim(struct world *w, struct host *h, const struct effect *fx)
 {
     struct capture *c = sealed_find(w, fx->capture);
-    unsigned profile = 0;
-    while (profile < PROFILES_MAX && w->store.profiles[profile] != row_of(fx->lineage))
-        profile++;
+    unsigned profile = profile_of(w, row_of(fx->lineage));
     if (is_refused(w, c, NULL))
         return EV_OVERTAKEN;
     if (!c || profile == PROFILES_MAX || is_being_added(w, profile))

@@ -9,6 +9,7 @@
 
 enum event_kind apply_adopt_capture(struct world *w, struct host *h, const struct effect *fx);
 enum event_kind apply_quarantine(struct world *w, struct host *h, const struct effect *fx);
+bool is_name_taken(const struct world *w, const struct effect *claim); /* … it fails for that */
 enum event_kind apply_claim(struct world *w, struct host *h, const struct effect *fx);
 enum event_kind apply_drop(struct world *w, struct host *h, const struct effect *fx);
 void say_claimed(const struct world *w, const struct effect *fx, struct event *ret);

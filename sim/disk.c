@@ -340,7 +340,7 @@ static void tell_written(struct world *w, struct host *h, const struct effect *f
     enum policy before = row == NOBODY ? POLICY_NEVER : h->told[row].policy;
     if (heard == EV_STORE_FAILED) {
         say(w, h, "%s: %s could not be written", name_lineage(fx->lineage), effect_name(fx->kind));
-        ev.err = ERR_FULL;
+        ev.err = fx->kind == FX_CLAIM && is_name_taken(w, fx) ? ERR_EXISTS : ERR_FULL;
     } else if (heard == EV_OVERTAKEN) {
         ev.loaded = loaded_of(w, h, row, false);
     } else if (heard == EV_ADDED) {

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define ASK_FIRST_MS SECOND_MS
+#define CLAIMS_MOST  8 /* of a name that another login is to have: minutes */
 #define ASK_MAX_MS   (5 * MINUTE_MS)
 
 static struct capture *capture_find(const struct warden *w, uint64_t id)
@@ -203,6 +204,8 @@ static void go_on_mute(struct step *s, struct capture *cap)
         quarantine(s, cap);
     } else if (tried) {
         go_on_beside(s, cap, tried);
+    } else if (cap->name_is_taken && cap->tries >= CLAIMS_MOST) {
+        quarantine(s, cap); /* by a login that is not proven for good, perhaps */
     } else if (may_spend(bound, s->now) && !slots_are_spoken_for(s->w)) {
         store(s, cap, FX_CLAIM);
     }
@@ -527,6 +530,7 @@ void on_capture_failed(struct step *s)
     }
     if (!cap || cap->stage != STAGE_STORING)
         return;
+    cap->name_is_taken = cap->claiming && s->ev->err == ERR_EXISTS;
     back_to(s, cap);
     back_off_capture(s, cap, 0);
     if (!held_back(s->w, cap)) /* nobody's: it is stored, and told of again at the next start */

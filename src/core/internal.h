@@ -26,6 +26,7 @@
 #define CORE_INTERNAL_H
 
 #include "base/check.h"
+#include "base/err.h"
 #include "core/warden.h"
 
 enum state {
@@ -172,6 +173,7 @@ struct capture {
     int64_t server_minus_boot_ms; /* the server's clock, as heard with its answer; 0: not */
     enum stage resume;            /* STORING: where to go back if it cannot be stored */
     bool claiming;                /* STORING: as a lineage of its own, by FX_CLAIM */
+    bool name_is_taken;           /* … which was refused: another login is to have the name */
     struct pair pair;
     struct fp subject;
     uint32_t tries;

@@ -234,7 +234,8 @@ enum effect_kind {
                       lineage has its refresh token already (another warden's), none is made, and
                       that one is told of, if it was not (an unproven one: once it is adopted) */
     FX_CLAIM,      /* → EV_ADDED | EV_OVERTAKEN | EV_STORE_FAILED. The capture becomes an unproven
-                      lineage that continues this one. This, and ADOPT of a capture, is refused
+                      lineage that continues this one; ERR_EXISTS: another one is to have its
+                      name. This, and ADOPT of a capture, is refused
                       where the ledger knows its refresh token as spent, refused, or presented
                       and lost, or as another lineage's */
     FX_DROP,       /* the capture is not needed: wiped when convenient, and its id not told again

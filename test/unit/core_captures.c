@@ -200,6 +200,30 @@ static void a_find_that_no_policy_lets_us_try_holds_up_no_search(void **state)
 
 /* ---- claims ---- */
 
+static void a_find_whose_name_stays_taken_is_set_aside(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    refuse_for_good(st);
+    expect(st, timer(), "read(c1)");
+    tell(st, saw(st, C1, 2, K1, true));
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_REVOKED, 0), "claim(k11)");
+    int refused = 0;
+    do {
+        struct event ev = of_capture(EV_STORE_FAILED, K1);
+        ev.err = ERR_EXISTS;
+        tell(st, ev);
+        do {
+            until_due(st);
+            tell(st, timer());
+        } while (!strstr(st->said, "(k11"));
+    } while (++refused < 20 && strstr(st->said, "claim(k11)"));
+    assert_in_range(refused, 5, 10);
+    assert_non_null(strstr(st->said, "quarantine(k11"));
+    story_free(st);
+}
+
 static void a_claim_is_under_its_profiles_policy(void **state)
 {
     (void)state;
@@ -521,6 +545,7 @@ int main(void)
         cmocka_unit_test(a_search_looks_at_once_however_often_a_place_could_not_be_read),
         cmocka_unit_test(what_comes_back_to_life_is_not_handed_out_before_it_is_stored),
         cmocka_unit_test(a_find_that_no_policy_lets_us_try_holds_up_no_search),
+        cmocka_unit_test(a_find_whose_name_stays_taken_is_set_aside),
         cmocka_unit_test(a_claim_is_under_its_profiles_policy),
         cmocka_unit_test(a_claim_waits_for_the_place_it_came_from),
         cmocka_unit_test(a_claim_that_the_server_will_not_name_is_set_aside),
