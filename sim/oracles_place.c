@@ -152,7 +152,7 @@ static bool says_anothers(const struct world *w, const struct capture *c, int ro
 
 /* withheld. Before a token is presented it is taken out of every place where we had put it.
  * held-back. And not before what was found in a place of the lineage is understood: its server was
- * asked, or cannot say. */
+ * asked, or cannot say; or it is a lineage of its own already, set aside. */
 void oracle_places(struct world *w, const struct host *h, const struct effect *fx)
 {
     int index = row_of(fx->lineage);
@@ -174,7 +174,8 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
         bool went_on = p->told_what == SEEN_PAIR ? !pair_equal(&p->told, &c->pair)
                                                  : c->row != index && p->told_what != SEEN_COUNT;
         if (p->host == h->index && p->is_known && place_row(w, p) == index && !went_on &&
-            !is_former_pair(w, &c->pair) && !says_anothers(w, c, index))
+            !is_former_pair(w, &c->pair) && !says_anothers(w, c, index) &&
+            !is_set_aside(w, h, &c->pair))
             violated(w, "held-back", "L%d is spent, and nobody knows yet whose %s is", index,
                      name_token(w, c->pair.access));
     }
