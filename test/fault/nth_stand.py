@@ -342,6 +342,7 @@ class Stand:
 
     def try_without_fault(self):
         """({role: {class: points}}, what the command left behind, complaints)"""
+        self.is_patient = True  # noting places takes its time
         self._before()
         self.sheet.arm()
         result = self.scenario.act(self)
