@@ -343,9 +343,18 @@ READ_WORD(alarm)
 
 /* Transactions */
 
+/* SQLite may have undone it by itself. */
+static int undo(struct store *s)
+{
+    return sqlite3_get_autocommit(s->db) != 0 ? 0 : sql_run(s, "ROLLBACK", SQL_NO_ARGS);
+}
+
 int store_note(struct store *s, int (*body)(struct store *s, const void *args), const void *args)
 {
-    int err = sql_run(s, "BEGIN IMMEDIATE", SQL_NO_ARGS);
+    int err = undo(s); /* what could not be undone for want of memory */
+    if (err >= 0) {
+        err = sql_run(s, "BEGIN IMMEDIATE", SQL_NO_ARGS);
+    }
     if (err < 0) {
         return err;
     }
@@ -356,9 +365,7 @@ int store_note(struct store *s, int (*body)(struct store *s, const void *args), 
     if (err >= 0) {
         return 0;
     }
-    if (sqlite3_get_autocommit(s->db) == 0) { /* SQLite may have undone it by itself */
-        (void)sql_script(s, "ROLLBACK");
-    }
+    (void)undo(s);
     return err;
 }
 

@@ -31,6 +31,7 @@ ONCE = (
     "start-again:daemon:memory:fails:1:ENOMEM",
     "start-again:daemon:memory:fails-on:15:ENOMEM",  # SQLite, before its first use
     "start-again:daemon:memory:fails-on:16:ENOMEM",
+    *(f"remove:daemon:memory:fails-on:{nth}:ENOMEM" for nth in (22, 25, 30, 41)),  # no ROLLBACK
     "start-again:daemon:descriptor:fails:1:EMFILE",  # no event loop
     "start-again:daemon:descriptor:fails:3:EMFILE",
     "start-again:daemon:process:fails:1:EAGAIN",  # no thread for the store

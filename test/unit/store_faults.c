@@ -132,6 +132,22 @@ static void kills_at_random_moments_lose_nothing_that_was_told(void **state)
     assert_true(told[1].generation > 1); /* it did run */
 }
 
+/* A ROLLBACK that finds no memory leaves its transaction open. */
+static void what_could_not_be_undone_is_undone_by_the_next_write(void **state)
+{
+    struct bench *b = *state;
+    assert_int_equal(put_live(b->s, 1, "work"), 0);
+    assert_int_equal(sql_script(b->s, "BEGIN IMMEDIATE; UPDATE profile SET policy = 'never'"), 0);
+    assert_int_equal(store_set_label(b->s, 1, "ada@new"), 0);
+    bench_reopen(b);
+    struct lineage_row row = row_of(b->s, 1);
+    assert_string_equal(row.label, "ada@new");
+    lineage_row_release(&row);
+    assert_int_equal(sql_script(b->s, "BEGIN IMMEDIATE; UPDATE profile SET policy = 'never'"), 0);
+    assert_int_equal(store_set_label(b->s, 9, "x"), ERR_NOT_FOUND);
+    assert_int_equal(store_set_policy(b->s, "work", POLICY_STANDBY), 0);
+}
+
 /* A power cut may leave any prefix of the log, and a torn frame after it. */
 static void a_torn_log_gives_an_earlier_whole_state(void **state)
 {
@@ -497,6 +513,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         STORY(kills_at_random_moments_lose_nothing_that_was_told),
+        STORY(what_could_not_be_undone_is_undone_by_the_next_write),
         STORY(a_torn_log_gives_an_earlier_whole_state),
         STORY(a_store_that_may_not_grow_says_full_and_goes_on_later),
         STORY(a_file_size_limit_is_told_as_full),
