@@ -138,6 +138,15 @@ static void check_done(struct world *w, const struct caller *c)
 
 static void check_final(struct world *w, const struct caller *c, const struct effect *fx);
 
+/* Of a fleet: as its warden has heard. One that another has ended is no better off. */
+static bool is_not_dead(const struct world *w, const struct host *h, int index)
+{
+    enum standing standing = w->store.rows[index].standing;
+    if (w->fleet && (standing == STANDING_RETIRED || !has_heard(w, h, index)))
+        return false;
+    return standing != STANDING_DEAD;
+}
+
 /* waiters. Each is answered exactly once, and truthfully. */
 void oracle_answered(struct world *w, struct host *h, const struct caller *c,
                      const struct effect *fx)
@@ -149,8 +158,7 @@ void oracle_answered(struct world *w, struct host *h, const struct caller *c,
         check_token(w, h, c, fx);
     else if (fx->answer == ANSWER_DONE)
         check_done(w, c);
-    else if (fx->answer == ANSWER_DEAD && (!w->fleet || has_heard(w, h, c->row)) &&
-             w->store.rows[c->row].standing != STANDING_DEAD)
+    else if (fx->answer == ANSWER_DEAD && is_not_dead(w, h, c->row))
         violated(w, "answers", "L%d is said to be dead, and is %s", c->row,
                  standing_name(w->store.rows[c->row].standing));
     else if (fx->answer == ANSWER_STOPPING && !h->stopping)
