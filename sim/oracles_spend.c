@@ -242,15 +242,6 @@ static bool is_in_hand(const struct world *w, int index)
     return here;
 }
 
-/* Else what was found in a place may wait for it, and holds the lineage back. */
-static bool is_there_room(const struct world *w)
-{
-    bool room = true;
-    for (unsigned i = 0; i < w->n_hosts; i++)
-        room &= !w->hosts[i].up || host_has_room(&w->hosts[i]);
-    return room;
-}
-
 /* dead. In the end nothing is given up whose refresh token is alive, unless both presentations were
  * lost, or the server itself had refused it. */
 static void check_end_of(struct world *w, int index)
@@ -262,7 +253,7 @@ static void check_end_of(struct world *w, int index)
         !(w->store.known[refresh] & KNOWN_REFUSED))
         violated(w, "dead", "L%d is given up, and %s is alive", index,
                  name_token(w, row->pair.refresh));
-    if (row->standing == STANDING_DOUBT && row->policy == POLICY_ALWAYS && is_there_room(w))
+    if (row->standing == STANDING_DOUBT && row->policy == POLICY_ALWAYS)
         violated(w, "converges", "L%d is in doubt for good", index);
     if (row->intent != 0 && WALL_ZERO + w->now - row->intent_begun_wall_ms > IN_FLIGHT_MS)
         violated(w, "converges", "L%d has an open intent in the end", index);

@@ -7,8 +7,8 @@ reach the system, in every scenario; and of each at random moments around spends
     python3 test/fault/kills.py --only refresh:daemon:all:dies-before:17
     python3 test/fault/kills.py --moments 50 SEED spender
 
---proof: all points, then N (1,000) moments of each victim. A point is before a call; behind it is
-before the next one, for between them nothing is done that outlasts a process.
+--proof: all points, then N (1,000) moments of each victim. A point is before a call and after it;
+where the other one dies there, before it.
 
 A login is never lost. An answer may be: with a spender that is killed between its request and the
 spool. Each is counted, by where it was (the lab grants the one more presentation that credwarden
@@ -32,19 +32,22 @@ from killing import BOTH, DAEMON, SPENDER  # noqa: E402
 from nth_campaign import MISSES, Campaign, words_of  # noqa: E402
 from nth_stand import Case  # noqa: E402
 
-VICTIMS = (points.ITSELF, points.BOTH, points.OTHER)
+BEFORE_AND_AFTER = (points.KILL_BEFORE, points.KILL_AFTER)
+VICTIMS = {points.ITSELF: BEFORE_AND_AFTER, points.BOTH: BEFORE_AND_AFTER,
+           points.OTHER: (points.KILL_BEFORE,)}  # after a call is before the next one to others
 RANDOM_KILLS = 1000  # of each victim
 SHARES = 4  # of the random kills of each victim: they mostly wait
 
 
-def cases_of(scenario, counts, _):
-    """Who dies, and before which call of daemon and spender."""
+def cases_of(scenario, counts):
+    """Who dies, at which call of daemon and spender, before or after it."""
     calls = {role: sum(counts[role].get(name, 0) for name in points.KILLABLE)
              for role in (DAEMON, SPENDER)}
-    return [Case(scenario, role, points.KILLABLE, points.KILL_BEFORE, nth, who=who)
-            for who in VICTIMS
+    return [Case(scenario, role, points.KILLABLE, act, nth, who=who)
+            for who, acts in VICTIMS.items()
             for role in calls if calls[role] and (who != points.OTHER or all(calls.values()))
-            for nth in range(1, calls[role] + 1 + MISSES)]
+            for nth in range(1, calls[role] + 1 + MISSES)
+            for act in acts]
 
 
 CAMPAIGN = Campaign(__file__, cases_of)
