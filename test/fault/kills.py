@@ -39,7 +39,7 @@ RANDOM_KILLS = 1000  # of each victim
 SHARES = 4  # of the random kills of each victim: they mostly wait
 
 
-def cases_of(scenario, counts):
+def cases_of(scenario, counts, _):
     """Who dies, at which call of daemon and spender, before or after it."""
     calls = {role: sum(counts[role].get(name, 0) for name in points.KILLABLE)
              for role in (DAEMON, SPENDER)}
