@@ -338,8 +338,10 @@ def a_shut_answer(recorder):
 
 def a_restored_store(recorder):
     """A backup was put back after a crash, and the log still lies there, of which the high-water mark
-    had not yet heard: in doubt until it is signed in again, and then no longer."""
+    had not yet heard: in doubt until it is signed in again, and then no longer. Spent is again when
+    nothing of what the copy does not know of can be under way: two deadlines."""
     world = recorder.world
+    world.write_config(spend_deadline="3s")
     store = world.share / "credwarden" / "store.db"
     mark = world.state / "credwarden" / "high-water"
     backup = world.home / "backups" / "old.db"
