@@ -324,7 +324,7 @@ bool callers_apply(struct world *w, struct op *op)
         return false;
     }
     struct row *row = &w->store.rows[known];
-    row->standing = STANDING_UNPROVEN;
+    row->standing = row->doubt_since_wall_ms != 0 ? STANDING_DOUBT : STANDING_UNPROVEN;
     row->subject = (struct fp){{0}};
     row->wanted = (uint8_t)(op->index + 1);
     row->policy =

@@ -48,7 +48,7 @@ void on_claimed(struct step *s)
 {
     struct lineage *l = s->l;
     l->policy = s->ev->added.policy;
-    l->standing = STANDING_UNPROVEN;
+    l->standing = l->doubtful ? STANDING_DOUBT : STANDING_UNPROVEN;
     l->unproven = true;
     l->kept = true;
     l->subject = (struct fp){{0}};
@@ -57,7 +57,13 @@ void on_claimed(struct step *s)
     l->add_deadline_boot_ms = s->ev->added.deadline_boot_ms;
     back_off_clear(l);
     alarm_clear(s, ALARM_SUBJECT);
-    become(s, LS_UNPROVEN);
+    if (!l->doubtful) {
+        become(s, LS_UNPROVEN);
+        return;
+    }
+    l->doubtful = false;
+    become(s, LS_DOUBT);
+    answer_add(s, ANSWER_DOUBT);
 }
 
 void answer_add(struct step *s, enum answer answer)
@@ -94,6 +100,7 @@ void on_adopted(struct step *s)
     struct lineage *l = s->l;
     l->unproven = false;
     l->claimed = l->kept = false;
+    l->doubtful = l->standing == STANDING_DOUBT;
     l->standing = l->pending.standing;
     l->subject = l->named;
     back_off_clear(l);

@@ -173,13 +173,20 @@ bool slots_are_spoken_for(const struct warden *w)
     return n <= w->n_claims;
 }
 
+/* Nobody waits for what becomes of it. In doubt it does not get anywhere by itself while another
+ * one stands in its place. */
+static bool can_give_way(const struct lineage *tried)
+{
+    return tried->state == LS_UNPROVEN || tried->state == LS_DOUBT;
+}
+
 /* One at a time, and of two the one that lasts longer: it may be what the other was spent for. */
 static void go_on_beside(struct step *s, struct capture *cap, struct lineage *tried)
 {
     struct lineage *own = s->l;
     if (!lasts_longer(cap, tried)) {
         quarantine(s, cap);
-    } else if (tried->state == LS_UNPROVEN) {
+    } else if (can_give_way(tried)) {
         s->l = tried;
         set_aside(s);
         s->l = own;
@@ -232,7 +239,7 @@ static int64_t one_owes(const struct warden *w, const struct capture *cap)
         if (!is_newer(cap, l))
             return cap->not_before_boot_ms;
         tried = claim_for(w, l);
-        if (tried && lasts_longer(cap, tried) && tried->state != LS_UNPROVEN)
+        if (tried && lasts_longer(cap, tried) && !can_give_way(tried))
             return TIME_NEVER;
         if (tried)
             return ms_max(cap->not_before_boot_ms, tried->not_before_boot_ms);

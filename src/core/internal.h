@@ -111,6 +111,7 @@ struct lineage {
     bool replayed;      /* the one more presentation has been used */
     uint64_t doubt;     /* the intent that was closed in doubt; 0: not known */
     bool answer_lost;   /* why we doubt: a lost answer; else: a restored store */
+    bool doubtful; /* QUARANTINED: was set aside in doubt, and is so again when it is claimed */
 
     uint64_t add_waiter;          /* 0: nobody waits (any more) */
     int64_t add_deadline_boot_ms; /* TIME_NEVER: it is over, or there was none */

@@ -63,7 +63,7 @@ static void load_dead(struct step *s, const struct loaded *from)
     become(s, from->shared && !said ? LS_SEARCHING : LS_DEAD);
 }
 
-static void load_in_doubt(struct step *s, const struct loaded *from)
+static void hear_of_doubt(struct step *s, const struct loaded *from)
 {
     struct lineage *l = s->l;
     l->answer_lost = !from->restored && !is_old_copy(l);
@@ -72,7 +72,12 @@ static void load_in_doubt(struct step *s, const struct loaded *from)
         false; /* a wall clock, maybe another machine's, is all there is to go by */
     l->sent_boot_ms = s->now.boot_ms; /* at the latest */
     begin_search(s);
-    if (l->replayed)
+}
+
+static void load_in_doubt(struct step *s, const struct loaded *from)
+{
+    hear_of_doubt(s, from);
+    if (s->l->replayed)
         load_dead(s, from);
     else
         become(s, LS_DOUBT);
@@ -106,6 +111,10 @@ static void load_at_rest(struct step *s, const struct loaded *from)
             load_dead(s, from);
         break;
     case STANDING_QUARANTINED:
+        if (from->doubt_since_wall_ms != 0) {
+            hear_of_doubt(s, from);
+            l->doubtful = true;
+        }
         become(s, LS_QUARANTINED);
         break;
     case STANDING_RETIRED:

@@ -319,7 +319,7 @@ void write_failed(struct step *s)
         break;
     }
     case LS_ADOPTING:
-        become(s, LS_UNPROVEN);
+        become(s, l->standing == STANDING_DOUBT ? LS_DOUBT : LS_UNPROVEN);
         answer_add(s, ANSWER_STORE);
         break;
     case LS_RETIRING:

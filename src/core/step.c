@@ -83,7 +83,7 @@ static const struct {
     [LS_UNPROVEN] = {"unproven",
                      TO(LS_ASKING) | TO(LS_ADOPTING) | TO(LS_LEASING) | TO(LS_RETIRING)},
     [LS_ASKING] = {"asking", TO(LS_UNPROVEN) | TO(LS_ADOPTING) | TO(LS_RETIRING)},
-    [LS_ADOPTING] = {"adopting", TO(LS_UNPROVEN) | TO(LS_LIVE) | TO(LS_QUARANTINED)},
+    [LS_ADOPTING] = {"adopting", TO(LS_UNPROVEN) | TO(LS_LIVE) | TO(LS_DOUBT) | TO(LS_QUARANTINED)},
     [LS_LIVE] = {"live", TO(LS_LEASING) | TO(LS_CONTINUING) | TO(LS_RETIRING)},
     [LS_LEASING] = {"leasing", TO(LS_WITHHOLDING) | TO(LS_INTENDING) | TO(LS_LIVE) |
                                    TO(LS_UNPROVEN) | TO(LS_DOUBT)},
@@ -95,12 +95,13 @@ static const struct {
     [LS_SETTLING] = {"settling", TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_QUARANTINED)},
     [LS_CLOSING] = {"closing", TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_DOUBT) | TO(LS_SEARCHING) |
                                    TO(LS_DEAD) | TO(LS_RETIRING)},
-    [LS_DOUBT] = {"doubt", TO(LS_PROBING) | TO(LS_LEASING) | TO(LS_CONTINUING) | TO(LS_RETIRING)},
+    [LS_DOUBT] = {"doubt", TO(LS_PROBING) | TO(LS_LEASING) | TO(LS_ADOPTING) | TO(LS_CONTINUING) |
+                               TO(LS_RETIRING)},
     [LS_PROBING] = {"probing", TO(LS_DOUBT) | TO(LS_LIVE) | TO(LS_UNPROVEN) | TO(LS_RETIRING)},
     [LS_SEARCHING] = {"searching", TO(LS_CONTINUING) | TO(LS_DEAD) | TO(LS_RETIRING)},
     [LS_CONTINUING] = {"continuing", TO(LS_LIVE) | TO(LS_DOUBT) | TO(LS_SEARCHING) | TO(LS_DEAD)},
     [LS_DEAD] = {"dead", TO(LS_CONTINUING) | TO(LS_RETIRING)},
-    [LS_QUARANTINED] = {"quarantined", TO(LS_UNPROVEN) | TO(LS_RETIRING)},
+    [LS_QUARANTINED] = {"quarantined", TO(LS_UNPROVEN) | TO(LS_DOUBT) | TO(LS_RETIRING)},
     [LS_RETIRING] = {"retiring", TO(LS_FREE) | TO(LS_UNPROVEN) | TO(LS_LIVE) | TO(LS_DOUBT) |
                                      TO(LS_SEARCHING) | TO(LS_DEAD) | TO(LS_QUARANTINED)},
 };

@@ -275,6 +275,55 @@ static void a_claim_that_the_server_will_not_name_is_set_aside(void **state)
     story_free(st);
 }
 
+/* … of the claim, lineage B. */
+static struct event of_claim(struct event ev)
+{
+    ev.lineage = B;
+    return ev;
+}
+
+static void lose_the_claims_answer(struct story *st)
+{
+    expect(st, timer(), "lease");
+    tell(st, of_claim(leased(st)));
+    tell(st, published(st, C1));
+    expect(st, of_claim(of_intent(st, EV_INTENT_DURABLE)), "spend(g1)");
+    expect(st, of_claim(answered(st, VERDICT_DOUBT)), "close-intent(in-doubt,in-doubt)");
+    tell(st, of_claim(of_intent(st, EV_CLOSED)));
+}
+
+/* What stands there now may be what the lost answer said: the older token could end both. */
+static void a_claim_in_doubt_gives_way_to_a_newer_find_and_stays_in_doubt(void **state)
+{
+    (void)state;
+    struct story *st = with_a_claim(POLICY_ALWAYS);
+    lose_the_claims_answer(st);
+    later(st, MINUTE_MS);
+    expect(st, saw(st, C1, 3, K2, false), "");
+    expect(st, timer(), "ask-identity(k12)");
+    expect(st, capture_named(K2, IDENTITY_REVOKED, 0), "adopt(quarantined,s0)");
+    tell(st, of_claim((struct event){.kind = EV_STORE_FAILED, .err = ERR_FULL}));
+    do {
+        until_due(st);
+        tell(st, timer());
+        assert_null(strstr(st->said, "lease"));
+    } while (strstr(st->said, "adopt(quarantined,s0)") == NULL);
+    tell(st, of_claim((struct event){.kind = EV_ADOPTED}));
+    expect(st, timer(), "claim(k12)");
+
+    struct event claimed = of_claim((struct event){.kind = EV_CLAIMED, .waiter = 1});
+    claimed.added.policy = POLICY_ALWAYS;
+    claimed.added.deadline_boot_ms = st->now.boot_ms + MINUTE_MS;
+    tell(st, claimed);
+    assert_non_null(strstr(st->said, "answer(1,in-doubt)"));
+    do {
+        until_due(st);
+        tell(st, timer());
+    } while (strstr(st->said, "lease") == NULL);
+    expect(st, of_claim(leased(st)), "store-intent(g1,replay)");
+    story_free(st);
+}
+
 static void a_capture_that_the_ledger_refuses_is_dropped(void **state)
 {
     (void)state;
@@ -315,6 +364,24 @@ static void what_was_set_aside_goes_back_there_when_it_is_refused_a_name(void **
     tell(st, ev);
     assert_non_null(strstr(st->said, "adopt(quarantined")); /* it may be nowhere else */
     assert_null(strstr(st->said, "retire"));
+    story_free(st);
+}
+
+static void what_was_set_aside_in_doubt_is_so_again_after_a_restart_too(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_NEVER, -HOUR);
+    ev.loaded.standing = STANDING_QUARANTINED;
+    ev.loaded.doubt_since_wall_ms = st->now.wall_ms - HOUR;
+    tell(st, ev);
+    struct event claimed = {.kind = EV_CLAIMED, .waiter = 1};
+    claimed.added.policy = POLICY_ALWAYS;
+    claimed.added.deadline_boot_ms = st->now.boot_ms + MINUTE_MS;
+    tell(st, claimed);
+    assert_non_null(strstr(st->said, "answer(1,in-doubt)"));
+    until_spend(st);
+    expect(st, leased(st), "store-intent(g1,replay)");
     story_free(st);
 }
 
@@ -549,8 +616,10 @@ int main(void)
         cmocka_unit_test(a_claim_is_under_its_profiles_policy),
         cmocka_unit_test(a_claim_waits_for_the_place_it_came_from),
         cmocka_unit_test(a_claim_that_the_server_will_not_name_is_set_aside),
+        cmocka_unit_test(a_claim_in_doubt_gives_way_to_a_newer_find_and_stays_in_doubt),
         cmocka_unit_test(a_capture_that_the_ledger_refuses_is_dropped),
         cmocka_unit_test(what_was_set_aside_goes_back_there_when_it_is_refused_a_name),
+        cmocka_unit_test(what_was_set_aside_in_doubt_is_so_again_after_a_restart_too),
         cmocka_unit_test(a_place_whose_stranger_was_claimed_and_spent_is_ours_again),
         cmocka_unit_test(a_copy_of_an_ended_login_is_looked_at_again),
         cmocka_unit_test(a_find_of_an_ended_login_is_looked_at_again),
