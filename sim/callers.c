@@ -147,18 +147,9 @@ static void remove_row(struct world *w, struct host *h, int row)
     host_tell(w, h, &ev);
 }
 
-static bool has_profile(const struct world *w, int row)
-{
-    for (unsigned p = 0; p < PROFILES_MAX; p++) {
-        if (w->store.profiles[p] == row)
-            return true;
-    }
-    return false;
-}
-
 static void change(struct world *w, struct host *h, int row, enum change what)
 {
-    if (what == CHANGE_POLICY && !has_profile(w, row))
+    if (what == CHANGE_POLICY && store_profile_of(w, row) == NOBODY)
         return; /* it is a profile's */
     struct op *op = store_op(w, h, HAP_USER);
     op->row = (int16_t)row;
@@ -316,7 +307,7 @@ bool callers_apply(struct world *w, struct op *op)
     if (is_known(w, &op->pair, &known)) {
         if (known == NOBODY || !w->hosts[op->host].told[known].here ||
             w->store.rows[known].standing != STANDING_QUARANTINED ||
-            w->store.rows[known].wanted != 0 || has_profile(w, known) ||
+            w->store.rows[known].wanted != 0 || store_profile_of(w, known) != NOBODY ||
             is_over(w, op->pair.refresh))
             return false;
         op->late = true;

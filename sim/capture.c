@@ -156,27 +156,19 @@ enum event_kind apply_quarantine(struct world *w, struct host *h, const struct e
     return EV_QUARANTINED;
 }
 
-static unsigned profile_of(const struct world *w, int index)
-{
-    unsigned profile = 0;
-    while (profile < PROFILES_MAX && w->store.profiles[profile] != index)
-        profile++;
-    return profile;
-}
-
 bool is_name_taken(const struct world *w, const struct effect *claim)
 {
-    unsigned profile = profile_of(w, row_of(claim->lineage));
-    return profile < PROFILES_MAX && is_being_added(w, profile);
+    int profile = store_profile_of(w, row_of(claim->lineage));
+    return profile != NOBODY && is_being_added(w, (unsigned)profile);
 }
 
 enum event_kind apply_claim(struct world *w, struct host *h, const struct effect *fx)
 {
     struct capture *c = sealed_find(w, fx->capture);
-    unsigned profile = profile_of(w, row_of(fx->lineage));
+    int profile = store_profile_of(w, row_of(fx->lineage));
     if (is_refused(w, c, NULL))
         return EV_OVERTAKEN;
-    if (!c || profile == PROFILES_MAX || is_being_added(w, profile))
+    if (!c || profile == NOBODY || is_being_added(w, (unsigned)profile))
         return EV_STORE_FAILED;
     struct row *row = row_from(w, h, c);
     if (!row)

@@ -185,6 +185,15 @@ static enum event_kind apply_close(struct world *w, struct host *h, const struct
     return EV_CLOSED;
 }
 
+int store_profile_of(const struct world *w, int index)
+{
+    for (int p = 0; p < PROFILES_MAX; p++) {
+        if (w->store.profiles[p] == index)
+            return p;
+    }
+    return NOBODY;
+}
+
 bool store_is_to_follow(const struct world *w, int index, int before)
 {
     const struct row *row = &w->store.rows[index];
@@ -195,10 +204,9 @@ bool store_is_to_follow(const struct world *w, int index, int before)
 /* The one it continues, where that has one; else the one it was added for. */
 int store_profile_wanted(const struct world *w, const struct row *row, const struct effect *fx)
 {
-    for (int p = 0; fx->continues != 0 && p < PROFILES_MAX; p++) {
-        if (w->store.profiles[p] == row_of(fx->continues))
-            return p;
-    }
+    int profile = fx->continues == 0 ? NOBODY : store_profile_of(w, row_of(fx->continues));
+    if (profile != NOBODY)
+        return profile;
     /* The name that its user gave; what was claimed for another has none. */
     return row->claimed && fx->continues != 0 ? NOBODY : row->wanted - 1;
 }
@@ -230,10 +238,9 @@ static enum event_kind apply_retire(struct world *w, const struct effect *fx)
     row->intent = 0;
     row->wanted = 0;
     row->alarms = 0;
-    for (unsigned p = 0; p < PROFILES_MAX; p++) {
-        if (w->store.profiles[p] == index)
-            w->store.profiles[p] = NOBODY;
-    }
+    int profile = store_profile_of(w, index);
+    if (profile != NOBODY)
+        w->store.profiles[profile] = NOBODY;
     return EV_RETIRED;
 }
 

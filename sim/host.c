@@ -274,11 +274,8 @@ bool host_has_room(const struct host *h)
 static bool is_nobodys(const struct world *w, int index)
 {
     const struct row *row = &w->store.rows[index];
-    for (unsigned p = 0; p < PROFILES_MAX; p++) {
-        if (w->store.profiles[p] == index)
-            return false;
-    }
-    return row->wanted == 0 && row->standing != STANDING_QUARANTINED;
+    return store_profile_of(w, index) == NOBODY && row->wanted == 0 &&
+           row->standing != STANDING_QUARANTINED;
 }
 
 static void load_row(struct world *w, struct host *h, int index, const struct loaded *loaded)

@@ -489,6 +489,7 @@ bool store_fails(struct world *w, struct host *h, bool reserved);
 int row_new(struct world *w);
 void store_hold(const struct world *w, struct row *row); /* somebody has its current pair */
 void store_know(struct world *w, const struct pair *pair, bool current);
+int store_profile_of(const struct world *w, int index); /* NOBODY: no profile has this row */
 bool store_is_to_follow(const struct world *w, int index, int before); /* an `add`, or a claim */
 int store_profile_wanted(const struct world *w, const struct row *row, const struct effect *fx);
 void store_replace_pair(struct world *w, struct row *row, const struct pair *pair, bool spent);
