@@ -12,8 +12,9 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "issuer/json.h"
 #include "issuer/reply_parts.h"
+#include "json/json.h"
+#include "json/jwt.h"
 
 #define BARE_TOKEN_MIN     16                /* a shorter word is a mistake rather than a token */
 #define UNIX_SECONDS_BELOW 100000000000.0    /* seconds until the year 5138, ms until 1973 */

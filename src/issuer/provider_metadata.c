@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "issuer/json.h"
+#include "json/json.h"
 
 static const struct endpoint {
     const char *field; /* in the document */

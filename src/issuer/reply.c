@@ -12,7 +12,8 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "issuer/json.h"
+#include "json/json.h"
+#include "json/jwt.h"
 
 #define CODE_MAX       40 /* error codes are names */
 #define WORD_PLAIN_MAX 8  /* shorter than any token */

@@ -101,7 +101,4 @@ int64_t reply_server_now(const struct reply *r, bool same_boot, int64_t now_boot
 int reply_encode(const struct reply *r, struct buf *out); /* secret buf */
 int reply_decode(const void *bytes, size_t len, struct reply *ret);
 
-/* `exp` of a JWT in Unix ms. A hint, never proof. ERR_INVALID. */
-int jwt_expiry(const char *token, size_t len, int64_t *ret_wall_ms);
-
 #endif

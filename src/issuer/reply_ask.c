@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
-#include "issuer/json.h"
+#include "json/json.h"
 
 /* ---- fields ---- */
 

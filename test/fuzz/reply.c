@@ -10,9 +10,9 @@
 #include <ctype.h>
 
 #include "base/str.h"
-#include "issuer/json.h"
 #include "issuer/provider_parts.h"
 #include "issuer/reply_parts.h"
+#include "json/json.h"
 
 /* Of every kind that a definition can be: prefixes and none, JWTs, subjects in the answer. */
 static const char plain[] = "[provider plain]\ntoken_url = https://a.example/t\nclient_id = c\n";

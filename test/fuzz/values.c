@@ -13,8 +13,8 @@
 #include "base/time.h"
 #include "base/words.h"
 #include "http/http.h"
-#include "issuer/json.h"
 #include "issuer/reply_parts.h"
+#include "json/json.h"
 
 #define UNTOUCHED     INT64_C(0x5a5a5a5a5a5a5a5a)
 #define TEN_YEARS_MS  (3650 * DAY_MS)

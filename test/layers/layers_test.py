@@ -17,10 +17,11 @@ LAYERS = {
     "base": set(),
     "core": BASE,
     "sys": BASE,
-    **{part: SYS for part in PARTS},
+    "json": BASE,
+    **{part: SYS | {"json"} for part in PARTS},
     "api": SYS | {"http"},
     "gateway": SYS | {"http"},
-    "daemon": SYS | PARTS | {"core", "api"},
+    "daemon": SYS | PARTS | {"core", "json", "api"},
     "cli": BASE,  # and its own client
     "lab": SYS | {"http"},
     "sim": BASE | {"core"},

@@ -15,7 +15,7 @@
 #include "base/check.h"
 #include "base/time.h"
 #include "issuer/import.h"
-#include "issuer/json.h"
+#include "json/json.h"
 
 #define AS_OF_MS   INT64_C(1800000000000)
 #define SECRET     "made-up-Secret-0123456789" /* in every bad file; in no message */

@@ -14,8 +14,9 @@
 
 #include "base/check.h"
 #include "base/time.h"
-#include "issuer/json.h"
 #include "issuer/reply.h"
+#include "json/json.h"
+#include "json/jwt.h"
 
 #define DATE_MS INT64_C(1800000000000) /* what the server's Date says in these tests */
 

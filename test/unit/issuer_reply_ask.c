@@ -13,8 +13,8 @@
 #include <cmocka.h>
 
 #include "base/check.h"
-#include "issuer/json.h"
 #include "issuer/reply.h"
+#include "json/json.h"
 
 static struct provider plain(const char *more)
 {

@@ -15,8 +15,8 @@
 #include "base/check.h"
 #include "base/record.h"
 #include "base/time.h"
-#include "issuer/json.h"
 #include "issuer/reply.h"
+#include "json/json.h"
 
 /* ---- the record form ---- */
 

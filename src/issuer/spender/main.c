@@ -14,12 +14,12 @@
 #include <unistd.h>
 
 #include "base/exits.h"
-#include "issuer/json.h"
 #include "issuer/spender/desk.h"
 #include "issuer/spender/exchange.h"
 #include "issuer/spender/sandbox.h"
 #include "sys/file.h"
 #include "sys/process.h"
+#include "json/json.h"
 
 #define SOCKET_FD 3
 

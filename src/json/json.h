@@ -3,8 +3,8 @@
  * after it, a bounded number of values. Faults are told by place and kind and never by quoting:
  * the text near a fault may be a token.
  */
-#ifndef ISSUER_JSON_H
-#define ISSUER_JSON_H
+#ifndef JSON_JSON_H
+#define JSON_JSON_H
 
 #include <jansson.h>
 #include <stddef.h>

@@ -2,13 +2,16 @@
  * The claims of a JWT (RFC 7519) that say when it ends. Read without checking the signature: we are
  * not its audience, and a wrong hint only makes us spend early or late.
  */
-#include "issuer/reply_parts.h"
+#include "json/jwt.h"
 
 #include <limits.h>
 #include <sodium.h>
 #include <string.h>
 
-#include "issuer/json.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/tokens.h"
+#include "json/json.h"
 
 #define CLAIM_SECONDS_MAX 253402300799.0 /* end of the year 9999 */
 

@@ -2,7 +2,7 @@
  * Strict JSON on top of jansson. The number of values is bounded before parsing, because a document
  * of empty objects grows a hundredfold in memory.
  */
-#include "issuer/json.h"
+#include "json/json.h"
 
 #include <math.h>
 #include <stdbool.h>
