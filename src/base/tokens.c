@@ -3,12 +3,23 @@
  */
 #include "base/tokens.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/record.h"
 
 enum tag { TAG_ACCESS = 1, TAG_REFRESH = 2, TAG_ID_TOKEN = 3, TAG_SCOPE = 4 };
+
+bool token_is_sendable(const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (!isgraph((unsigned char)bytes[i])) {
+            return false;
+        }
+    }
+    return len > 0 && len <= TOKEN_MAX;
+}
 
 void tokens_clear(struct tokens *t)
 {

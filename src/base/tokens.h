@@ -5,6 +5,8 @@
 #ifndef BASE_TOKENS_H
 #define BASE_TOKENS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -21,6 +23,10 @@ struct tokens {
 };
 
 void tokens_clear(struct tokens *t); /* wiped. NULL-tolerant */
+
+/* Whether bytes can be a token on the wire: 1 to TOKEN_MAX visible ASCII characters (RFC 6750 §2.1
+ * is narrower, RFC 6749 §A.12 adds the blank that no header can carry). */
+bool token_is_sendable(const char *bytes, size_t len);
 
 /* Record form, the plaintext of a sealed pair. Encode wants a secret buf, and leaves it as it
  * was on failure. Decode replaces *ret, which must be zero or hold tokens; ERR_INVALID,

@@ -64,6 +64,15 @@ enum identity {
     IDENTITY_COUNT
 };
 
+/* What a look into a client's store found. */
+enum seen {
+    SEEN_PAIR,
+    SEEN_BLANK, /* the client's own mark for "refused": it would like a good pair */
+    SEEN_TORN,  /* not to be understood */
+    SEEN_GONE,  /* nobody is signed in there */
+    SEEN_COUNT
+};
+
 /* How we came to a pair (ledger). */
 enum origin { ORIGIN_ADDED, ORIGIN_SPENT, ORIGIN_RECOVERED, ORIGIN_ADOPTED, ORIGIN_COUNT };
 

@@ -126,15 +126,6 @@ enum event_kind {
     EV_COUNT
 };
 
-/* What a replica held. */
-enum seen {
-    SEEN_PAIR,
-    SEEN_BLANK, /* the client's own mark for "refused": it would like a good pair */
-    SEEN_TORN,  /* not to be understood */
-    SEEN_GONE,  /* nobody is signed in there */
-    SEEN_COUNT
-};
-
 struct event {
     enum event_kind kind;
     struct now now;

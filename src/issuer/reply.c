@@ -50,16 +50,6 @@ bool status_is_success(int status)
     return status >= 200 && status <= 299;
 }
 
-bool token_is_sendable(const char *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (!isgraph((unsigned char)bytes[i])) {
-            return false;
-        }
-    }
-    return len > 0 && len <= TOKEN_MAX;
-}
-
 /* ---- detail ---- */
 
 static void detail_add(struct reply *r, const char *text, size_t len)

@@ -35,8 +35,4 @@ void label_read(const json_t *root, const char *path, char *ret, size_t size);
 bool text_is_safe(const struct provider *p, const char *text, const struct secret *const tokens[],
                   size_t n);
 
-/* Whether bytes can be a token on the wire: 1 to TOKEN_MAX visible ASCII characters (RFC 6750 §2.1
- * is narrower, RFC 6749 §A.12 adds the blank that no header can carry). */
-bool token_is_sendable(const char *bytes, size_t len);
-
 #endif

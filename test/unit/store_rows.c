@@ -269,7 +269,7 @@ static void a_retired_lineage_keeps_its_history_alone(void **state)
 
 /* Iteration */
 
-struct seen {
+struct seen_rows {
     int n;
     uint64_t ids[8];
     int stop_at;
@@ -277,14 +277,14 @@ struct seen {
 
 static int see(void *ctx, const struct lineage_row *row)
 {
-    struct seen *seen = ctx;
+    struct seen_rows *seen = ctx;
     seen->ids[seen->n++] = row->id;
     return seen->n == seen->stop_at ? -1000 : 0;
 }
 
 static int see_id(void *ctx, uint64_t lineage)
 {
-    struct seen *seen = ctx;
+    struct seen_rows *seen = ctx;
     seen->ids[seen->n++] = lineage;
     return seen->n == seen->stop_at ? -1000 : 0;
 }
@@ -296,9 +296,9 @@ static void lineages_are_given_with_and_without_the_retired(void **state)
         assert_int_equal(put_lineage(b->s, id), 0);
     }
     assert_int_equal(store_retire(b->s, 2, "", NOW_MS), 0);
-    struct seen all = {0};
-    struct seen open = {0};
-    struct seen stopped = {.stop_at = 1};
+    struct seen_rows all = {0};
+    struct seen_rows open = {0};
+    struct seen_rows stopped = {.stop_at = 1};
     assert_int_equal(store_each_lineage(b->s, true, see, &all), 0);
     assert_int_equal(store_each_lineage(b->s, false, see, &open), 0);
     assert_int_equal(store_each_lineage(b->s, true, see, &stopped), -1000);
@@ -314,8 +314,8 @@ static void lineages_are_given_with_and_without_the_retired(void **state)
 static void a_name_remembers_its_lineages_and_takes_them_along(void **state)
 {
     struct bench *b = *state;
-    struct seen work = {0};
-    struct seen job = {0};
+    struct seen_rows work = {0};
+    struct seen_rows job = {0};
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     assert_int_equal(put_live(b->s, 2, "work"), 0);
     assert_int_equal(put_live(b->s, 3, "home"), 0);
@@ -327,10 +327,10 @@ static void a_name_remembers_its_lineages_and_takes_them_along(void **state)
     assert_int_equal(job.ids[0], 2); /* newest first */
     assert_int_equal(job.ids[1], 1);
     assert_int_equal(store_retire(b->s, 2, "", NOW_MS), 0);
-    job = (struct seen){0};
+    job = (struct seen_rows){0};
     assert_int_equal(store_each_profile_lineage(b->s, "job", see_id, &job), 0);
     assert_int_equal(job.n, 2); /* the name is gone, its history is not */
-    job = (struct seen){.stop_at = 1};
+    job = (struct seen_rows){.stop_at = 1};
     assert_int_equal(store_each_profile_lineage(b->s, "job", see_id, &job), -1000);
 }
 
