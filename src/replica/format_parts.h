@@ -1,0 +1,33 @@
+/*
+ * What a definition of a format is made of: shared by the files of the formats and format.c alone.
+ */
+#ifndef REPLICA_FORMAT_PARTS_H
+#define REPLICA_FORMAT_PARTS_H
+
+#include "replica/format.h"
+
+#define ACCOUNT_PATHS_MAX 8
+#define FIXED_MAX         4
+
+/* Members by their dotted paths; NULL: the format has none such. */
+struct format {
+    const char *name;
+    const char *login; /* all of it goes when nobody is signed in any more; NULL: the whole store */
+    const char *access;
+    const char *refresh;
+    bool refresh_stays_empty; /* an access token alone: the member is "", and not absent */
+    const char *id_token;
+    const char *expires_ms;  /* Unix ms; NULL: the access token is a JWT that says it */
+    const char *deadline_ms; /* Unix ms: the login's own end */
+    const char *scopes;      /* the granted scopes … */
+    bool scopes_are_list;    /* … as an array of strings; else as one string, with blanks */
+    const char *written;     /* RFC 3339: when the pair was written */
+    const char *account[ACCOUNT_PATHS_MAX + 1]; /* members that go with the login */
+    struct {
+        const char *path, *value;
+    } fixed[FIXED_MAX + 1]; /* what the client wants to find; written only where it is absent */
+};
+
+extern const struct format format_claude, format_codex, format_gemini;
+
+#endif

@@ -1,0 +1,307 @@
+/*
+ * The stores of clients, as bytes: what is read in them, and what is left of them when another pair
+ * is put in.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "replica/format.h"
+#include "json/json.h"
+
+#define NOW_MS INT64_C(1800000000000) /* 2027-01-15T08:00:00Z */
+#define SECRET "made-up-Secret-0123456789"
+#define JWT_1H "eyJhbGciOiJub25lIn0.eyJpYXQiOjE4MDAwMDAxMDAsImV4cCI6MTgwMDAwMzcwMH0.x"
+
+/* As the client writes it, with what the machine and its other logins keep there. */
+#define CLAUDE                                                                                     \
+    "{\"mcpOAuth\":{\"srv|1\":{\"accessToken\":\"not this\",\"n\":12345678901234567890123}},"      \
+    "\"claudeAiOauth\":{\"accessToken\":\"a1\",\"refreshToken\":\"r1\","                           \
+    "\"expiresAt\":1800003600000,\"refreshTokenExpiresAt\":1802592000000,"                         \
+    "\"scopes\":[\"user:profile\",\"user:inference\"],\"subscriptionType\":\"max\","               \
+    "\"rateLimitTier\":null,\"later\":1.10},\"organizationUuid\":\"o-1\"}"
+
+struct look {
+    struct copy copy;
+    struct err_text why;
+};
+
+static enum seen look(const char *format, const char *store, struct look *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    copy_init(&ret->copy);
+    assert_int_equal(format_read(format_find(format), store, strlen(store), &ret->copy, &ret->why),
+                     0);
+    return ret->copy.what;
+}
+
+static struct copy pair_of(const char *access, const char *refresh, int64_t expires_wall_ms)
+{
+    struct copy c;
+    copy_init(&c);
+    c.what = SEEN_PAIR;
+    c.expires_wall_ms = expires_wall_ms;
+    assert_int_equal(secret_set(&c.tokens.access, access, strlen(access)), 0);
+    assert_int_equal(secret_set(&c.tokens.refresh, refresh, strlen(refresh)), 0);
+    return c;
+}
+
+static void write_and_expect(const char *format, const char *store, const struct copy *copy,
+                             const char *then)
+{
+    struct err_text why = {""};
+    struct buf out;
+    buf_init_secret(&out, REPLICA_STORE_MAX);
+    int err = format_write(format_find(format), store, strlen(store), copy, NOW_MS, &out, &why);
+    assert_string_equal(why.text, "");
+    assert_int_equal(err, 0);
+    assert_string_equal(buf_text(&out), then);
+    buf_release(&out);
+}
+
+/* ---- reading ---- */
+
+static void claudes_store_is_read(void **state)
+{
+    (void)state;
+    struct look l;
+    assert_int_equal(look("claude", CLAUDE, &l), SEEN_PAIR);
+    assert_string_equal(l.copy.tokens.access.bytes, "a1");
+    assert_string_equal(l.copy.tokens.refresh.bytes, "r1");
+    assert_string_equal(l.copy.tokens.scope, "user:profile user:inference");
+    assert_true(l.copy.expires_wall_ms == INT64_C(1800003600000));
+    assert_true(l.copy.login_deadline_wall_ms == INT64_C(1802592000000));
+    assert_string_equal(buf_text(&l.copy.account),
+                        "{\"claudeAiOauth.subscriptionType\":\"max\","
+                        "\"claudeAiOauth.rateLimitTier\":null,\"organizationUuid\":\"o-1\"}");
+    copy_clear(&l.copy);
+}
+
+static void an_access_token_alone_is_a_pair_without_a_refresh_token(void **state)
+{
+    (void)state;
+    static const char *const stores[] = {
+        "{\"claudeAiOauth\":{\"accessToken\":\"a1\",\"expiresAt\":5}}",
+        "{\"claudeAiOauth\":{\"accessToken\":\"a1\",\"refreshToken\":null}}",
+        "{\"claudeAiOauth\":{\"accessToken\":\"a1\",\"refreshToken\":\"\",\"expiresAt\":\"x\"}}",
+    };
+    for (size_t i = 0; i < sizeof(stores) / sizeof(*stores); i++) {
+        struct look l;
+        assert_int_equal(look("claude", stores[i], &l), SEEN_PAIR);
+        assert_int_equal(l.copy.tokens.refresh.len, 0);
+        copy_clear(&l.copy);
+    }
+}
+
+static void a_refused_client_leaves_a_blank(void **state)
+{
+    (void)state;
+    struct look l;
+    assert_int_equal(look("claude",
+                          "{\"claudeAiOauth\":{\"accessToken\":\"\",\"refreshToken\":\"\","
+                          "\"expiresAt\":0,\"scopes\":[\"user:inference\"]}}",
+                          &l),
+                     SEEN_BLANK);
+    copy_clear(&l.copy);
+}
+
+static void nobody_is_signed_in(void **state)
+{
+    (void)state;
+    struct look l;
+    assert_int_equal(look("claude", "{}", &l), SEEN_GONE);
+    assert_int_equal(look("claude", "{\"mcpOAuth\":{},\"claudeAiOauth\":null}", &l), SEEN_GONE);
+    assert_int_equal(look("codex", "{\"OPENAI_API_KEY\":\"sk-x\",\"tokens\":null}", &l), SEEN_GONE);
+    assert_int_equal(look("gemini", "{\"other\":1}", &l), SEEN_GONE);
+}
+
+static void what_is_not_understood_is_torn_and_not_quoted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *store, *says;
+    } torn[] = {
+        {"", "line 1"},
+        {"{\"claudeAiOauth\":{\"accessToken\":\"" SECRET, "line 1"},
+        {"{\"claudeAiOauth\":{\"accessToken\":\"" SECRET "\"}} x", "follows the end"},
+        {"{\"claudeAiOauth\":{\"accessToken\":\"a\",\"accessToken\":\"" SECRET "\"}}", "twice"},
+        {"{\"claudeAiOauth\":{\"accessToken\":[\"" SECRET "\"]}}", "claudeAiOauth.accessToken"},
+        {"{\"claudeAiOauth\":{\"accessToken\":\"" SECRET " x\"}}", "not a token"},
+        {"{\"claudeAiOauth\":{\"accessToken\":\"\",\"refreshToken\":\"" SECRET "\"}}", "is empty"},
+        {"{\"claudeAiOauth\":{\"accessToken\":\"" SECRET "\",\"scopes\":[1]}}", "scopes"},
+        {"{\"claudeAiOauth\":{\"accessToken\":\"" SECRET "\",\"scopes\":{}}}", "scopes"},
+        {"{\"x\":\"\xff" SECRET "\"}", "not UTF-8"},
+    };
+    for (size_t i = 0; i < sizeof(torn) / sizeof(*torn); i++) {
+        struct look l;
+        assert_int_equal(look("claude", torn[i].store, &l), SEEN_TORN);
+        assert_non_null(strstr(l.why.text, torn[i].says));
+        assert_null(strstr(l.why.text, "made-up"));
+        assert_int_equal(l.copy.tokens.access.len, 0);
+        copy_clear(&l.copy);
+    }
+}
+
+static void codexs_access_token_says_when_it_ends(void **state)
+{
+    (void)state;
+    struct look l;
+    assert_int_equal(look("codex",
+                          "{\"auth_mode\":\"chatgpt\",\"OPENAI_API_KEY\":null,\"tokens\":{"
+                          "\"id_token\":\"i\",\"access_token\":\"" JWT_1H "\","
+                          "\"refresh_token\":\"r\",\"account_id\":\"acc\"},"
+                          "\"last_refresh\":\"2027-01-15T08:00:00Z\"}",
+                          &l),
+                     SEEN_PAIR);
+    assert_true(l.copy.expires_wall_ms == INT64_C(1800003700000));
+    assert_string_equal(l.copy.tokens.id_token.bytes, "i");
+    assert_string_equal(buf_text(&l.copy.account), "{\"tokens.account_id\":\"acc\"}");
+    copy_clear(&l.copy);
+}
+
+/* ---- writing ---- */
+
+static void a_renewed_pair_changes_three_values_and_nothing_else(void **state)
+{
+    (void)state;
+    struct copy c = pair_of("a2", "r2", NOW_MS);
+    write_and_expect(
+        "claude", CLAUDE, &c,
+        "{\"mcpOAuth\":{\"srv|1\":{\"accessToken\":\"not this\",\"n\":12345678901234567890123}},"
+        "\"claudeAiOauth\":{\"accessToken\":\"a2\",\"refreshToken\":\"r2\","
+        "\"expiresAt\":1800000000000,\"refreshTokenExpiresAt\":1802592000000,"
+        "\"scopes\":[\"user:profile\",\"user:inference\"],\"subscriptionType\":\"max\","
+        "\"rateLimitTier\":null,\"later\":1.10},\"organizationUuid\":\"o-1\"}");
+    copy_clear(&c);
+}
+
+static void what_is_there_already_is_not_touched(void **state)
+{
+    (void)state;
+    static const char *const stores[][2] = {
+        {"claude", CLAUDE},
+        {"codex", "{\"auth_mode\":\"chatgpt\",\"OPENAI_API_KEY\":null,\"tokens\":{\"id_token\":"
+                  "\"i\",\"access_token\":\"" JWT_1H "\",\"refresh_token\":\"r\"},"
+                  "\"last_refresh\":\"2020-01-01T00:00:00.5Z\"}"},
+        {"gemini", "{ \"access_token\" : \"a\", \"scope\":\"x y\", \"token_type\":\"Bearer\",\n"
+                   "  \"expiry_date\":5 , \"refresh_token\":\"r\" }\n"},
+    };
+    for (size_t i = 0; i < sizeof(stores) / sizeof(*stores); i++) {
+        struct look l;
+        assert_int_equal(look(stores[i][0], stores[i][1], &l), SEEN_PAIR);
+        write_and_expect(stores[i][0], stores[i][1], &l.copy, stores[i][1]);
+        copy_clear(&l.copy);
+    }
+}
+
+static void an_access_token_alone_leaves_no_refresh_token(void **state)
+{
+    (void)state;
+    struct copy c = pair_of("a2", "", NOW_MS);
+    write_and_expect("claude",
+                     "{\"claudeAiOauth\":{\"accessToken\":\"a1\",\"refreshToken\":\"r1\","
+                     "\"expiresAt\":1}}",
+                     &c,
+                     "{\"claudeAiOauth\":{\"accessToken\":\"a2\",\"expiresAt\":1800000000000}}");
+    write_and_expect("codex",
+                     "{\"auth_mode\":\"chatgpt\",\"OPENAI_API_KEY\":null,\"tokens\":{"
+                     "\"access_token\":\"a1\",\"refresh_token\":\"r1\"}}",
+                     &c,
+                     "{\"auth_mode\":\"chatgpt\",\"OPENAI_API_KEY\":null,\"tokens\":{"
+                     "\"access_token\":\"a2\",\"refresh_token\":\"\"},"
+                     "\"last_refresh\":\"2027-01-15T08:00:00Z\"}");
+    copy_clear(&c);
+}
+
+static void another_login_brings_what_goes_with_it(void **state)
+{
+    (void)state;
+    struct copy c = pair_of("a2", "r2", NOW_MS);
+    c.login_deadline_wall_ms = NOW_MS + 1;
+    assert_int_equal(str_copy(c.tokens.scope, sizeof(c.tokens.scope), "user:inference s"), 0);
+    assert_int_equal(buf_add_str(&c.account, "{\"claudeAiOauth.subscriptionType\":\"pro\"}"), 0);
+    write_and_expect(
+        "claude", CLAUDE, &c,
+        "{\"mcpOAuth\":{\"srv|1\":{\"accessToken\":\"not this\",\"n\":12345678901234567890123}},"
+        "\"claudeAiOauth\":{\"accessToken\":\"a2\",\"refreshToken\":\"r2\","
+        "\"expiresAt\":1800000000000,\"refreshTokenExpiresAt\":1800000000001,"
+        "\"scopes\":[\"user:inference\",\"s\"],\"subscriptionType\":\"pro\",\"later\":1.10}}");
+    copy_clear(&c);
+}
+
+static void a_store_is_made_where_there_is_none(void **state)
+{
+    (void)state;
+    struct copy c = pair_of("a", "r", NOW_MS);
+    write_and_expect("claude", "", &c,
+                     "{\"claudeAiOauth\":{\"accessToken\":\"a\",\"refreshToken\":\"r\","
+                     "\"expiresAt\":1800000000000}}");
+    write_and_expect("codex", "", &c,
+                     "{\"tokens\":{\"access_token\":\"a\",\"refresh_token\":\"r\"},"
+                     "\"auth_mode\":\"chatgpt\",\"OPENAI_API_KEY\":null,"
+                     "\"last_refresh\":\"2027-01-15T08:00:00Z\"}");
+    write_and_expect("gemini", "", &c,
+                     "{\"access_token\":\"a\",\"refresh_token\":\"r\","
+                     "\"expiry_date\":1800000000000,\"token_type\":\"Bearer\"}");
+    copy_clear(&c);
+}
+
+static void whoever_leaves_takes_his_login_and_nothing_else(void **state)
+{
+    (void)state;
+    struct copy gone;
+    copy_init(&gone);
+    write_and_expect(
+        "claude", CLAUDE, &gone,
+        "{\"mcpOAuth\":{\"srv|1\":{\"accessToken\":\"not this\",\"n\":12345678901234567890123}}}");
+    write_and_expect("gemini", "{\"access_token\":\"a\",\"refresh_token\":\"r\",\"mine\":[ 1 ]}",
+                     &gone, "{\"mine\":[ 1 ]}");
+    copy_clear(&gone);
+}
+
+static void a_torn_store_is_not_written(void **state)
+{
+    (void)state;
+    struct copy c = pair_of("a", "r", NOW_MS);
+    struct err_text why = {""};
+    struct buf out;
+    buf_init_secret(&out, REPLICA_STORE_MAX);
+    const char *const torn[] = {"{\"claudeAiOauth\":", "{\"claudeAiOauth\":[]}"};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(
+            format_write(format_find("claude"), torn[i], strlen(torn[i]), &c, NOW_MS, &out, &why),
+            ERR_INVALID);
+        assert_int_equal(out.len, 0);
+        assert_true(why.text[0] != '\0');
+    }
+    buf_release(&out);
+    copy_clear(&c);
+}
+
+int main(void)
+{
+    json_use_secret_memory();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(claudes_store_is_read),
+        cmocka_unit_test(an_access_token_alone_is_a_pair_without_a_refresh_token),
+        cmocka_unit_test(a_refused_client_leaves_a_blank),
+        cmocka_unit_test(nobody_is_signed_in),
+        cmocka_unit_test(what_is_not_understood_is_torn_and_not_quoted),
+        cmocka_unit_test(codexs_access_token_says_when_it_ends),
+        cmocka_unit_test(a_renewed_pair_changes_three_values_and_nothing_else),
+        cmocka_unit_test(what_is_there_already_is_not_touched),
+        cmocka_unit_test(an_access_token_alone_leaves_no_refresh_token),
+        cmocka_unit_test(another_login_brings_what_goes_with_it),
+        cmocka_unit_test(a_store_is_made_where_there_is_none),
+        cmocka_unit_test(whoever_leaves_takes_his_login_and_nothing_else),
+        cmocka_unit_test(a_torn_store_is_not_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
