@@ -6,9 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/time.h"
 
 _Static_assert(PATH_CWD == AT_FDCWD, "io.h does without the header");
 
@@ -71,6 +74,7 @@ static struct file_facts facts_of(const struct stat *st)
         .mode = st->st_mode & 07777,
         .owner = st->st_uid,
         .size = st->st_size,
+        .written_wall_ms = st->st_mtim.tv_sec * SECOND_MS + st->st_mtim.tv_nsec / 1000000,
         .dev = st->st_dev,
         .ino = st->st_ino,
     };
@@ -94,6 +98,22 @@ int path_make_private(const char *path)
 int path_make_folder(const char *path)
 {
     return outcome(UNINTERRUPTED(mkdir(path, 0700)));
+}
+
+int path_touch(const char *path)
+{
+    return outcome(UNINTERRUPTED(utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW)));
+}
+
+int path_remove_folder(const char *path)
+{
+    return outcome(UNINTERRUPTED(rmdir(path)));
+}
+
+int path_rename_new(int from_dir_fd, const char *from, int to_dir_fd, const char *to)
+{
+    int err = outcome(UNINTERRUPTED(renameat2(from_dir_fd, from, to_dir_fd, to, RENAME_NOREPLACE)));
+    return err != 0 && (errno == EINVAL || errno == ENOSYS) ? ERR_UNSUPPORTED : err;
 }
 
 int path_rename(int from_dir_fd, const char *from, int to_dir_fd, const char *to)

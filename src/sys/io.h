@@ -36,8 +36,9 @@ struct file_facts {
     enum file_kind kind;
     unsigned mode; /* permission bits: at most 07777 */
     uid_t owner;
-    int64_t size; /* bytes */
-    dev_t dev;    /* with `ino`: which file it is */
+    int64_t size;            /* bytes */
+    int64_t written_wall_ms; /* last, by the file system's clock */
+    dev_t dev;               /* with `ino`: which file it is */
     ino_t ino;
 };
 
@@ -49,10 +50,14 @@ int path_open(int dir_fd, const char *path, enum open_how how, int *ret_fd);
 int path_look(int dir_fd, const char *path, bool follow, struct file_facts *ret);
 int path_make_private(const char *path); /* mode 0600; follows a link */
 int path_make_folder(const char *path);  /* 0700. ERR_EXISTS */
+int path_touch(const char *path);        /* written_wall_ms is now; follows no link */
 /* Names: none of these is durable before the folder is synced. */
 int path_rename(int from_dir_fd, const char *from, int to_dir_fd, const char *to);
+/* … unless there is something already: ERR_EXISTS. ERR_UNSUPPORTED where the file system cannot. */
+int path_rename_new(int from_dir_fd, const char *from, int to_dir_fd, const char *to);
 int path_link(int from_dir_fd, const char *from, int to_dir_fd, const char *to); /* ERR_EXISTS */
 int path_remove(int dir_fd, const char *path); /* no folders. ERR_NOT_FOUND */
+int path_remove_folder(const char *path);      /* an empty one. ERR_NOT_FOUND */
 
 /* By descriptor */
 
