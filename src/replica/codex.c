@@ -8,6 +8,9 @@
 
 const struct format format_codex = {
     .name = "codex",
+    .file = "auth.json",
+    .locks = {{CLIENT_LOCK_FILE, IN_FOLDER, "auth.lock", 0},
+              {CLIENT_LOCK_FILE, IN_FOLDER, "auth.json.lock", 0}},
     .login = "tokens",
     .access = "tokens.access_token",
     .refresh = "tokens.refresh_token",

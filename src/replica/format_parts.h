@@ -8,10 +8,26 @@
 
 #define ACCOUNT_PATHS_MAX 8
 #define FIXED_MAX         4
+#define CLIENT_LOCKS_MAX  3
+
+/* A lock that the client takes, and so do we. */
+struct client_lock {
+    enum client_lock_kind {
+        CLIENT_LOCK_NONE,
+        CLIENT_LOCK_FOLDER, /* whoever makes it has it (sys/folder_lock.h) */
+        CLIENT_LOCK_FILE,   /* flock(), exclusive; the file stays */
+    } kind;
+    enum { IN_FOLDER, BESIDE_FOLDER } where; /* BESIDE: of the folder's own name, without links */
+    const char *name;
+    int64_t stale_ms; /* of a folder: not touched for so long, it is a leftover */
+};
 
 /* Members by their dotted paths; NULL: the format has none such. */
 struct format {
     const char *name;
+    const char *file; /* in the client's folder */
+    /* In the order in which the client takes them. */
+    struct client_lock locks[CLIENT_LOCKS_MAX + 1];
     const char *login; /* all of it goes when nobody is signed in any more; NULL: the whole store */
     const char *access;
     const char *refresh;

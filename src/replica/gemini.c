@@ -6,6 +6,7 @@
 
 const struct format format_gemini = {
     .name = "gemini",
+    .file = "oauth_creds.json",
     .access = "access_token",
     .refresh = "refresh_token",
     .id_token = "id_token",

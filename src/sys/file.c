@@ -585,6 +585,37 @@ int file_folder(const char *path, struct file_facts *ret)
     return path_look(PATH_CWD, folder, true, ret);
 }
 
+static int resolve_folder(const char *path, char ret[PATH_SIZE])
+{
+    char folder[PATH_SIZE], real[PATH_SIZE];
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    path_parent(path, folder);
+    if (realpath(folder, real) == NULL) {
+        return err_from_errno(errno);
+    }
+    const char *between = strcmp(real, "/") == 0 ? "" : "/";
+    int n = snprintf(ret, PATH_SIZE, "%s%s%s", real, between, name);
+    return n < PATH_SIZE ? 0 : ERR_TOO_LARGE;
+}
+
+int file_resolve(const char *path, char *ret, size_t size)
+{
+    char trimmed[PATH_SIZE], real[PATH_SIZE];
+    struct file_facts facts;
+    int err = path_trim(path, trimmed, NULL);
+    if (err != 0) {
+        return err;
+    }
+    if (realpath(trimmed, real) == NULL) {
+        err = err_from_errno(errno);
+        bool is_absent =
+            err == ERR_NOT_FOUND && path_look(PATH_CWD, trimmed, false, &facts) == ERR_NOT_FOUND;
+        err = is_absent ? resolve_folder(trimmed, real) : err;
+    }
+    return err != 0 ? err : str_copy(ret, size, real);
+}
+
 int file_size(const char *path, int64_t *ret_bytes)
 {
     struct file_facts facts;

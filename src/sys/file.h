@@ -64,6 +64,11 @@ int lock_take(const char *path, int *ret_fd, struct err_text *text);
  * a link as the last component is itself what is held. ERR_NOT_FOUND, ERR_DENIED, ERR_TOO_LARGE. */
 int file_folder(const char *path, struct file_facts *ret);
 
+/* The absolute path of what `path` leads to, all links followed. It need not be there, but its
+ * folder must: ERR_NOT_FOUND, also for a link that leads nowhere. ERR_DENIED, ERR_INVALID (links in
+ * a circle), ERR_TOO_LARGE. */
+int file_resolve(const char *path, char *ret, size_t size);
+
 int file_size(const char *path, int64_t *ret_bytes); /* ERR_NOT_FOUND, ERR_DENIED */
 
 /* Our own account's home by the environment, then by the user database. */

@@ -73,6 +73,7 @@ static struct file_facts facts_of(const struct stat *st)
         .kind = kind_of(st->st_mode),
         .mode = st->st_mode & 07777,
         .owner = st->st_uid,
+        .group = st->st_gid,
         .size = st->st_size,
         .written_wall_ms = st->st_mtim.tv_sec * SECOND_MS + st->st_mtim.tv_nsec / 1000000,
         .dev = st->st_dev,
@@ -152,6 +153,17 @@ int fd_look(int fd, struct file_facts *ret)
         *ret = facts_of(&st);
     }
     return outcome(r);
+}
+
+int fd_make_like(int fd, const struct file_facts *other)
+{
+    struct file_facts ours;
+    int err = fd_look(fd, &ours);
+    if (err == 0 && (ours.owner != other->owner || ours.group != other->group)) {
+        err = outcome(UNINTERRUPTED(fchown(fd, other->owner, other->group)));
+    }
+    /* After the owner: giving a file away takes bits of the mode off. */
+    return err != 0 ? err : outcome(UNINTERRUPTED(fchmod(fd, (mode_t)other->mode)));
 }
 
 int fd_make_private(int fd)

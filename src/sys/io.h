@@ -36,6 +36,7 @@ struct file_facts {
     enum file_kind kind;
     unsigned mode; /* permission bits: at most 07777 */
     uid_t owner;
+    gid_t group;
     int64_t size;            /* bytes */
     int64_t written_wall_ms; /* last, by the file system's clock */
     dev_t dev;               /* with `ino`: which file it is */
@@ -64,6 +65,8 @@ int path_remove_folder(const char *path);      /* an empty one. ERR_NOT_FOUND */
 void fd_close(int *fd); /* sets -1; -1 is fine */
 int fd_look(int fd, struct file_facts *ret);
 int fd_make_private(int fd); /* mode 0600 */
+/* Mode and owner as they are there. ERR_DENIED where only root may give the file away. */
+int fd_make_like(int fd, const struct file_facts *other);
 
 /* Bytes read, 0 at the end, or negative. May be fewer than `size` at any time. */
 ssize_t fd_read(int fd, void *bytes, size_t size);

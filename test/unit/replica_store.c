@@ -1,0 +1,325 @@
+/*
+ * A client's store as a file: read, and replaced by compare-and-swap under the client's own locks.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "replica/replica.h"
+#include "json/json.h"
+
+#define NOW_MS INT64_C(1800000000000)
+#define FIRST                                                                                      \
+    "{\"mcpOAuth\":{ \"n\":1e400 },\"claudeAiOauth\":{\"accessToken\":\"a1\","                     \
+    "\"refreshToken\":\"r1\",\"expiresAt\":1800000000000}}"
+#define FIRST_OK                                                                                   \
+    "{\"mcpOAuth\":{ \"n\":10 },\"claudeAiOauth\":{\"accessToken\":\"a1\","                        \
+    "\"refreshToken\":\"r1\",\"expiresAt\":1800000000000}}"
+#define SECOND                                                                                     \
+    "{\"mcpOAuth\":{ \"n\":10 },\"claudeAiOauth\":{\"accessToken\":\"a2\","                        \
+    "\"refreshToken\":\"r2\",\"expiresAt\":1800000000000}}"
+
+struct place {
+    char dir[40];      /* with the client's folder, and whatever else, in it */
+    char folder[64];   /* dir/.claude */
+    char store[96];    /* … /.credentials.json */
+    char sibling[128]; /* where a test keeps another name */
+    struct replica *r;
+};
+
+static int setup(void **state)
+{
+    struct place *p = calloc(1, sizeof(*p));
+    if (p == NULL) {
+        return -1;
+    }
+    (void)umask(022);
+    *state = p;
+    (void)snprintf(p->dir, sizeof(p->dir), "/tmp/credwarden-replica-XXXXXX");
+    if (mkdtemp(p->dir) == NULL) {
+        return -1;
+    }
+    (void)snprintf(p->folder, sizeof(p->folder), "%s/.claude", p->dir);
+    (void)snprintf(p->store, sizeof(p->store), "%s/.credentials.json", p->folder);
+    (void)snprintf(p->sibling, sizeof(p->sibling), "%s/kept.json", p->dir);
+    return mkdir(p->folder, 0700) != 0 ||
+           replica_open(format_find("claude"), p->folder, &p->r, NULL) != 0;
+}
+
+/* Fails when a lock, or a file that was being written, was left. */
+static int teardown(void **state)
+{
+    struct place *p = *state;
+    replica_free(p->r);
+    (void)unlink(p->store);
+    (void)unlink(p->sibling);
+    int r = rmdir(p->folder) != 0 || rmdir(p->dir) != 0;
+    free(p);
+    return r;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
+}
+
+static void write_text(const char *path, const char *text, mode_t mode)
+{
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+static void expect_text(const char *path, const char *text)
+{
+    char found[1024] = "";
+    FILE *f = fopen(path, "re");
+    assert_non_null(f);
+    size_t n = fread(found, 1, sizeof(found) - 1, f);
+    (void)fclose(f);
+    found[n] = '\0';
+    assert_string_equal(found, text);
+}
+
+static enum seen look(const struct place *p)
+{
+    struct copy c;
+    struct err_text why = {""};
+    copy_init(&c);
+    assert_int_equal(replica_look(p->r, &c, &why), 0);
+    enum seen what = c.what;
+    copy_clear(&c);
+    return what;
+}
+
+static int put(const struct place *p, struct err_text *why)
+{
+    struct copy c;
+    copy_init(&c);
+    c.what = SEEN_PAIR;
+    c.expires_wall_ms = NOW_MS;
+    assert_int_equal(secret_set(&c.tokens.access, "a2", 2), 0);
+    assert_int_equal(secret_set(&c.tokens.refresh, "r2", 2), 0);
+    int err = replica_put(p->r, &c, NOW_MS, why);
+    copy_clear(&c);
+    return err;
+}
+
+static void lock_and_look(const struct place *p, enum seen what)
+{
+    struct err_text why = {""};
+    assert_int_equal(replica_lock(p->r, now_ms(), &why), 0);
+    assert_int_equal(look(p), what);
+}
+
+static void a_copy_is_put_where_another_was_seen(void **state)
+{
+    const struct place *p = *state;
+    struct err_text why = {""};
+    struct stat st;
+    write_text(p->store, FIRST_OK, 0640);
+    lock_and_look(p, SEEN_PAIR);
+    assert_int_equal(put(p, &why), 0);
+    replica_unlock(p->r);
+    expect_text(p->store, SECOND);
+    assert_int_equal(stat(p->store, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+}
+
+static void where_there_was_no_store_there_is_one(void **state)
+{
+    const struct place *p = *state;
+    struct err_text why = {""};
+    struct stat st;
+    lock_and_look(p, SEEN_GONE);
+    assert_int_equal(put(p, &why), 0);
+    replica_unlock(p->r);
+    expect_text(p->store, "{\"claudeAiOauth\":{\"accessToken\":\"a2\",\"refreshToken\":\"r2\","
+                          "\"expiresAt\":1800000000000}}");
+    assert_int_equal(stat(p->store, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+}
+
+static void a_link_stays_a_link(void **state)
+{
+    const struct place *p = *state;
+    struct err_text why = {""};
+    struct stat st;
+    write_text(p->sibling, FIRST_OK, 0600);
+    assert_int_equal(symlink("../kept.json", p->store), 0);
+    lock_and_look(p, SEEN_PAIR);
+    assert_int_equal(put(p, &why), 0);
+    replica_unlock(p->r);
+    assert_int_equal(lstat(p->store, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    expect_text(p->sibling, SECOND);
+}
+
+static void what_stands_there_already_is_not_written(void **state)
+{
+    const struct place *p = *state;
+    struct err_text why = {""};
+    struct stat before, after;
+    write_text(p->store, SECOND, 0600);
+    assert_int_equal(stat(p->store, &before), 0);
+    lock_and_look(p, SEEN_PAIR);
+    assert_int_equal(put(p, &why), 0);
+    replica_unlock(p->r);
+    assert_int_equal(stat(p->store, &after), 0);
+    assert_true(before.st_ino == after.st_ino && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
+}
+
+/* Somebody who does not care for locks. */
+static void who_was_faster_is_not_overwritten(void **state)
+{
+    const struct place *p = *state;
+    static const char theirs[] = "{\"claudeAiOauth\":{\"accessToken\":\"a3\"}}";
+    struct err_text why = {""};
+    write_text(p->store, FIRST_OK, 0600);
+    lock_and_look(p, SEEN_PAIR);
+    write_text(p->store, theirs, 0600);
+    assert_int_equal(put(p, &why), ERR_CONFLICT);
+    assert_non_null(strstr(why.text, "somebody else"));
+    replica_unlock(p->r);
+    expect_text(p->store, theirs);
+
+    lock_and_look(p, SEEN_PAIR);
+    assert_int_equal(unlink(p->store), 0);
+    assert_int_equal(put(p, &why), ERR_CONFLICT);
+    replica_unlock(p->r);
+    assert_int_equal(access(p->store, F_OK), -1);
+}
+
+static void the_clients_locks_are_taken_and_given_back(void **state)
+{
+    const struct place *p = *state;
+    static const char *const names[] = {".claude/.oauth_refresh.lock", ".claude.lock",
+                                        ".claude/.storage-write.lock"};
+    struct err_text why = {""};
+    struct stat st;
+    char path[128];
+    lock_and_look(p, SEEN_GONE);
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", p->dir, names[i]);
+        assert_int_equal(stat(path, &st), 0);
+        assert_true(S_ISDIR(st.st_mode));
+    }
+    replica_unlock(p->r);
+    for (size_t i = 0; i < 3; i++) { /* each of them held by the client: none is left by us */
+        (void)snprintf(path, sizeof(path), "%s/%s", p->dir, names[i]);
+        assert_int_equal(stat(path, &st), -1);
+        assert_int_equal(mkdir(path, 0755), 0);
+        assert_int_equal(replica_lock(p->r, now_ms(), &why), ERR_LOCKED);
+        assert_non_null(strstr(why.text, names[i]));
+        assert_int_equal(rmdir(path), 0);
+        assert_int_equal(rmdir(p->folder), 0);
+        assert_int_equal(mkdir(p->folder, 0700), 0);
+    }
+}
+
+static void who_has_lost_a_lock_writes_nothing(void **state)
+{
+    const struct place *p = *state;
+    struct err_text why = {""};
+    char path[128];
+    write_text(p->store, FIRST_OK, 0600);
+    lock_and_look(p, SEEN_PAIR);
+    (void)snprintf(path, sizeof(path), "%s.lock", p->folder);
+    (void)usleep(5000);
+    assert_int_equal(rmdir(path), 0); /* taken over, after a suspend of ours */
+    assert_int_equal(mkdir(path, 0755), 0);
+    assert_int_equal(put(p, &why), ERR_CONFLICT);
+    replica_unlock(p->r);
+    expect_text(p->store, FIRST_OK);
+    assert_int_equal(rmdir(path), 0); /* theirs: still there */
+}
+
+static void codexs_locks_are_files(void **state)
+{
+    const struct place *p = *state;
+    struct err_text why = {""};
+    struct replica *r = NULL;
+    char path[128], second[128];
+    assert_int_equal(replica_open(format_find("codex"), p->folder, &r, NULL), 0);
+    (void)snprintf(path, sizeof(path), "%s/auth.lock", p->folder);
+    (void)snprintf(second, sizeof(second), "%s/auth.json.lock", p->folder);
+    int fd = open(second, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(replica_lock(r, now_ms(), &why), ERR_LOCKED);
+    assert_int_equal(flock(fd, LOCK_UN), 0);
+    assert_int_equal(replica_lock(r, now_ms(), &why), 0);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), -1);
+    replica_unlock(r);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    (void)close(fd);
+    replica_free(r);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(second), 0);
+}
+
+static void what_cannot_be_looked_at_says_why(void **state)
+{
+    const struct place *p = *state;
+    struct copy c;
+    struct err_text why = {""};
+    copy_init(&c);
+    assert_int_equal(symlink(".credentials.json", p->store), 0);
+    assert_int_equal(replica_look(p->r, &c, &why), ERR_INVALID);
+    assert_non_null(strstr(why.text, ".credentials.json"));
+    assert_int_equal(unlink(p->store), 0);
+    assert_int_equal(symlink("/nowhere/at/all", p->store), 0);
+    assert_int_equal(replica_look(p->r, &c, &why), ERR_INVALID);
+    assert_int_equal(unlink(p->store), 0);
+    assert_int_equal(mkdir(p->store, 0700), 0);
+    assert_int_equal(replica_look(p->r, &c, &why), ERR_INVALID);
+    assert_int_equal(rmdir(p->store), 0);
+
+    write_text(p->store, "", 0600);
+    assert_int_equal(truncate(p->store, INT64_C(100) << 20), 0);
+    assert_int_equal(replica_look(p->r, &c, &why), ERR_TOO_LARGE);
+    assert_int_equal(truncate(p->store, 0), 0);
+    assert_int_equal(replica_look(p->r, &c, &why), 0);
+    assert_int_equal(c.what, SEEN_TORN);
+    write_text(p->store, FIRST, 0600); /* a number no machine has */
+    assert_int_equal(replica_look(p->r, &c, &why), 0);
+    assert_int_equal(c.what, SEEN_TORN);
+    assert_non_null(strstr(why.text, "a number too large"));
+    copy_clear(&c);
+
+    assert_int_equal(replica_open(format_find("claude"), "not/absolute", NULL, &why), ERR_INVALID);
+}
+
+int main(void)
+{
+    json_use_secret_memory();
+#define STORY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        STORY(a_copy_is_put_where_another_was_seen),
+        STORY(where_there_was_no_store_there_is_one),
+        STORY(a_link_stays_a_link),
+        STORY(what_stands_there_already_is_not_written),
+        STORY(who_was_faster_is_not_overwritten),
+        STORY(the_clients_locks_are_taken_and_given_back),
+        STORY(who_has_lost_a_lock_writes_nothing),
+        STORY(codexs_locks_are_files),
+        STORY(what_cannot_be_looked_at_says_why),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
