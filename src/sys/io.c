@@ -157,7 +157,7 @@ int fd_look(int fd, struct file_facts *ret)
 
 int fd_make_like(int fd, const struct file_facts *other)
 {
-    struct file_facts ours;
+    struct file_facts ours = {.mode = 0};
     int err = fd_look(fd, &ours);
     if (err == 0 && (ours.owner != other->owner || ours.group != other->group)) {
         err = outcome(UNINTERRUPTED(fchown(fd, other->owner, other->group)));

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -306,6 +307,120 @@ static void what_cannot_be_looked_at_says_why(void **state)
     assert_int_equal(replica_open(format_find("claude"), "not/absolute", NULL, &why), ERR_INVALID);
 }
 
+/* ---- among clients that are at it, too ---- */
+
+/* Counts up in the access token: who overwrites somebody loses a count. */
+enum { OURS = 2, SIBLINGS = 2, ROUNDS = 250 };
+
+static int taken_up(const char *path)
+{
+    for (int i = 0; i < 16000; i++) { /* the client's patience: 8 s */
+        if (mkdir(path, 0755) == 0) {
+            return 0;
+        }
+        (void)usleep(500);
+    }
+    return -1;
+}
+
+/* As the client was seen to do it, without a line of ours: refresh lock, legacy lock (waiting for
+ * it gives the first one back), write lock; read inside; a file beside, renamed. */
+static int sibling_counts(const struct place *p)
+{
+    char first[128], legacy[128], last[128], temp[128], text[256];
+    (void)snprintf(first, sizeof(first), "%s/.oauth_refresh.lock", p->folder);
+    (void)snprintf(legacy, sizeof(legacy), "%s.lock", p->folder);
+    (void)snprintf(last, sizeof(last), "%s/.storage-write.lock", p->folder);
+    (void)snprintf(temp, sizeof(temp), "%s.tmp.%lx", p->store, (unsigned long)getpid());
+    for (;;) {
+        if (taken_up(first) != 0) {
+            return 1;
+        }
+        if (mkdir(legacy, 0755) == 0) {
+            break;
+        }
+        (void)rmdir(first);
+        (void)usleep(500);
+    }
+    int n = -1;
+    FILE *f = taken_up(last) == 0 ? fopen(p->store, "re") : NULL;
+    if (f == NULL || fscanf(f, "{\"claudeAiOauth\":{\"accessToken\":\"a%d\"", &n) != 1) {
+        return 1;
+    }
+    (void)fclose(f);
+    (void)snprintf(text, sizeof(text), "{\"claudeAiOauth\":{\"accessToken\":\"a%d\"}}", n + 1);
+    f = fopen(temp, "we");
+    bool is_written =
+        f != NULL && fputs(text, f) >= 0 && fclose(f) == 0 && rename(temp, p->store) == 0;
+    return !is_written || rmdir(last) != 0 || rmdir(legacy) != 0 || rmdir(first) != 0;
+}
+
+static int we_count(const struct place *p, int64_t *longest_us)
+{
+    struct copy c;
+    struct timespec from, to;
+    char next[16];
+    int n = 0, tries = 0, err;
+    copy_init(&c);
+    while ((err = replica_lock(p->r, now_ms(), NULL)) == ERR_LOCKED && tries++ < 16000) {
+        (void)usleep(500);
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &from);
+    if (err != 0 || replica_look(p->r, &c, NULL) != 0 || c.what != SEEN_PAIR ||
+        sscanf(c.tokens.access.bytes, "a%d", &n) != 1) {
+        return 1;
+    }
+    (void)snprintf(next, sizeof(next), "a%d", n + 1);
+    err = secret_set(&c.tokens.access, next, strlen(next));
+    err = err != 0 ? err : replica_put(p->r, &c, now_ms(), NULL);
+    replica_unlock(p->r);
+    (void)clock_gettime(CLOCK_MONOTONIC, &to);
+    int64_t us = (to.tv_sec - from.tv_sec) * INT64_C(1000000) + (to.tv_nsec - from.tv_nsec) / 1000;
+    *longest_us = us > *longest_us ? us : *longest_us;
+    copy_clear(&c);
+    return err;
+}
+
+static void take_turns(const struct place *p, bool is_ours)
+{
+    int64_t longest_us = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        if ((is_ours ? we_count(p, &longest_us) : sibling_counts(p)) != 0) {
+            _exit(1);
+        }
+    }
+    if (is_ours) {
+        (void)printf("# the locks were held for %lld us at most\n", (long long)longest_us);
+        (void)fflush(stdout);
+    }
+    _exit(0);
+}
+
+static void nobody_loses_a_turn_among_clients(void **state)
+{
+    const struct place *p = *state;
+    char text[128];
+    write_text(p->store, "{\"claudeAiOauth\":{\"accessToken\":\"a0\"}}", 0600);
+    for (int i = 0; i < OURS + SIBLINGS; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            take_turns(p, i < OURS);
+        }
+    }
+    for (int i = 0; i < OURS + SIBLINGS; i++) {
+        int status = 0;
+        assert_true(wait(&status) > 0);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    struct copy c;
+    copy_init(&c);
+    assert_int_equal(replica_look(p->r, &c, NULL), 0);
+    (void)snprintf(text, sizeof(text), "a%d", (OURS + SIBLINGS) * ROUNDS);
+    assert_string_equal(c.tokens.access.bytes, text);
+    copy_clear(&c);
+}
+
 int main(void)
 {
     json_use_secret_memory();
@@ -320,6 +435,7 @@ int main(void)
         STORY(who_has_lost_a_lock_writes_nothing),
         STORY(codexs_locks_are_files),
         STORY(what_cannot_be_looked_at_says_why),
+        STORY(nobody_loses_a_turn_among_clients),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
