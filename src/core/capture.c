@@ -435,8 +435,10 @@ static void on_pair_seen(struct step *s, struct consumer *c)
             c->drifted = true; /* … and is a stranger's */
     } else if (!cap) {
         set_aside_unasked(s, s->ev->capture, pair);
-        if (c)
+        if (c) { /* nothing holds its lineage back but this: is it set aside by then? */
             c->drifted = true;
+            look_later(s, c);
+        }
     } else if (!s->l) {
         quarantine(s, cap); /* nobody's place any more */
     }

@@ -97,6 +97,12 @@ static void retry_later(struct step *s, struct consumer *c)
     c->tries += c->tries < UINT32_MAX;
 }
 
+void look_later(struct step *s, struct consumer *c)
+{
+    c->known = false;
+    retry_later(s, c);
+}
+
 bool consumer_saw(struct step *s, struct consumer *c)
 {
     bool asked = s->ev->observed.asked;

@@ -324,6 +324,7 @@ void on_unbound(struct step *s);
 void on_published(struct step *s);
 void on_consumer_failed(struct step *s);
 bool consumer_saw(struct step *s, struct consumer *c); /* false: not what is there by now */
+void look_later(struct step *s, struct consumer *c); /* what is there is not known: read it again */
 void consumers_go(struct step *s);
 bool withhold(struct step *s); /* false: nobody has the token that is to be presented */
 void consumers_follow(struct step *s, const struct lineage *from); /* to s->l */

@@ -339,6 +339,42 @@ static void a_capture_that_the_ledger_refuses_is_dropped(void **state)
     story_free(st);
 }
 
+/* More finds in one place than are dealt with at once: the last may be what our own was spent for.
+ */
+static void a_find_without_room_holds_its_lineage_back_until_it_is_set_aside(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    present_withheld(st);
+    for (int i = 0; i < CAPTURES_PER_LINEAGE_MAX; i++) { /* they wait until A is at rest */
+        later(st, SECOND_MS);
+        tell(st, saw(st, C1, 2 + i, K1 + i, false));
+        tell(st, timer());
+        tell(st, capture_named(K1 + i, IDENTITY_NAMED, 99));
+    }
+    later(st, SECOND_MS);
+    int last = CAPTURES_PER_LINEAGE_MAX;
+    tell(st, saw(st, C1, 2 + last, K1 + last, false));
+    assert_non_null(strstr(st->said, "quarantine"));
+    tell(st, of_capture(EV_STORE_FAILED, K1 + last));
+    tell(st, answered(st, VERDICT_DOUBT));
+    tell(st, of_intent(st, EV_CLOSED));
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "adopt(k"));
+    tell(st, of_capture(EV_ADOPTED, K1 + last - 1));
+    bool is_read = false;
+    while (!is_read) {
+        until_due(st);
+        tell(st, timer());
+        assert_null(strstr(st->said, "lease"));
+        is_read = strstr(st->said, "read(c1)") != NULL;
+    }
+    tell(st, saw(st, C1, 2 + last, K1 + last, true));
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "ask-identity")); /* by now there is room */
+    story_free(st);
+}
+
 /* ---- what was set aside ---- */
 
 static void what_was_set_aside_goes_back_there_when_it_is_refused_a_name(void **state)
@@ -618,6 +654,7 @@ int main(void)
         cmocka_unit_test(a_claim_that_the_server_will_not_name_is_set_aside),
         cmocka_unit_test(a_claim_in_doubt_gives_way_to_a_newer_find_and_stays_in_doubt),
         cmocka_unit_test(a_capture_that_the_ledger_refuses_is_dropped),
+        cmocka_unit_test(a_find_without_room_holds_its_lineage_back_until_it_is_set_aside),
         cmocka_unit_test(what_was_set_aside_goes_back_there_when_it_is_refused_a_name),
         cmocka_unit_test(what_was_set_aside_in_doubt_is_so_again_after_a_restart_too),
         cmocka_unit_test(a_place_whose_stranger_was_claimed_and_spent_is_ours_again),
