@@ -342,13 +342,15 @@ static int sibling_counts(const struct place *p)
         (void)rmdir(first);
         (void)usleep(500);
     }
-    int n = -1;
+    char found[256] = "";
     FILE *f = taken_up(last) == 0 ? fopen(p->store, "re") : NULL;
-    if (f == NULL || fscanf(f, "{\"claudeAiOauth\":{\"accessToken\":\"a%d\"", &n) != 1) {
+    if (f == NULL || fgets(found, sizeof(found), f) == NULL) {
         return 1;
     }
+    const char *count = strstr(found, ":\"a");
+    long n = count != NULL ? strtol(count + 3, NULL, 10) : -1;
     (void)fclose(f);
-    (void)snprintf(text, sizeof(text), "{\"claudeAiOauth\":{\"accessToken\":\"a%d\"}}", n + 1);
+    (void)snprintf(text, sizeof(text), "{\"claudeAiOauth\":{\"accessToken\":\"a%ld\"}}", n + 1);
     f = fopen(temp, "we");
     bool is_written =
         f != NULL && fputs(text, f) >= 0 && fclose(f) == 0 && rename(temp, p->store) == 0;
@@ -359,18 +361,17 @@ static int we_count(const struct place *p, int64_t *longest_us)
 {
     struct copy c;
     struct timespec from, to;
-    char next[16];
-    int n = 0, tries = 0, err;
+    char next[32];
+    int tries = 0, err;
     copy_init(&c);
     while ((err = replica_lock(p->r, now_ms(), NULL)) == ERR_LOCKED && tries++ < 16000) {
         (void)usleep(500);
     }
     (void)clock_gettime(CLOCK_MONOTONIC, &from);
-    if (err != 0 || replica_look(p->r, &c, NULL) != 0 || c.what != SEEN_PAIR ||
-        sscanf(c.tokens.access.bytes, "a%d", &n) != 1) {
+    if (err != 0 || replica_look(p->r, &c, NULL) != 0 || c.what != SEEN_PAIR) {
         return 1;
     }
-    (void)snprintf(next, sizeof(next), "a%d", n + 1);
+    (void)snprintf(next, sizeof(next), "a%ld", strtol(c.tokens.access.bytes + 1, NULL, 10) + 1);
     err = secret_set(&c.tokens.access, next, strlen(next));
     err = err != 0 ? err : replica_put(p->r, &c, now_ms(), NULL);
     replica_unlock(p->r);
