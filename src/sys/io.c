@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -89,6 +90,21 @@ int path_look(int dir_fd, const char *path, bool follow, struct file_facts *ret)
         *ret = facts_of(&st);
     }
     return outcome(r);
+}
+
+int path_read_link(const char *path, char *ret, size_t size)
+{
+    char found[4096];
+    ssize_t n = readlink(path, found, sizeof(found));
+    if (n < 0) {
+        return outcome((int)n);
+    }
+    if ((size_t)n >= size || (size_t)n == sizeof(found)) {
+        return ERR_TOO_LARGE;
+    }
+    memcpy(ret, found, (size_t)n);
+    ret[n] = '\0';
+    return 0;
 }
 
 int path_make_private(const char *path)

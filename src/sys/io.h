@@ -49,6 +49,8 @@ struct file_facts {
  * link where none is followed fails with errno ELOOP (ENOTDIR for a folder). */
 int path_open(int dir_fd, const char *path, enum open_how how, int *ret_fd);
 int path_look(int dir_fd, const char *path, bool follow, struct file_facts *ret);
+/* Where a link leads, NUL-terminated, as it stands in it. ERR_INVALID: no link; ERR_TOO_LARGE. */
+int path_read_link(const char *path, char *ret, size_t size);
 int path_make_private(const char *path); /* mode 0600; follows a link */
 int path_make_folder(const char *path);  /* 0700. ERR_EXISTS */
 int path_touch(const char *path);        /* written_wall_ms is now; follows no link */
