@@ -10,7 +10,8 @@
 
 #include "base/buf.h"
 
-/* One member of an object, by its dotted path. What is absent is put at the end of its object, in
+/* One member of an object, by its dotted path (names without dots, quotes, backslashes and control
+ * bytes: paths are ours, and no input). What is absent is put at the end of its object, in
  * the style of the members there; objects on the way are made, also in the place of a null. */
 struct json_change {
     const char *path;
