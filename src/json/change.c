@@ -267,16 +267,7 @@ int json_add_string(const char *text, size_t len, struct buf *out)
     if (string == NULL) {
         return str_is_utf8(text, len) ? ERR_NOMEM : ERR_INVALID;
     }
-    size_t size = json_dumpb(string, NULL, 0, JSON_ENCODE_ANY);
-    int err = out->max - out->len < size ? ERR_TOO_LARGE : 0;
-    uint8_t *room = err == 0 ? buf_reserve(out, size) : NULL;
-    if (err == 0 && room == NULL) {
-        err = ERR_NOMEM;
-    }
-    if (err == 0) {
-        (void)json_dumpb(string, (char *)room, size, JSON_ENCODE_ANY);
-        buf_commit(out, size);
-    }
+    int err = json_add_value(string, out);
     json_decref(string);
     return err;
 }

@@ -121,6 +121,22 @@ const char *json_string_at(const json_t *root, const char *path)
     return json_string_value(json_at(root, path, strlen(path)));
 }
 
+int json_add_value(const json_t *value, struct buf *out)
+{
+    /* Into room of ours: jansson's own text would be lost bytes, short of memory (see above). */
+    size_t size = json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (size > out->max - out->len) {
+        return ERR_TOO_LARGE;
+    }
+    uint8_t *room = size > 0 ? buf_reserve(out, size) : NULL;
+    if (room == NULL) {
+        return ERR_NOMEM;
+    }
+    (void)json_dumpb(value, (char *)room, size, JSON_COMPACT | JSON_ENCODE_ANY);
+    buf_commit(out, size);
+    return 0;
+}
+
 int json_read_number(const json_t *value, double *ret)
 {
     double number = 0;

@@ -9,6 +9,8 @@
 #include <jansson.h>
 #include <stddef.h>
 
+#include "base/buf.h"
+
 #define JSON_VALUES_MAX 32768 /* upper bound, counted before anything is allocated */
 
 /* From now on jansson allocates from secret memory, so documents that hold tokens are wiped when
@@ -27,6 +29,10 @@ json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_f
 /* The value at a dotted path ("account.uuid") of `len` bytes; NULL when there is none. Borrowed. */
 const json_t *json_at(const json_t *root, const char *path, size_t len);
 const char *json_string_at(const json_t *root, const char *path); /* NULL unless a string */
+
+/* Any value as text, without blanks, added to `out`, which is unchanged on failure. ERR_TOO_LARGE,
+ * ERR_NOMEM. */
+int json_add_value(const json_t *value, struct buf *out);
 
 /* A number, or a string that is one ("3600", as some servers send): finite. ERR_INVALID. */
 int json_read_number(const json_t *value, double *ret);

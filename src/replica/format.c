@@ -149,18 +149,9 @@ static int read_account(const struct format *f, json_t *root, struct buf *ret, s
             (json_t *)(uintptr_t)at(root, f->account[i]); /* it is counted, not changed */
         short_of_memory = value != NULL && json_object_set(found, f->account[i], value) != 0;
     }
-    size_t size = short_of_memory ? 0 : json_dumpb(found, NULL, 0, JSON_COMPACT);
-    int err = short_of_memory ? ERR_NOMEM : 0;
-    if (err == 0 && size > ret->max) {
+    int err = short_of_memory ? ERR_NOMEM : json_add_value(found, ret);
+    if (err == ERR_TOO_LARGE) {
         err = TORN(why, "what goes with the login is longer than %d bytes", ACCOUNT_MAX);
-    }
-    uint8_t *room = err == 0 ? buf_reserve(ret, size) : NULL;
-    if (err == 0 && room == NULL) {
-        err = ERR_NOMEM;
-    }
-    if (err == 0) {
-        (void)json_dumpb(found, (char *)room, size, JSON_COMPACT);
-        buf_commit(ret, size);
     }
     json_decref(found);
     return err;
@@ -318,13 +309,7 @@ static void set_account(struct changes *c, const struct format *f, const struct 
             remove_it(c, f->account[i]);
             continue;
         }
-        size_t size = json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
-        uint8_t *room = buf_reserve(&c->values, size);
-        value_add(c, room != NULL ? 0 : ERR_NOMEM);
-        if (room != NULL) {
-            (void)json_dumpb(value, (char *)room, size, JSON_COMPACT | JSON_ENCODE_ANY);
-            buf_commit(&c->values, size);
-        }
+        value_add(c, json_add_value(value, &c->values));
         value_done(c, f->account[i]);
     }
     json_decref(account);
