@@ -99,6 +99,23 @@ static void what_is_not_understood_is_not_changed(void **state)
     buf_release(&out);
 }
 
+/* The parser passes over one behind a number; whoever looks for the end of the number would not. */
+static void a_nul_byte_is_refused(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"b\":\n 28\0}";
+    struct json_fault fault;
+    assert_null(json_read_object(text, sizeof(text) - 1, &fault));
+    assert_int_equal(fault.err, ERR_INVALID);
+    assert_int_equal(fault.line, 2);
+    assert_int_equal(fault.column, 4);
+    struct json_change change = {"a", "1"};
+    struct buf out;
+    buf_init_secret(&out, 64);
+    assert_int_equal(json_change(text, sizeof(text) - 1, &change, 1, &out), ERR_INVALID);
+    buf_release(&out);
+}
+
 static void there_is_a_limit(void **state)
 {
     (void)state;
@@ -134,6 +151,7 @@ int main(void)
         cmocka_unit_test(a_member_goes_with_one_comma),
         cmocka_unit_test(several_changes_follow_each_other),
         cmocka_unit_test(what_is_not_understood_is_not_changed),
+        cmocka_unit_test(a_nul_byte_is_refused),
         cmocka_unit_test(there_is_a_limit),
         cmocka_unit_test(text_becomes_a_string),
     };
