@@ -120,14 +120,14 @@ static void expect(const struct world *w, const struct log *l)
     CHECK(l->n == (state == LOG_DAMAGED ? last : before));
 }
 
-struct seen {
+struct seen_rows {
     uint32_t rows;
     uint32_t sum; /* so that every byte is read */
 };
 
 static int on_row(void *ctx, const struct row *row)
 {
-    struct seen *seen = ctx;
+    struct seen_rows *seen = ctx;
     CHECK(row->n <= ROW_VALUES_MAX && strlen(row->shape) == row->n + 1);
     CHECK(row->shape[0] == '#' || row->shape[0] == '=');
     for (size_t i = 0; i < row->n; i++) {
@@ -174,7 +174,7 @@ static void read_store(const struct world *w)
 {
     struct pages p;
     struct log_beside beside;
-    struct seen all = {0}, each = {0};
+    struct seen_rows all = {0}, each = {0};
     uint32_t torn = 0;
     write_file(&folder, "store", w->pages, (size_t)w->n_pages * STORE_PAGE_SIZE, 0);
     write_file(&folder, "store-wal", w->log, log_len(w), 0);

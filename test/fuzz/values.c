@@ -15,6 +15,7 @@
 #include "http/http.h"
 #include "issuer/reply_parts.h"
 #include "json/json.h"
+#include "json/jwt.h"
 
 #define UNTOUCHED     INT64_C(0x5a5a5a5a5a5a5a5a)
 #define TEN_YEARS_MS  (3650 * DAY_MS)
