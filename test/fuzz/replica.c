@@ -83,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     while (format_at(n) != NULL) {
         n++;
     }
+    CHECK(n > 0);
     const struct format *f = format_at((unsigned)take_below(&in, n));
     const char *store = (const char *)in.at;
     struct err_text why = {""};
