@@ -228,6 +228,9 @@ static int change_one(const char *text, size_t len, const struct json_change *ch
 static int read_it(const char *bytes, size_t len)
 {
     struct json_fault fault;
+    if (json_has_nul(bytes, len, &fault)) {
+        return fault.err;
+    }
     json_t *root = json_read_object(bytes, len, &fault);
     json_decref(root);
     return root != NULL ? 0 : fault.err;

@@ -72,8 +72,7 @@ static bool has_too_many_values(const char *bytes, size_t len)
     return n > JSON_VALUES_MAX;
 }
 
-/* jansson (2.14) passes over a NUL that stands behind a number. */
-static bool has_nul(const char *bytes, size_t len, struct json_fault *ret_fault)
+bool json_has_nul(const char *bytes, size_t len, struct json_fault *ret_fault)
 {
     const char *nul = len > 0 ? memchr(bytes, '\0', len) : NULL;
     if (nul == NULL) {
@@ -91,9 +90,6 @@ json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_f
 {
     json_error_t fault = {.line = 1, .column = 1};
     is_short = false;
-    if (has_nul(bytes, len, ret_fault)) {
-        return NULL;
-    }
     if (has_too_many_values(bytes, len)) {
         *ret_fault = (struct json_fault){ERR_INVALID, 1, 1, "too many values"};
         return NULL;

@@ -7,6 +7,7 @@
 #define JSON_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -25,6 +26,10 @@ struct json_fault {
 
 /* The object, to be given back with json_decref(); NULL and *ret_fault otherwise. */
 json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_fault);
+
+/* jansson (2.14) passes over a NUL byte that stands behind a number, and so does the above. Whoever
+ * looks at the text with his own eyes, too, refuses it first: *ret_fault says where. */
+bool json_has_nul(const char *bytes, size_t len, struct json_fault *ret_fault);
 
 /* The value at a dotted path ("account.uuid") of `len` bytes; NULL when there is none. Borrowed. */
 const json_t *json_at(const json_t *root, const char *path, size_t len);

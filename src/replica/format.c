@@ -190,7 +190,7 @@ int format_read(const struct format *f, const char *bytes, size_t len, struct co
 {
     struct json_fault fault;
     copy_clear(ret);
-    json_t *root = json_read_object(bytes, len, &fault);
+    json_t *root = json_has_nul(bytes, len, &fault) ? NULL : json_read_object(bytes, len, &fault);
     int err = root != NULL ? read_login(f, root, ret, why)
               : fault.err == ERR_NOMEM
                   ? ERR_NOMEM
