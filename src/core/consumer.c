@@ -169,8 +169,7 @@ void on_consumer_failed(struct step *s)
         return;
     if (c->doing == DOING_PUBLISH && !fp_is_none(c->written.refresh))
         c->perhaps = c->written.refresh;
-    c->known = false;
-    retry_later(s, c);
+    look_later(s, c);
     on_consumer_rests(s, c, false);
 }
 

@@ -66,13 +66,12 @@ struct loaded {
     int64_t expires_boot_ms; /* as counted in this same boot; 0: another boot, use wall */
     uint64_t generation;
     uint64_t fence;
-    int64_t held_until_wall_ms; /* last pair published to a consumer lasts until then; 0: none */
-    int64_t
-        doubt_since_wall_ms; /* standing DOUBT; QUARANTINED: it was set aside in doubt; else 0 */
-    uint64_t doubt;          /* standing DOUBT: the intent that was closed so; 0: not known */
-    bool replayed;           /* the one more presentation has been used */
-    bool given_away;         /* EV_UNBOUND's case, and the refresh token is still the same */
-    uint64_t intent;         /* open intent: its answer is being recovered; 0: none */
+    int64_t held_until_wall_ms;  /* last pair published to a consumer lasts until then; 0: none */
+    int64_t doubt_since_wall_ms; /* DOUBT; QUARANTINED: it was set aside in doubt; else 0 */
+    uint64_t doubt;              /* standing DOUBT: the intent that was closed so; 0: not known */
+    bool replayed;               /* the one more presentation has been used */
+    bool given_away;             /* EV_UNBOUND's case, and the refresh token is still the same */
+    uint64_t intent;             /* open intent: its answer is being recovered; 0: none */
     bool intent_is_replay;
     bool intent_elsewhere; /* another warden of the fleet opened it: its answer is not ours to hear.
                               EV_ANSWER in doubt comes when it can no longer be under way */

@@ -21,7 +21,7 @@ struct member {
 
 /* An object, from its brace on, and what was found in it. */
 struct object {
-    size_t open, close;    /* the braces themselves */
+    size_t open;           /* its brace */
     size_t first_key;      /* 0: it is empty */
     size_t last_end;       /* of its last value */
     bool found;            /* the member that was looked for … */
@@ -108,7 +108,6 @@ static struct object look(const char *text, size_t at, const char *key, size_t k
         at = over_blanks(text, m.end);
         at = text[at] == ',' ? over_blanks(text, at + 1) : at;
     }
-    o.close = at;
     return o;
 }
 

@@ -142,8 +142,8 @@ static int touch_locks(struct replica *r, struct err_text *text)
         struct folder_lock *lock = &r->locked[i].folder;
         int err = r->locked[i].fd >= 0 ? 0 : folder_lock_touch(lock);
         if (err != 0) {
-            return err_say(text, err == ERR_CONFLICT ? ERR_CONFLICT : err,
-                           "%s: a lock of the client was lost while we held it", r->path);
+            return err_say(text, err, "%s: a lock of the client was lost while we held it",
+                           r->path);
         }
     }
     return 0;

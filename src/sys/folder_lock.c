@@ -5,13 +5,11 @@
  */
 #include "sys/folder_lock.h"
 
-#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/str.h"
-#include "base/time.h"
 #include "sys/io.h"
 
 #define TRIES 4 /* it is given back, or taken over, just when we look */
