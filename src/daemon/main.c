@@ -14,9 +14,9 @@
 
 #include "base/check.h"
 #include "base/exits.h"
+#include "json/json.h"
 #include "sys/file.h"
 #include "sys/process.h"
-#include "json/json.h"
 
 #define STOP_MARGIN_MS (10 * SECOND_MS)
 #define WAY_OUT        "; run `credwarden repair`, or put a backup in its place"

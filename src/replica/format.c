@@ -11,10 +11,10 @@
 #include "base/check.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "replica/format_parts.h"
 #include "json/change.h"
 #include "json/json.h"
 #include "json/jwt.h"
+#include "replica/format_parts.h"
 
 #define ACCOUNT_MAX    (16 * 1024)       /* bytes of what goes with a login besides its tokens */
 #define WALL_MS_MAX    253402300799000.0 /* end of the year 9999 */

@@ -13,8 +13,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "replica/format.h"
 #include "json/json.h"
+#include "replica/format.h"
 
 #define NOW_MS INT64_C(1800000000000) /* 2027-01-15T08:00:00Z */
 #define SECRET "made-up-Secret-0123456789"

@@ -18,8 +18,8 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "replica/replica.h"
 #include "json/json.h"
+#include "replica/replica.h"
 
 #define NOW_MS INT64_C(1800000000000)
 #define FIRST                                                                                      \

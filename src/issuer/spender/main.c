@@ -17,9 +17,9 @@
 #include "issuer/spender/desk.h"
 #include "issuer/spender/exchange.h"
 #include "issuer/spender/sandbox.h"
+#include "json/json.h"
 #include "sys/file.h"
 #include "sys/process.h"
-#include "json/json.h"
 
 #define SOCKET_FD 3
 
