@@ -112,17 +112,23 @@ def _stat_of(pid):
 
 
 def is_running(pid):
+    """Whether any thread of it is: the first one may be gone while others still end, and until
+    then the children are theirs."""
     found = _stat_of(pid)
-    return found is not None and found[0] not in "ZX"
+    try:
+        return found is not None and (found[0] not in "ZX"
+                                      or len(os.listdir(f"/proc/{pid}/task")) > 1)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def descendants():
-    """Ids of all processes below this one, zombies left out."""
+    """Ids of all processes below this one, those that have ended left out."""
     children = {}
     for entry in os.listdir("/proc"):
-        if entry.isdigit():
+        if entry.isdigit() and is_running(int(entry)):
             found = _stat_of(entry)
-            if found and found[0] not in "ZX":
+            if found:
                 children.setdefault(found[1], []).append(int(entry))
     result, queue = [], [os.getpid()]
     while queue:

@@ -108,7 +108,7 @@ def becomes(world, state, name="work", timeout=15):
     def look():
         found = profile(world, name)
         return found if found["state"] == state else None
-    return wait_until(look, timeout, f"{name} to be {state}")
+    return wait_until(look, timeout, lambda: f"{name} to be {state}; it is {profile(world, name)}")
 
 
 def presentations(lab, family):

@@ -85,14 +85,16 @@ def in_threads(count, function):
 
 
 def wait_until(predicate, timeout=10, what=None, pause=0.02):
-    """The first true value of predicate(). Late when there is none in time."""
+    """The first true value of predicate(). Late when there is none in time. `what`: what is waited
+    for, or a function that says so when the time is over."""
     end = time.monotonic() + timeout
     while True:
         value = predicate()
         if value:
             return value
         if time.monotonic() > end:
-            raise Late(f"waited {timeout} s in vain for {what or predicate}")
+            said = what() if callable(what) else what
+            raise Late(f"waited {timeout} s in vain for {said or predicate}")
         time.sleep(pause)
 
 
