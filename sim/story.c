@@ -91,7 +91,7 @@ static void add_pair(struct line *l, const struct world *w, const struct pair *p
     add(l, " %s+%s", name_token(w, pair->access), name_token(w, pair->refresh));
 }
 
-static const char *seen_name(enum seen what)
+static const char *name_seen(enum seen what)
 {
     static const char *const names[SEEN_COUNT] = {"a pair", "blanked", "torn", "gone"};
     return names[what];
@@ -149,7 +149,7 @@ static void add_event(struct line *l, const struct world *w, const struct event 
             ev->bound.with_pair ? " with pair" : "");
         break;
     case EV_OBSERVED:
-        add(l, ": %s", seen_name(ev->observed.what));
+        add(l, ": %s", name_seen(ev->observed.what));
         if (ev->observed.what == SEEN_PAIR)
             add_pair(l, w, &ev->observed.pair);
         add(l, "%s%s", ev->observed.spent ? ", spent" : "",

@@ -29,6 +29,19 @@ static const char *const identity_names[IDENTITY_COUNT] = {
     [IDENTITY_UNANSWERED] = "unanswered",
 };
 
+static const char *const seen_names[SEEN_COUNT] = {
+    [SEEN_PAIR] = "pair",
+    [SEEN_BLANK] = "refused",
+    [SEEN_TORN] = "torn",
+    [SEEN_GONE] = "signed-out",
+};
+
+static const char *const wish_names[WISH_COUNT] = {
+    [WISH_NONE] = "none",
+    [WISH_FILL] = "fill",
+    [WISH_REPLACE] = "replace",
+};
+
 static const char *const origin_names[ORIGIN_COUNT] = {
     [ORIGIN_ADDED] = "added",
     [ORIGIN_SPENT] = "spent",
@@ -111,6 +124,21 @@ int verdict_parse(const char *name, enum verdict *ret)
 const char *identity_name(enum identity i)
 {
     return name_of(identity_names, IDENTITY_COUNT, i);
+}
+
+const char *seen_name(enum seen w)
+{
+    return name_of(seen_names, SEEN_COUNT, w);
+}
+
+const char *wish_name(enum wish w)
+{
+    return name_of(wish_names, WISH_COUNT, w);
+}
+
+int wish_parse(const char *name, enum wish *ret)
+{
+    return parse(wish_names, WISH_COUNT, name, ret);
 }
 
 const char *origin_name(enum origin o)

@@ -73,6 +73,14 @@ enum seen {
     SEEN_COUNT
 };
 
+/* What the user ordered for a place that is not yet done. It ends with the first write there. */
+enum wish {
+    WISH_NONE,
+    WISH_FILL,    /* a place where nobody is signed in gets the login */
+    WISH_REPLACE, /* … and one where somebody else is: he is captured first */
+    WISH_COUNT
+};
+
 /* How we came to a pair (ledger). */
 enum origin { ORIGIN_ADDED, ORIGIN_SPENT, ORIGIN_RECOVERED, ORIGIN_ADOPTED, ORIGIN_COUNT };
 
@@ -130,6 +138,9 @@ int policy_parse(const char *name, enum policy *ret);
 const char *verdict_name(enum verdict v);
 int verdict_parse(const char *name, enum verdict *ret);
 const char *identity_name(enum identity i);
+const char *seen_name(enum seen s);
+const char *wish_name(enum wish w);
+int wish_parse(const char *name, enum wish *ret);
 const char *origin_name(enum origin o);
 int origin_parse(const char *name, enum origin *ret);
 const char *standing_name(enum standing s);

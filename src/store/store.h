@@ -126,7 +126,11 @@ struct lineage_row {
     int64_t held_until_wall_ms;
     int64_t doubt_since_wall_ms;
     bool replayed;
-    uint32_t alarms;                       /* bit per enum alarm: raised and not cleared */
+    uint64_t doubt;  /* IN_DOUBT: the intent that was closed so last; 0: not known */
+    bool claimed;    /* by us, from a capture: it may be nowhere else */
+    bool kept;       /* by its user, of what was set aside: likewise */
+    bool given_away; /* the current refresh token may be in a place that is no consumer any more */
+    uint32_t alarms; /* bit per enum alarm: raised and not cleared */
     char wanted_profile[NAME_MAX_LEN + 1]; /* not adopted yet: what store_capture() was told; "" */
     enum policy wanted_policy;
     int64_t retired_wall_ms; /* RETIRED: when and why */
@@ -186,18 +190,127 @@ struct sighting {
 };
 int store_find_fp(struct store *s, struct fp fp, struct sighting *ret); /* ERR_NOT_FOUND */
 
-/* Believed: subject known, new standing (LIVE, or QUARANTINED with no profile). `profile` (name,
- * policy; NULL: none) points at it from now on. The lineage the name pointed at before is left
- * without a name but as it is, for it may have a spend in flight: store_retire() ends it.
- * ERR_CONFLICT: adopted before (and not quarantined since), retired, or pointed at by another
- * name. */
+/* Believed: subject known, new standing (LIVE, or QUARANTINED with no profile: of one in doubt it
+ * is kept since when). `profile` (name, policy; NULL: none) points at it from now on. The lineage
+ * the name pointed at before is left without a name but as it is, for it may have a spend in
+ * flight: store_retire() ends it. ERR_CONFLICT: adopted before (and not quarantined since),
+ * retired, or pointed at by another name. */
 int store_adopt(struct store *s, uint64_t lineage, enum standing standing, struct fp subject,
                 const char *subject_text, const char *label, const char *profile,
                 enum policy policy, int64_t now_wall_ms);
 
 /* A quarantined lineage that no profile points at becomes an `add` again, whose `profile` shall
- * point at it once it is adopted. ERR_CONFLICT: it is not like that. */
+ * point at it once it is adopted. It is `kept` from then on; one that was set aside in doubt is in
+ * doubt again. ERR_CONFLICT: it is not like that. */
 int store_claim(struct store *s, uint64_t lineage, const char *profile, enum policy policy);
+
+/* Consumers: places of clients that get a profile's tokens. They are the profile's: they follow its
+ * name, and whichever lineage it points at, and go with it. */
+#define STORE_KIND_MAX  16
+#define STORE_PLACE_MAX 4096
+struct consumer_row {
+    uint64_t id; /* ascending, and never given again; 0 on insert */
+    char profile[NAME_MAX_LEN + 1];
+    char kind[STORE_KIND_MAX];   /* "claude", "env": which format or sink */
+    char place[STORE_PLACE_MAX]; /* a folder, a file, a command: what the kind makes of it */
+    bool with_pair;
+    enum wish wish;
+    char before[NAME_MAX_LEN + 1]; /* the profile whose it was before the last store_rebind(); "" */
+    int64_t bound_wall_ms;
+};
+/* ERR_EXISTS: that kind and place are bound already, whoever's they are. ERR_NOT_FOUND: there is no
+ * such profile. ERR_INVALID: no name, an empty kind or place. */
+int store_bind(struct store *s, const struct consumer_row *row, uint64_t *ret_id);
+/* Another profile's from now on, with this wish; its former one is remembered in `before` (the same
+ * again: only the wish changes). ERR_NOT_FOUND: no such consumer, or profile. */
+int store_rebind(struct store *s, uint64_t id, const char *profile, enum wish wish,
+                 int64_t now_wall_ms);
+int store_set_wish(struct store *s, uint64_t id, enum wish wish); /* ERR_NOT_FOUND */
+/* The current refresh tokens of these lineages may stand there: noted as given away. ERR_NOT_FOUND:
+ * no such consumer, and nothing is noted. */
+int store_unbind(struct store *s, uint64_t id, const uint64_t *given_away, size_t n);
+/* By id. */
+int store_each_consumer(struct store *s, int (*each)(void *ctx, const struct consumer_row *),
+                        void *ctx);
+
+/* What was found in a consumer's place: captured (sealed, durable), not believed yet. Its sealed
+ * bytes are wiped as a lineage's are when it is dropped or adopted, and go over to a lineage of its
+ * own when it is set aside or claimed. */
+struct captured {
+    uint64_t id; /* drawn by the caller; not 0 */
+    uint64_t consumer;
+    uint64_t lineage; /* whose place it was: its provider's definition is the capture's, too */
+    struct pair pair;
+    const void *sealed;
+    size_t sealed_len;
+    const char *source; /* kind and place, for the ledger */
+    int64_t now_wall_ms;
+};
+/* What the store has of a pair's tokens. */
+struct acquaintance {
+    bool is_ours;   /* each of its tokens is, or was, of a lineage: its bytes need not be kept */
+    bool is_former; /* … of a pair that is not the current one of any lineage any more, or of a
+                       lineage that was ended; or its refresh token was spent */
+};
+/* Kept, unless it is ours. `*ret_id`: under which id; 0: it is ours, nothing is kept. A pair that
+ * is kept already (same tokens, same expiry) keeps its id, and now stands in this consumer's place.
+ */
+int store_keep_capture(struct store *s, const struct captured *c, uint64_t *ret_id,
+                       struct acquaintance *ret);
+int store_meet_pair(struct store *s, const struct pair *pair, struct acquaintance *ret);
+int store_drop_capture(struct store *s, uint64_t id); /* not there: 0 */
+
+struct captured_row {
+    uint64_t id;
+    uint64_t consumer;
+    uint64_t lineage;
+    struct pair pair;
+    struct buf sealed;
+    char source[STORE_DETAIL_MAX];
+    int64_t seen_wall_ms;
+    struct acquaintance met; /* as store_meet_pair() has it now */
+};
+int store_each_capture(struct store *s, int (*each)(void *ctx, const struct captured_row *),
+                       void *ctx); /* by age; the row lives for the call */
+
+/* The captured pair becomes the lineage's current one: LIVE, held until `held_until_wall_ms`, no
+ * doubt, not replayed; the former pair goes to the ledger, its bytes are wiped, the capture is
+ * gone. ERR_CONFLICT: no such capture; the lineage is retired, has an open intent, or `generation`
+ * is not its next one; or the ledger knows the refresh token as spent, as refused, as presented and
+ * lost (but not where it is the lineage's own current one), or as the current one of another
+ * lineage that is not retired. */
+struct capture_adoption {
+    uint64_t capture;
+    uint64_t lineage;
+    uint64_t generation; /* of the new pair */
+    const void *sealed;  /* to its new place */
+    size_t sealed_len;
+    bool given_away; /* it was found in a place that is no consumer any more */
+    int64_t held_until_wall_ms;
+    int64_t now_wall_ms;
+};
+int store_adopt_capture(struct store *s, const struct capture_adoption *a);
+
+/* The captured pair becomes a lineage of its own (generation 1): QUARANTINED with this subject and
+ * no name; or UNPROVEN and `claimed`, to have `profile` with `policy`. Its definition is that of
+ * the lineage in whose place it was found. ERR_NOT_FOUND: no such capture. ERR_EXISTS, to set
+ * aside: a lineage that is not retired has that refresh token (the capture is gone then); to claim:
+ * another unproven lineage is to have that name. ERR_CONFLICT, to claim: the ledger knows its
+ * refresh token, as above. */
+struct capture_lineage {
+    uint64_t capture;
+    uint64_t lineage;                 /* of the new one; drawn by the caller */
+    struct fp subject;                /* to set aside; none: not known */
+    const char *subject_text, *label; /* likewise; NULL: "" */
+    const char *profile;              /* to claim */
+    enum policy policy;               /* to claim */
+    const void *sealed;               /* to its new place */
+    size_t sealed_len;
+    bool given_away;
+    int64_t now_wall_ms;
+};
+int store_set_capture_aside(struct store *s, const struct capture_lineage *c);
+int store_claim_capture(struct store *s, const struct capture_lineage *c);
 
 /* Intent: about to spend. ERR_CONFLICT when `fence` is not above the stored one, when another
  * intent of the lineage is open, when `presented` is not the current pair's refresh token, or when
