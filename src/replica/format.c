@@ -22,9 +22,9 @@
 #define NO_VALUE       SIZE_MAX
 #define WALL_TEXT_SIZE 24
 
-enum { FORMATS_COUNT = 3 };
+enum { FORMATS_COUNT = 4 };
 static const struct format *const formats[FORMATS_COUNT] = {&format_claude, &format_codex,
-                                                            &format_gemini};
+                                                            &format_gemini, &format_opencode};
 
 const struct format *format_at(unsigned i)
 {
@@ -268,10 +268,10 @@ static void set_text(struct changes *c, const char *path, const char *json)
     value_done(c, path);
 }
 
-static void set_wall_ms(struct changes *c, const char *path, int64_t wall_ms)
+static void set_wall_ms(struct changes *c, const char *path, int64_t wall_ms, bool is_number)
 {
-    value_add(c, wall_ms != 0 ? buf_addf(&c->values, "%" PRId64, wall_ms)
-                              : buf_add_str(&c->values, "null"));
+    value_add(c, wall_ms != 0 || is_number ? buf_addf(&c->values, "%" PRId64, wall_ms)
+                                           : buf_add_str(&c->values, "null"));
     value_done(c, path);
 }
 
@@ -331,10 +331,10 @@ static void set_pair(struct changes *c, const struct format *f, const struct cop
         remove_it(c, f->id_token);
     }
     if (f->expires_ms != NULL) {
-        set_wall_ms(c, f->expires_ms, copy->expires_wall_ms);
+        set_wall_ms(c, f->expires_ms, copy->expires_wall_ms, f->expires_is_number);
     }
     if (f->deadline_ms != NULL && copy->login_deadline_wall_ms != 0) {
-        set_wall_ms(c, f->deadline_ms, copy->login_deadline_wall_ms);
+        set_wall_ms(c, f->deadline_ms, copy->login_deadline_wall_ms, false);
     } else if (is_another) {
         remove_it(c, f->deadline_ms);
     }
@@ -363,10 +363,14 @@ static void set_written(struct changes *c, const struct format *f, int64_t now_w
     set_string(c, f->written, text, strlen(text));
 }
 
+/* What stands in the login's place without any token is something else (an API key), and stays. */
 static void set_gone(struct changes *c, const struct format *f)
 {
     const char *const alone[] = {f->access, f->refresh, f->id_token, f->expires_ms, f->scopes};
-    remove_it(c, f->login);
+    bool has_tokens = at(c->root, f->access) != NULL || at(c->root, f->refresh) != NULL;
+    if (has_tokens) {
+        remove_it(c, f->login);
+    }
     for (size_t i = 0; f->login == NULL && i < sizeof(alone) / sizeof(*alone); i++) {
         remove_it(c, alone[i]);
     }

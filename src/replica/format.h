@@ -35,7 +35,7 @@ void copy_init(struct copy *c); /* SEEN_GONE */
 void copy_clear(struct copy *c);
 
 struct format;
-const struct format *format_find(const char *name); /* "claude", "codex", "gemini"; NULL: none */
+const struct format *format_find(const char *name); /* "claude", …; NULL: none */
 const struct format *format_at(unsigned i);         /* NULL past the end */
 const char *format_name(const struct format *f);
 

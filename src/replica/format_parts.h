@@ -34,6 +34,7 @@ struct format {
     bool refresh_stays_empty; /* an access token alone: the member is "", and not absent */
     const char *id_token;
     const char *expires_ms;  /* Unix ms; NULL: the access token is a JWT that says it */
+    bool expires_is_number;  /* not known, it is 0; else null */
     const char *deadline_ms; /* Unix ms: the login's own end */
     const char *scopes;      /* the granted scopes … */
     bool scopes_are_list;    /* … as an array of strings; else as one string, with blanks */
@@ -44,6 +45,6 @@ struct format {
     } fixed[FIXED_MAX + 1]; /* what the client wants to find; written only where it is absent */
 };
 
-extern const struct format format_claude, format_codex, format_gemini;
+extern const struct format format_claude, format_codex, format_gemini, format_opencode;
 
 #endif

@@ -28,6 +28,13 @@
     "\"scopes\":[\"user:profile\",\"user:inference\"],\"subscriptionType\":\"max\","               \
     "\"rateLimitTier\":null,\"later\":1.10},\"organizationUuid\":\"o-1\"}"
 
+/* Logins at three providers; the one in the middle is ours. */
+#define OPENCODE                                                                                   \
+    "{\n  \"openai\": {\n    \"type\": \"oauth\",\n    \"access\": \"a9\"\n  },\n"                 \
+    "  \"anthropic\": {\n    \"type\": \"oauth\",\n    \"refresh\": \"r1\",\n"                     \
+    "    \"access\": \"a1\",\n    \"expires\": 1800003600000\n  },\n"                              \
+    "  \"groq\": {\n    \"type\": \"api\",\n    \"key\": \"k\"\n  }\n}"
+
 struct look {
     struct copy copy;
     struct err_text why;
@@ -120,6 +127,10 @@ static void nobody_is_signed_in(void **state)
     assert_int_equal(look("claude", "{\"mcpOAuth\":{},\"claudeAiOauth\":null}", &l), SEEN_GONE);
     assert_int_equal(look("codex", "{\"OPENAI_API_KEY\":\"sk-x\",\"tokens\":null}", &l), SEEN_GONE);
     assert_int_equal(look("gemini", "{\"other\":1}", &l), SEEN_GONE);
+    assert_int_equal(look("opencode", "{\"openai\":{\"type\":\"oauth\",\"access\":\"a\"}}", &l),
+                     SEEN_GONE);
+    assert_int_equal(look("opencode", "{\"anthropic\":{\"type\":\"api\",\"key\":\"k\"}}", &l),
+                     SEEN_GONE);
 }
 
 static void what_is_not_understood_is_torn_and_not_quoted(void **state)
@@ -166,6 +177,18 @@ static void codexs_access_token_says_when_it_ends(void **state)
     copy_clear(&l.copy);
 }
 
+static void opencodes_entry_of_one_provider_is_read(void **state)
+{
+    (void)state;
+    struct look l;
+    assert_int_equal(look("opencode", OPENCODE, &l), SEEN_PAIR);
+    assert_string_equal(l.copy.tokens.access.bytes, "a1");
+    assert_string_equal(l.copy.tokens.refresh.bytes, "r1");
+    assert_true(l.copy.expires_wall_ms == INT64_C(1800003600000));
+    assert_string_equal(buf_text(&l.copy.account), "{}");
+    copy_clear(&l.copy);
+}
+
 /* ---- writing ---- */
 
 static void a_renewed_pair_changes_three_values_and_nothing_else(void **state)
@@ -190,6 +213,9 @@ static void what_is_there_already_is_not_touched(void **state)
         {"codex", "{\"auth_mode\":\"chatgpt\",\"OPENAI_API_KEY\":null,\"tokens\":{\"id_token\":"
                   "\"i\",\"access_token\":\"" JWT_1H "\",\"refresh_token\":\"r\"},"
                   "\"last_refresh\":\"2020-01-01T00:00:00.5Z\"}"},
+        {"opencode", OPENCODE},
+        {"opencode", "{\"anthropic\":{\"type\":\"oauth\",\"refresh\":\"\",\"access\":\"a\","
+                     "\"expires\":0,\"accountId\":\"x\"}}"},
         {"gemini", "{ \"access_token\" : \"a\", \"scope\":\"x y\", \"token_type\":\"Bearer\",\n"
                    "  \"expiry_date\":5 , \"refresh_token\":\"r\" }\n"},
     };
@@ -218,6 +244,18 @@ static void an_access_token_alone_leaves_no_refresh_token(void **state)
                      "\"access_token\":\"a2\",\"refresh_token\":\"\"},"
                      "\"last_refresh\":\"2027-01-15T08:00:00Z\"}");
     copy_clear(&c);
+}
+
+static void opencode_gets_what_it_takes_for_an_entry(void **state)
+{
+    (void)state;
+    struct copy alone = pair_of("a2", "", 0);
+    write_and_expect("opencode", OPENCODE, &alone,
+                     "{\n  \"openai\": {\n    \"type\": \"oauth\",\n    \"access\": \"a9\"\n  },\n"
+                     "  \"anthropic\": {\n    \"type\": \"oauth\",\n    \"refresh\": \"\",\n"
+                     "    \"access\": \"a2\",\n    \"expires\": 0\n  },\n"
+                     "  \"groq\": {\n    \"type\": \"api\",\n    \"key\": \"k\"\n  }\n}");
+    copy_clear(&alone);
 }
 
 static void another_login_brings_what_goes_with_it(void **state)
@@ -250,6 +288,9 @@ static void a_store_is_made_where_there_is_none(void **state)
     write_and_expect("gemini", "", &c,
                      "{\"access_token\":\"a\",\"refresh_token\":\"r\","
                      "\"expiry_date\":1800000000000,\"token_type\":\"Bearer\"}");
+    write_and_expect("opencode", "", &c,
+                     "{\"anthropic\":{\"access\":\"a\",\"refresh\":\"r\","
+                     "\"expires\":1800000000000,\"type\":\"oauth\"}}");
     copy_clear(&c);
 }
 
@@ -263,6 +304,19 @@ static void whoever_leaves_takes_his_login_and_nothing_else(void **state)
         "{\"mcpOAuth\":{\"srv|1\":{\"accessToken\":\"not this\",\"n\":12345678901234567890123}}}");
     write_and_expect("gemini", "{\"access_token\":\"a\",\"refresh_token\":\"r\",\"mine\":[ 1 ]}",
                      &gone, "{\"mine\":[ 1 ]}");
+    write_and_expect("opencode", OPENCODE, &gone,
+                     "{\n  \"openai\": {\n    \"type\": \"oauth\",\n    \"access\": \"a9\"\n  },\n"
+                     "  \"groq\": {\n    \"type\": \"api\",\n    \"key\": \"k\"\n  }\n}");
+    copy_clear(&gone);
+}
+
+static void an_api_key_in_the_logins_place_stays(void **state)
+{
+    (void)state;
+    struct copy gone;
+    copy_init(&gone);
+    const char *key = "{\"anthropic\":{\"type\":\"api\",\"key\":\"k\"}}";
+    write_and_expect("opencode", key, &gone, key);
     copy_clear(&gone);
 }
 
@@ -295,12 +349,15 @@ int main(void)
         cmocka_unit_test(nobody_is_signed_in),
         cmocka_unit_test(what_is_not_understood_is_torn_and_not_quoted),
         cmocka_unit_test(codexs_access_token_says_when_it_ends),
+        cmocka_unit_test(opencodes_entry_of_one_provider_is_read),
         cmocka_unit_test(a_renewed_pair_changes_three_values_and_nothing_else),
         cmocka_unit_test(what_is_there_already_is_not_touched),
         cmocka_unit_test(an_access_token_alone_leaves_no_refresh_token),
+        cmocka_unit_test(opencode_gets_what_it_takes_for_an_entry),
         cmocka_unit_test(another_login_brings_what_goes_with_it),
         cmocka_unit_test(a_store_is_made_where_there_is_none),
         cmocka_unit_test(whoever_leaves_takes_his_login_and_nothing_else),
+        cmocka_unit_test(an_api_key_in_the_logins_place_stays),
         cmocka_unit_test(a_torn_store_is_not_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
