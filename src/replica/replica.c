@@ -1,7 +1,6 @@
 /*
- * Locks, reading and durable replacement of one store. The order of replica_put() is what keeps the
- * moment short in which somebody who does not care for locks could be overwritten: the new bytes
- * are on the disk before the old ones are compared, and then there is only the rename.
+ * Locks, reading and durable replacement of one store. The new bytes are on the disk before the
+ * locks are touched, which may take long; then there is only the comparison and the rename.
  */
 #include "replica/replica.h"
 
@@ -13,6 +12,7 @@
 #include "base/str.h"
 #include "replica/format_parts.h"
 #include "sys/file.h"
+#include "sys/file_swap.h"
 #include "sys/folder_lock.h"
 
 #define PATH_SIZE FOLDER_LOCK_PATH_SIZE
@@ -20,19 +20,14 @@
 struct replica {
     const struct format *format;
     char folder[PATH_SIZE];
-    char path[PATH_SIZE];   /* as it is named */
-    char target[PATH_SIZE]; /* where that leads, since the last look */
+    struct file_swap store;
+    bool looked;
 
     unsigned n_locked;
     struct {
         struct folder_lock folder;
         int fd; /* of a lock that is a file; -1 */
     } locked[CLIENT_LOCKS_MAX];
-
-    bool looked;
-    bool was_there;
-    struct file_facts facts; /* of the file, when it was there */
-    struct buf bytes;        /* and what it held */
 };
 
 int replica_open(const struct format *f, const char *folder, struct replica **ret,
@@ -45,10 +40,11 @@ int replica_open(const struct format *f, const char *folder, struct replica **re
     if (r == NULL) {
         return ERR_NOMEM;
     }
+    char path[PATH_SIZE];
     r->format = f;
-    buf_init_secret(&r->bytes, REPLICA_STORE_MAX);
-    int n = snprintf(r->path, sizeof(r->path), "%s/%s", folder, f->file);
-    if (str_copy(r->folder, sizeof(r->folder), folder) != 0 || (size_t)n >= sizeof(r->path)) {
+    int n = snprintf(path, sizeof(path), "%s/%s", folder, f->file);
+    if (str_copy(r->folder, sizeof(r->folder), folder) != 0 || (size_t)n >= sizeof(path) ||
+        file_swap_init(&r->store, path, REPLICA_STORE_MAX - 1) != 0) {
         replica_free(r);
         return err_say(text, ERR_TOO_LARGE, "%.64s...: a path of more than %d bytes", folder,
                        PATH_SIZE - 1);
@@ -61,14 +57,14 @@ void replica_free(struct replica *r)
 {
     if (r != NULL) {
         replica_unlock(r);
-        buf_release(&r->bytes);
+        file_swap_clear(&r->store);
         free(r);
     }
 }
 
 const char *replica_path(const struct replica *r)
 {
-    return r->path;
+    return r->store.path;
 }
 
 /* ---- locks ---- */
@@ -132,7 +128,7 @@ void replica_unlock(struct replica *r)
         fd_close(&r->locked[r->n_locked].fd);
     }
     r->looked = false;
-    buf_clear(&r->bytes);
+    file_swap_clear(&r->store);
 }
 
 /* Still ours, and touched. A lock on an open file cannot be lost. */
@@ -143,7 +139,7 @@ static int touch_locks(struct replica *r, struct err_text *text)
         int err = r->locked[i].fd >= 0 ? 0 : folder_lock_touch(lock);
         if (err != 0) {
             return err_say(text, err, "%s: a lock of the client was lost while we held it",
-                           r->path);
+                           r->store.path);
         }
     }
     return 0;
@@ -151,37 +147,16 @@ static int touch_locks(struct replica *r, struct err_text *text)
 
 /* ---- looking ---- */
 
-static int read_file(struct replica *r, struct buf *ret, bool *ret_there, struct file_facts *facts,
-                     struct err_text *text)
-{
-    int err = file_resolve(r->path, r->target, sizeof(r->target));
-    if (err != 0) {
-        return err_say(text, err == ERR_NOT_FOUND ? ERR_INVALID : err,
-                       "%s: it leads nowhere, or its folder is not there", r->path);
-    }
-    err = path_look(PATH_CWD, r->target, false, facts);
-    *ret_there = err == 0;
-    if (err == 0) {
-        err = file_read(r->target, false, REPLICA_STORE_MAX - 1, ret, text);
-    }
-    if (err == ERR_NOT_FOUND) { /* or gone since */
-        *ret_there = false;
-        return 0;
-    }
-    return err;
-}
-
 int replica_look(struct replica *r, struct copy *ret, struct err_text *text)
 {
-    r->looked = false;
-    buf_clear(&r->bytes);
+    const struct file_swap *s = &r->store;
     copy_clear(ret);
-    int err = read_file(r, &r->bytes, &r->was_there, &r->facts, text);
-    if (err == 0 && r->was_there) {
+    int err = file_swap_look(&r->store, text);
+    if (err == 0 && s->was_there) {
         struct err_text why = {""};
-        err = format_read(r->format, buf_text(&r->bytes), r->bytes.len, ret, &why);
+        err = format_read(r->format, buf_text(&s->bytes), s->bytes.len, ret, &why);
         if (err == 0 && ret->what == SEEN_TORN) {
-            err_fill(text, "%s: %s", r->path, why.text);
+            err_fill(text, "%s: %s", s->path, why.text);
         }
     }
     r->looked = err == 0;
@@ -190,59 +165,13 @@ int replica_look(struct replica *r, struct copy *ret, struct err_text *text)
 
 /* ---- putting ---- */
 
-static int compare(struct replica *r, struct err_text *text)
-{
-    struct buf now;
-    struct file_facts facts;
-    bool is_there = false;
-    char before[PATH_SIZE];
-    CHECK(str_copy(before, sizeof(before), r->target) == 0);
-    buf_init_secret(&now, REPLICA_STORE_MAX);
-    int err = read_file(r, &now, &is_there, &facts, text);
-    bool is_same = err == 0 && is_there == r->was_there && strcmp(before, r->target) == 0 &&
-                   now.len == r->bytes.len &&
-                   (now.len == 0 || memcmp(now.bytes, r->bytes.bytes, now.len) == 0);
-    buf_release(&now);
-    if (err == 0 && !is_same) {
-        err = err_say(text, ERR_CONFLICT, "%s: somebody else has written it meanwhile", r->path);
-    }
-    return err;
-}
-
-/* The new bytes beside the target, on the disk; its path in `temp`. */
-static int write_beside(const struct replica *r, const struct buf *bytes, char temp[PATH_SIZE],
-                        struct err_text *text)
-{
-    int fd = -1;
-    int err = file_make_temp(r->target, temp, PATH_SIZE, text);
-    if (err != 0) {
-        temp[0] = '\0';
-        return err;
-    }
-    err = path_open(PATH_CWD, temp, OPEN_WRITE, &fd);
-    if (err == 0 && r->was_there) {
-        err = fd_make_like(fd, &r->facts);
-    }
-    err = err != 0 ? err : fd_write(fd, bytes->bytes, bytes->len);
-    err = err != 0 ? err : fd_sync(fd);
-    fd_close(&fd);
-    return err != 0
-               ? err_say(text, err, "%s: it cannot be written anew: %s", r->path, err_reason(err))
-               : 0;
-}
-
 static int swap(struct replica *r, const struct buf *bytes, struct err_text *text)
 {
-    char temp[PATH_SIZE];
-    int err = write_beside(r, bytes, temp, text);
+    int err = file_swap_write(&r->store, bytes->bytes, bytes->len, text);
     err = err != 0 ? err : touch_locks(r, text);
-    err = err != 0 ? err : compare(r, text);
-    if (err == 0) {
-        err = file_put(temp, r->target, true, text);
-        temp[0] = err == 0 ? '\0' : temp[0];
-    }
-    if (temp[0] != '\0') {
-        (void)path_remove(PATH_CWD, temp); /* gone already, where only the folder is not synced */
+    err = err != 0 ? err : file_swap_commit(&r->store, text);
+    if (err != 0) {
+        file_swap_clear(&r->store);
     }
     return err;
 }
@@ -250,20 +179,21 @@ static int swap(struct replica *r, const struct buf *bytes, struct err_text *tex
 int replica_put(struct replica *r, const struct copy *copy, int64_t now_wall_ms,
                 struct err_text *text)
 {
+    const struct file_swap *s = &r->store;
     struct err_text why = {""};
     struct buf bytes;
     CHECK(r->looked && (r->n_locked > 0 || r->format->locks[0].kind == CLIENT_LOCK_NONE));
     buf_init_secret(&bytes, REPLICA_STORE_MAX);
-    int err = format_write(r->format, buf_text(&r->bytes), r->was_there ? r->bytes.len : 0, copy,
+    int err = format_write(r->format, buf_text(&s->bytes), s->was_there ? s->bytes.len : 0, copy,
                            now_wall_ms, &bytes, &why);
-    bool is_same = err == 0 && r->was_there && bytes.len == r->bytes.len &&
-                   memcmp(bytes.bytes, r->bytes.bytes, bytes.len) == 0;
-    bool stays_away = copy->what == SEEN_GONE && !r->was_there;
+    bool is_same = err == 0 && s->was_there && bytes.len == s->bytes.len &&
+                   memcmp(bytes.bytes, s->bytes.bytes, bytes.len) == 0;
+    bool stays_away = copy->what == SEEN_GONE && !s->was_there;
     if (err != 0) {
-        err_fill(text, "%s: %s", r->path, why.text);
+        err_fill(text, "%s: %s", s->path, why.text);
     } else if (is_same || stays_away) {
         err = touch_locks(r, text);
-        err = err != 0 ? err : compare(r, text);
+        err = err != 0 ? err : file_swap_compare(s, text);
     } else {
         err = swap(r, &bytes, text);
     }
