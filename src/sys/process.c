@@ -21,6 +21,7 @@
 
 #include "base/check.h"
 #include "sys/io.h"
+#include "sys/process_parts.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define WITH_ASAN 1
@@ -145,19 +146,22 @@ static int reset_signals(void)
     return sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Leave exactly 0 and 1 (/dev/null), 2 (ours), 3 (the socket) and, until exec, the report. What we
- * keep is lifted first, so that no dup2() below can hit it. */
-static int arrange_fds(int socket_fd, int report_fd)
+/* Leave exactly 0 (the input, or /dev/null), 1 (/dev/null), 2 (ours, or /dev/null), 3 (the socket)
+ * and, until exec, the report. What we keep is lifted first, so that no dup2() below can hit it. */
+static int arrange_fds(const struct child *c, int report_fd)
 {
+    int socket_fd = c->socket_fd;
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     int high_null = fcntl(null_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
     int high_report = fcntl(report_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
     int high_socket = socket_fd < 0 ? -1 : fcntl(socket_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
-    if (high_null < 0 || high_report < 0 || (socket_fd >= 0 && high_socket < 0)) {
+    int high_input =
+        c->input_fd < 0 ? high_null : fcntl(c->input_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    if (high_null < 0 || high_report < 0 || high_input < 0 || (socket_fd >= 0 && high_socket < 0)) {
         return -1;
     }
-    if (dup2(high_null, 0) < 0 || dup2(high_null, 1) < 0 ||
-        dup3(high_report, REPORT_FD, O_CLOEXEC) < 0) {
+    if (dup2(high_input, 0) < 0 || dup2(high_null, 1) < 0 ||
+        (c->foreign && dup2(high_null, 2) < 0) || dup3(high_report, REPORT_FD, O_CLOEXEC) < 0) {
         return -1;
     }
     if (socket_fd >= 0) {
@@ -170,21 +174,12 @@ static int arrange_fds(int socket_fd, int report_fd)
     return close_range(FIRST_FREE_FD, ~0U, 0);
 }
 
-struct child {
-    const char *path;
-    char *const *argv;
-    char *const *envp;
-    int socket_fd;
-    int report_fd;
-};
-
 /* Returns only to say that it failed: the parent reads errno from the report. */
-static _Noreturn void child_run(const struct child *c)
+static _Noreturn void child_run(const struct child *c, int report_fd)
 {
-    int report_fd = c->report_fd;
-    if (setsid() >= 0 && arrange_fds(c->socket_fd, c->report_fd) == 0) {
+    if (setsid() >= 0 && arrange_fds(c, report_fd) == 0) {
         report_fd = REPORT_FD;
-        if (reset_signals() == 0) {
+        if (reset_signals() == 0 && (!c->foreign || chdir("/") == 0)) {
             (void)execve(c->path, c->argv, c->envp);
         }
     }
@@ -195,7 +190,7 @@ static _Noreturn void child_run(const struct child *c)
 
 /* fork() with every signal blocked: a signal between fork and exec must not run the parent's
  * signal functions in the child. */
-static pid_t fork_child(const struct child *c)
+static pid_t fork_child(const struct child *c, int report_fd)
 {
     sigset_t all;
     sigset_t before;
@@ -203,7 +198,7 @@ static pid_t fork_child(const struct child *c)
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
     if (pid == 0) {
-        child_run(c);
+        child_run(c, report_fd);
     }
     int errnum = errno;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -236,18 +231,23 @@ void process_end(int pid_fd)
 int process_spawn(const char *path, char *const argv[], char *const envp[], int socket_fd,
                   pid_t *ret_pid, int *ret_pid_fd)
 {
-    int report[2] = {-1, -1};
-    if (pipe2(report, O_CLOEXEC) != 0) {
-        return err_from_errno(errno);
-    }
     struct child c = {
         .path = path,
         .argv = argv,
         .envp = envp,
+        .input_fd = -1,
         .socket_fd = socket_fd,
-        .report_fd = report[1],
     };
-    pid_t pid = fork_child(&c);
+    return child_spawn(&c, ret_pid, ret_pid_fd);
+}
+
+int child_spawn(const struct child *c, pid_t *ret_pid, int *ret_pid_fd)
+{
+    int report[2] = {-1, -1};
+    if (pipe2(report, O_CLOEXEC) != 0) {
+        return err_from_errno(errno);
+    }
+    pid_t pid = fork_child(c, report[1]);
     int errnum = pid < 0 ? errno : 0;
     fd_close(&report[1]);
     if (pid > 0) {

@@ -45,6 +45,18 @@ void process_reap(pid_t pid, bool may_wait);
 /* SIGKILL, also to one that is stopped. Its end shows at the pidfd, as ever. */
 void process_end(int pid_fd);
 
+struct process_ending {
+    int exit_code; /* 0 to 255; not when a signal ended it */
+    int signal;    /* 0: none did */
+};
+/* Run `path` to its end, waiting for it; on any thread, while SIGPIPE is ignored. It gets `len`
+ * bytes and their end on descriptor 0 (and may leave them unread), /dev/null as 1 and 2, nothing
+ * else; exactly `envp`, its own session, signals as at login, the folder /. What it has started and
+ * left running goes on. ERR_TIMEOUT after `limit_ms`, not counting suspend: it was killed, with all
+ * of its process group. Else as process_spawn(). */
+int process_run(const char *path, char *const argv[], char *const envp[], const void *input,
+                size_t len, int64_t limit_ms, struct process_ending *ret);
+
 /* Message-keeping local sockets with descriptors (SOCK_SEQPACKET, close-on-exec, non-blocking). */
 #define PACKET_MAX (160 * 1024)
 int packet_pair(int ret_fds[2]);
