@@ -408,6 +408,15 @@ static void rebind(struct world *w, struct host *h)
         place_bind(w, h, p);
 }
 
+/* `use`: another profile in the same place. */
+static void switch_place(struct world *w, struct host *h, struct place *p)
+{
+    unsigned profile = draw(&w->draws, SITE_ACT, 13, w->n_profiles);
+    int row = w->store.profiles[profile];
+    if (p->host == h->index && p->is_known && row != NOBODY && h->told[row].here)
+        place_switch(w, h, p, profile);
+}
+
 static void act(struct world *w, struct host *h, int row)
 {
     switch (draw(&w->draws, SITE_ACT, 0, 24)) {
@@ -442,6 +451,8 @@ static void act(struct world *w, struct host *h, int row)
     case 11:
         if (w->n_places > 0 && fault(w, FAULT_REBOUND, SITE_ACT, 9))
             rebind(w, h);
+        else if (w->n_places > 0 && fault(w, FAULT_SWITCHED, SITE_ACT, 14))
+            switch_place(w, h, &w->places[draw(&w->draws, SITE_PLACE, 63, w->n_places)]);
         break;
     case 9:
         if (fault(w, FAULT_ADD, SITE_ACT, 8))

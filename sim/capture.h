@@ -31,6 +31,7 @@ int64_t look_round_ms(const struct world *w);           /* until what a watch ha
 int place_row(const struct world *w, const struct place *p); /* of its profile; NOBODY */
 bool place_is_replica_of(const struct world *w, const struct host *h, int row); /* any */
 void place_bind(struct world *w, struct host *h, struct place *p);
+void place_switch(struct world *w, struct host *h, struct place *p, unsigned profile);
 void place_unbind(struct world *w, struct host *h, struct place *p);
 void place_order(struct world *w, struct host *h,
                  const struct effect *fx); /* FX_READ, FX_PUBLISH */

@@ -53,12 +53,14 @@ static void check_left_alone(struct world *w, const struct place *p)
 {
     if (!p->replica)
         return;
-    if (p->what == SEEN_GONE || p->what == SEEN_TORN)
+    if (p->what == SEEN_TORN || (p->what == SEEN_GONE && p->wish == WISH_NONE))
         violated(w, "left-alone", "C%u is written, and nothing to write over is there",
                  (unsigned)p->id);
     if (p->what != SEEN_PAIR || p->by_us ||
         (is_known_grant(w, &p->pair) && !is_set_aside(w, &w->hosts[p->host], &p->pair)))
         return;
+    if (p->wish == WISH_REPLACE && is_known_grant(w, &p->pair))
+        return; /* set aside, and its user wants ours there */
     const struct issued *t = &w->issued[issued_index(w, p->pair.access)];
     int row = place_row(w, p);
     if (row != NOBODY &&
@@ -327,8 +329,10 @@ static void check_in_step(struct world *w, const struct place *p)
     bool outlasts = p->what == SEEN_PAIR &&
                     (fp_is_none(p->pair.refresh) || fp_equal(p->pair.refresh, row->pair.refresh)) &&
                     p->pair.expires_wall_ms > row->pair.expires_wall_ms;
+    bool is_wished =
+        p->wish == WISH_REPLACE && p->what != SEEN_TORN && w->now - p->wished_at > MINUTE_MS;
     if (!calm || outlasts || place_row(w, p) != p->row || !access_is_alive(w, row->pair.access) ||
-        (p->replica && !is_ours_to_keep(w, p, row)))
+        (p->replica && !is_wished && !is_ours_to_keep(w, p, row)))
         return;
     if (p->what != SEEN_PAIR || !fp_equal(p->pair.access, row->pair.access))
         violated(w, "in-step", "C%u has %s, and its lineage has %s", (unsigned)p->id,

@@ -57,10 +57,14 @@ void place_bind(struct world *w, struct host *h, struct place *p)
     ev.consumer = p->id;
     ev.bound.replica = p->replica;
     ev.bound.with_pair = p->with_pair;
+    ev.bound.wish = p->wish;
+    bool was_known = p->is_known;
     p->is_bound = p->is_known = true;
     p->row = (int16_t)row;
-    p->told_what = SEEN_COUNT;
-    p->told_failed = 0;
+    if (!was_known) { /* else what was heard of it still is */
+        p->told_what = SEEN_COUNT;
+        p->told_failed = 0;
+    }
     host_tell(w, h, &ev);
 }
 
@@ -116,9 +120,29 @@ static void give_away(struct world *w, const struct place *p)
     }
 }
 
+/* As the daemon notes it: what its user ordered is done. */
+static void note_wish(const struct host *h, struct place *p)
+{
+    struct place_view v;
+    if (h->up && p->is_known && warden_view_place(h->warden, p->id, &v))
+        p->wish = v.wish;
+}
+
+void place_switch(struct world *w, struct host *h, struct place *p, unsigned profile)
+{
+    void_orders(w, p);
+    p->told_failed += p->before_what != SEEN_COUNT; /* a write that nobody hears of any more */
+    p->profile = (uint8_t)profile;
+    p->wish = WISH_REPLACE;
+    p->wished_at = w->now;
+    say(w, h, "C%u is to be profile %u's", (unsigned)p->id, profile);
+    place_bind(w, h, p);
+}
+
 void place_unbind(struct world *w, struct host *h, struct place *p)
 {
     p->is_bound = false;
+    p->wish = WISH_NONE;
     w->store.rows[p->row].given_away |= may_hold_token(w, p);
     give_away(w, p);
     let_go(w, h, p);
@@ -279,7 +303,9 @@ void place_seen(struct world *w, struct op *op)
         }
         c->told = true;
         c->is_nobodys = !p->is_known;
-        if (&w->places[c->place] == p)
+        /* Found again since the place is another profile's, it still is the first one's to ask
+         * about. */
+        if (&w->places[c->place] == p && (c->row == NOBODY || !p->is_known))
             c->row = p->is_known ? p->row : NOBODY;
         w->is_full |= !host_has_room(h); /* to claim it, or set it aside */
     }
@@ -303,6 +329,7 @@ void place_seen(struct world *w, struct op *op)
     if (op->seen == SEEN_PAIR)
         note_held(w, p, &op->pair);
     host_tell(w, h, &ev);
+    note_wish(h, p);
 }
 
 static bool is_expected(const struct place *p, const struct effect *fx)
@@ -369,6 +396,7 @@ void place_put(struct world *w, struct op *op)
     p->told_at = op->started_at;
     p->before_what = SEEN_COUNT;
     host_tell(w, h, &ev);
+    note_wish(h, p);
 }
 
 bool place_is_locked(const struct world *w, const struct place *p)

@@ -95,6 +95,7 @@ enum fault {
     FAULT_LEASE_LOST,
     FAULT_TOLD_LATE,
     FAULT_SIBLING_KILLED, /* with a request under way, or before its answer is written down */
+    FAULT_SWITCHED,       /* a place is to be another profile's, whoever is signed in there */
     FAULT_COUNT
 };
 
@@ -295,6 +296,8 @@ struct place {   /* where a consumer's copy is */
     bool is_known; /* … and the warden that runs now knows */
     int16_t row;   /* … as a consumer of this lineage */
     bool replica, with_pair;
+    enum wish wish; /* of its user, as stored */
+    int64_t wished_at;
     enum seen what;
     struct pair pair;
     bool by_us; /* who wrote what is there */

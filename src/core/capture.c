@@ -404,12 +404,16 @@ static void on_pair_seen(struct step *s, struct consumer *c)
     const struct lineage *owner = owner_of(s->w, pair);
     const struct lineage *of = owner ? owner : grant_of(s->w, pair->refresh);
     bool is_known = owner || s->ev->observed.spent;
+    if (c && c->wish == WISH_FILL)
+        c->wish = WISH_NONE; /* it is not empty */
     if (c && of && is_set_aside(of))
         c->drifted = is_known || s->ev->capture == 0;
     if (is_known) {
         drop_stored(s);
         if (s->l && owner == s->l && !s->ev->observed.from_store)
             count_as_held(s); /* whether we put it there or not, and whatever is there by now */
+        if (c && owner == s->l)
+            c->wish = WISH_NONE; /* it is done */
         return;
     }
     struct capture *known = same_capture(s->w, pair);

@@ -149,6 +149,7 @@ void on_published(struct step *s)
         count_as_held(s);
     if (!c)
         return;
+    c->wish = less ? c->wish : WISH_NONE;
     c->drifted = false;
     c->what = SEEN_PAIR;
     c->known = true;
@@ -180,12 +181,38 @@ static void forget(struct step *s, struct consumer *c)
     memset(c, 0, sizeof(*c));
 }
 
-/* It may be known: as of a lineage that another warden has ended, and whose own write is under way,
- * so that it has not followed yet. What it holds is looked at anew. */
+static void take_consumer(struct step *s, struct consumer *c)
+{
+    *c = (struct consumer){.id = s->ev->consumer,
+                           .slot = (uint32_t)(s->l - s->w->lineages),
+                           .replica = s->ev->bound.replica,
+                           /* who has the refresh token will write its successor */
+                           .with_pair = s->ev->bound.replica && s->ev->bound.with_pair,
+                           .wish = s->ev->bound.wish,
+                           .what = s->ev->bound.replica ? SEEN_GONE : SEEN_PAIR,
+                           .read_boot_ms = INT64_MIN,
+                           .asked_boot_ms = INT64_MIN};
+    s->l->n_consumers++;
+}
+
+/* Whoever's it is from now on: what is there, or may be, still is. */
+static void keep_content(struct consumer *c, const struct consumer *before)
+{
+    bool writing = before->doing == DOING_PUBLISH || before->doing == DOING_WITHHOLD;
+    bool gives = writing && !fp_is_none(before->written.refresh);
+    c->what = before->what;
+    c->there = before->there;
+    c->perhaps = gives ? before->written.refresh : before->perhaps;
+}
+
+/* It may be known: as of another profile, which it is not any more; or of a lineage that another
+ * warden has ended, and whose own write is under way, so that it has not followed yet. What it
+ * holds is looked at anew. */
 void on_bound(struct step *s)
 {
     struct warden *w = s->w;
     struct consumer *known = consumer_find(w, s->ev->consumer);
+    struct consumer before = known ? *known : (struct consumer){0};
     if (known)
         forget(s, known);
     if (s->l->n_consumers >= CONSUMERS_PER_LINEAGE_MAX)
@@ -194,15 +221,9 @@ void on_bound(struct step *s)
         struct consumer *c = &w->consumers[i];
         if (c->id != 0)
             continue;
-        *c = (struct consumer){.id = s->ev->consumer,
-                               .slot = (uint32_t)(s->l - w->lineages),
-                               .replica = s->ev->bound.replica,
-                               /* who has the refresh token will write its successor */
-                               .with_pair = s->ev->bound.replica && s->ev->bound.with_pair,
-                               .what = s->ev->bound.replica ? SEEN_GONE : SEEN_PAIR,
-                               .read_boot_ms = INT64_MIN,
-                               .asked_boot_ms = INT64_MIN};
-        s->l->n_consumers++;
+        take_consumer(s, c);
+        if (before.id != 0 && before.replica && c->replica)
+            keep_content(c, &before);
         return;
     }
 }

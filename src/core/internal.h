@@ -143,6 +143,7 @@ struct consumer {
     bool own_access;    /* … is an access token alone, of the lineage's own subject */
     bool drifted;       /* somebody unknown is signed in there: left alone */
     uint64_t shows;     /* the capture that stands there; left alone until it is resolved */
+    enum wish wish;     /* what its user ordered: ends when our own pair stands there */
     enum seen what;
     struct pair there;   /* SEEN_PAIR; else none */
     struct fp perhaps;   /* a refresh token whose writing failed: it may stand there, too */

@@ -94,8 +94,11 @@ static bool is_left_alone(const struct warden *w, const struct consumer *c,
     bool said_in_vain = wanted->life_ms > 0 && theirs - w->now.wall_ms > wanted->life_ms;
     bool theirs_is_ours = c->own_access || has_refresh(&c->there, wanted->refresh);
     bool outlasts_ours = theirs_is_ours && ours != 0 && theirs > ours && !said_in_vain;
-    return c->drifted || outlasts_ours || capture_is_open(w, c->shows) || c->what == SEEN_GONE ||
-           (c->what == SEEN_BLANK && fp_equal(c->blanked.access, wanted->access));
+    bool is_empty = c->what == SEEN_GONE ||
+                    (c->what == SEEN_BLANK && fp_equal(c->blanked.access, wanted->access));
+    /* Whatever its user wants there, nothing is written over before it is sealed and understood. */
+    return outlasts_ours || capture_is_open(w, c->shows) ||
+           (c->drifted && c->wish != WISH_REPLACE) || (is_empty && c->wish == WISH_NONE);
 }
 
 /* A claim from one of its places is being tried: ours may be the one that was replaced. */
@@ -110,12 +113,13 @@ static bool may_publish(const struct warden *w, const struct lineage *l)
            !w->stopping;
 }
 
-/* In another place of the lineage: somebody copied it, perhaps. First it is taken away there. */
+/* In another place: somebody copied it, perhaps, or it is about to be another profile's there. First
+ * it is taken away there. */
 static bool stands_elsewhere(const struct warden *w, const struct consumer *c, struct fp refresh)
 {
     for (uint32_t i = 0; !fp_is_none(refresh) && i < w->limits.consumers; i++) {
         const struct consumer *other = &w->consumers[i];
-        if (other != c && other->slot == c->slot && may_have(other, refresh))
+        if (other != c && may_have(other, refresh))
             return true;
     }
     return false;
@@ -268,4 +272,30 @@ bool has_replica(const struct warden *w, const struct lineage *l)
             return true;
     }
     return false;
+}
+
+bool warden_view_place(const struct warden *w, uint64_t consumer, struct place_view *ret)
+{
+    const struct consumer *c = consumer_find(w, consumer);
+    if (!c)
+        return false;
+    const struct lineage *l = &w->lineages[c->slot];
+    struct pair wanted = wanted_there(w, l, c);
+    *ret = (struct place_view){.lineage = l->id,
+                               .known = c->known,
+                               .what = c->what,
+                               .there = c->there,
+                               .is_in_step = c->known && pair_equal(&c->there, &wanted),
+                               .is_left_alone = c->known && is_left_alone(w, c, &wanted),
+                               .is_being_asked = capture_is_open(w, c->shows),
+                               .wish = c->wish,
+                               .tries = c->tries};
+    return true;
+}
+
+bool warden_gives_away(const struct warden *w, uint64_t consumer, uint64_t lineage)
+{
+    const struct consumer *c = consumer_find(w, consumer);
+    const struct lineage *l = lineage_find(w, lineage);
+    return c && l && (may_have(c, l->pair.refresh) || (belongs(w, c, l) && is_unknown(c)));
 }

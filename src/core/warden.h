@@ -109,7 +109,9 @@ enum event_kind {
     EV_OVERTAKEN,      /* the store holds something newer than we act on: what was found. Unasked,
                           or the answer to FX_STORE_INTENT, _SETTLE, _CLOSE_INTENT, FX_CLAIM, or to
                           FX_ADOPT of a capture */
-    EV_BOUND,          /* at start, or the user's wish, durable: a consumer of this lineage */
+    EV_BOUND,          /* at start, or the user's wish, durable: a consumer of this lineage; one
+                          that is known already was another's, and is this one's from now on. What
+                          was ordered for it is void: it is not answered any more */
     EV_UNBOUND,   /* no longer. Should the refresh token stand there, no other place is given it
                      before it has been replaced (stored: `given_away`) */
     EV_OBSERVED,  /* a replica was read: answer to FX_READ; to FX_PUBLISH when something else
@@ -149,6 +151,7 @@ struct event {
             bool with_pair; /* a replica that may be given the refresh token, if no other of the
                                lineage is. Of a fleet: on one machine only, which the store has to
                                see to, for a warden knows no place of another machine */
+            enum wish wish; /* of its user, not yet done; see warden_view_place() */
         } bound;
         struct {
             enum seen what;
@@ -343,6 +346,24 @@ struct view {
 };
 
 bool warden_view(const struct warden *w, uint64_t lineage, struct now now, struct view *ret);
+
+/* What `consumers` shows, and what the daemon notes: a place as the core knows it. */
+struct place_view {
+    uint64_t lineage;
+    bool known;          /* it was read or written since it was bound, and could be understood */
+    enum seen what;      /* … and this stood there */
+    struct pair there;   /* SEEN_PAIR */
+    bool is_in_step;     /* what stands there is what should */
+    bool is_left_alone;  /* it is not ours to write: somebody else, or nobody, is signed in */
+    bool is_being_asked; /* whose that is, is not known yet */
+    enum wish wish;      /* WISH_NONE: it is done, or was never there */
+    uint32_t tries;      /* since it could last be read or written */
+};
+bool warden_view_place(const struct warden *w, uint64_t consumer, struct place_view *ret);
+
+/* Should this consumer be unbound now: may the current refresh token of that lineage stand there?
+ * To be stored together with the end of the binding (`given_away`). */
+bool warden_gives_away(const struct warden *w, uint64_t consumer, uint64_t lineage);
 
 const char *event_name(enum event_kind kind);
 const char *effect_name(enum effect_kind kind);
