@@ -43,24 +43,28 @@
  * Query values: min_ttl, timeout are durations (duration_parse); limit, after are decimal; as_of is
  * RFC 3339; follow, overwrite are yes/no (str_to_bool). The operation checks them. */
 enum operation {
-    OP_VERSION,  /* GET    /v1/version */
-    OP_STATUS,   /* GET    /v1/status              daemon and all profiles */
-    OP_PROFILES, /* GET    /v1/profiles */
-    OP_PROFILE,  /* GET    /v1/profiles/{name} */
-    OP_ADD,      /* POST   /v1/profiles/{name}     ?provider= &client_id= &policy= &source=
-                                                    &as_of= ; body: the credential file */
-    OP_REMOVE,   /* DELETE /v1/profiles/{name} */
-    OP_TOKEN,    /* GET    /v1/profiles/{name}/token   ?min_ttl= &timeout= */
-    OP_RENEW,    /* POST   /v1/profiles/{name}/renew   ?timeout= */
-    OP_POLICY,   /* POST   /v1/profiles/{name}/policy  ?to= */
-    OP_RENAME,   /* POST   /v1/profiles/{name}/rename  ?to= */
-    OP_HISTORY,  /* GET    /v1/profiles/{name}/history ?limit= */
-    OP_USAGE,    /* GET    /v1/profiles/{name}/usage */
-    OP_EVENTS,   /* GET    /v1/events               ?after= &limit= &follow= : a stream */
-    OP_BACKUP,   /* POST   /v1/backup               ?path= &overwrite= */
-    OP_STOP,     /* POST   /v1/daemon/stop */
-    OP_RELOAD,   /* POST   /v1/daemon/reload */
-    OP_OPENAPI,  /* GET    /v1/openapi.json : answered by api/ itself */
+    OP_VERSION,   /* GET    /v1/version */
+    OP_STATUS,    /* GET    /v1/status              daemon and all profiles */
+    OP_PROFILES,  /* GET    /v1/profiles */
+    OP_PROFILE,   /* GET    /v1/profiles/{name} */
+    OP_ADD,       /* POST   /v1/profiles/{name}     ?provider= &client_id= &policy= &source=
+                                                     &as_of= ; body: the credential file */
+    OP_REMOVE,    /* DELETE /v1/profiles/{name} */
+    OP_TOKEN,     /* GET    /v1/profiles/{name}/token   ?min_ttl= &timeout= */
+    OP_RENEW,     /* POST   /v1/profiles/{name}/renew   ?timeout= */
+    OP_POLICY,    /* POST   /v1/profiles/{name}/policy  ?to= */
+    OP_RENAME,    /* POST   /v1/profiles/{name}/rename  ?to= */
+    OP_HISTORY,   /* GET    /v1/profiles/{name}/history ?limit= */
+    OP_USAGE,     /* GET    /v1/profiles/{name}/usage */
+    OP_EVENTS,    /* GET    /v1/events               ?after= &limit= &follow= : a stream */
+    OP_BACKUP,    /* POST   /v1/backup               ?path= &overwrite= */
+    OP_CONSUMERS, /* GET   /v1/consumers */
+    OP_BIND,      /* POST   /v1/profiles/{name}/consumers ?to= &mode= */
+    OP_UNBIND,    /* DELETE /v1/consumers            ?at= */
+    OP_USE,       /* POST   /v1/consumers            ?to= &at= &dry_run= */
+    OP_STOP,      /* POST   /v1/daemon/stop */
+    OP_RELOAD,    /* POST   /v1/daemon/reload */
+    OP_OPENAPI,   /* GET    /v1/openapi.json : answered by api/ itself */
     OP_COUNT
 };
 

@@ -125,6 +125,10 @@ static void (*const renderers[OP_COUNT])(struct text *t, const json_t *json) = {
     [OP_USAGE] = render_usage,
     [OP_EVENTS] = render_event,
     [OP_BACKUP] = render_backed_up,
+    [OP_CONSUMERS] = text_consumers,
+    [OP_BIND] = text_bound,
+    [OP_UNBIND] = render_done,
+    [OP_USE] = text_switched,
     [OP_STOP] = render_done,
     [OP_RELOAD] = render_done,
     /* A token's text is the token itself (api_reply_token), openapi.json's is itself. */

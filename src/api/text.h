@@ -48,6 +48,13 @@
  *     name, utilization {limit: percent used, a number}, asked_at time
  * Event (events, one each)
  *     id int, at time, kind text, profile text|null, lineage id|null, detail text
+ * Consumer (bind; consumers: {consumers [Consumer]})
+ *     kind text, place text, profile, mode "pair"|"access", state name, detail text|null,
+ *     wish name, before name|null, access_fingerprint fp|null, refresh_fingerprint fp|null,
+ *     locks_held_us int, locks_held_most_us int, writes int
+ * Switched (use)
+ *     kind text, place text, profile, before; done: verified bool, subject text|null,
+ *     label text|null; not done: dry_run true
  * BackedUp (backup)
  *     path, bytes int
  */

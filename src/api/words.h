@@ -36,10 +36,13 @@ struct column {
 };
 void text_table(struct text *t, const struct column *columns, size_t n, const json_t *rows);
 
-/* text_profile.c, text_history.c */
+/* text_profile.c, text_history.c, text_places.c */
 void text_status(struct text *t, const json_t *json);
 void text_profiles(struct text *t, const json_t *json);
 void text_profile(struct text *t, const json_t *json);
 void text_history(struct text *t, const json_t *json);
+void text_consumers(struct text *t, const json_t *json);
+void text_bound(struct text *t, const json_t *json);
+void text_switched(struct text *t, const json_t *json);
 
 #endif

@@ -41,6 +41,11 @@ static const struct problem_kind kinds[] = {
     {"provider-invalid", 422, EXIT_INPUT, "The provider definition is not valid"},
     {"profiles-full", 409, EXIT_POLICY, "There are as many profiles as the configuration allows"},
     {"profile-exists", 409, EXIT_FAILED, "There is a profile of that name already"},
+    {"consumer-exists", 409, EXIT_FAILED, "That place is bound already"},
+    {"consumer-unknown", 404, EXIT_UNKNOWN, "There is no such place"},
+    {"consumers-full", 409, EXIT_POLICY, "There are as many places as there may be"},
+    {"provider-differs", 409, EXIT_INPUT, "The login is of another provider than the place"},
+    {"switch-failed", 409, EXIT_FAILED, "The place could not be switched, and is as it was"},
     {"file-exists", 409, EXIT_FAILED, "There is a file of that name already"},
     {"locked", 423, EXIT_FAILED, "The vault is locked"},
 

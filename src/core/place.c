@@ -113,8 +113,8 @@ static bool may_publish(const struct warden *w, const struct lineage *l)
            !w->stopping;
 }
 
-/* In another place: somebody copied it, perhaps, or it is about to be another profile's there. First
- * it is taken away there. */
+/* In another place: somebody copied it, perhaps, or it is about to be another profile's there.
+ * First it is taken away there. */
 static bool stands_elsewhere(const struct warden *w, const struct consumer *c, struct fp refresh)
 {
     for (uint32_t i = 0; !fp_is_none(refresh) && i < w->limits.consumers; i++) {

@@ -6,6 +6,7 @@
  *     intake.c    callback of a part → event
  *     recover.c   what a crash left: open intents, leftover spool files
  *     holding.c   what the daemon holds in memory for each lineage
+ *     places.c    the stores of clients (places.h)
  *     serve*.c    the API's operations
  *     journal.c   events for people: log, store, streams
  *
@@ -37,6 +38,8 @@
 #define ASKINGS_MAX         (2 * SPENDER_QUESTIONS_MAX) /* of a spender, and of the one it replaced */
 #define EVENTS_QUEUE_MAX    4096
 #define WAITERS_MAX         1024
+#define CONSUMERS_MAX       1024
+#define LINEAGES_FOUND_MAX  256 /* room for logins that are found in places and set aside */
 #define LEASE_MS            (10 * MINUTE_MS)
 #define WANT_TIMEOUT_MS     (60 * SECOND_MS) /* a caller's patience unless it says otherwise */
 #define WANT_TIMEOUT_MAX_MS (10 * MINUTE_MS)
@@ -55,6 +58,7 @@ struct holding {
     enum policy wanted_policy;
     bool was_adopted; /* some time or other */
     int64_t created_wall_ms;
+    int64_t held_until_wall_ms;      /* as noted in the store */
     struct provider provider;        /* pinned */
     char subject[STORE_SUBJECT_MAX]; /* "" not known */
     char label[STORE_LABEL_MAX];
@@ -98,6 +102,7 @@ struct waiting {
 struct asking {
     uint64_t question; /* 0: the slot is free */
     uint64_t lineage, generation;
+    uint64_t capture; /* that it is about; 0: the lineage's own pair */
 };
 
 struct daemon {
@@ -129,7 +134,10 @@ struct daemon {
     struct spender *spender;
     struct api *api;
     struct holding *holdings;
-    struct event *loaded; /* from recover_load() to recover_start() */
+    struct place *places;
+    struct kept_capture *captures;
+    struct restoration last_restored; /* when an older copy was last taken for the store */
+    struct event *loaded;             /* from recover_load() to recover_start() */
     uint32_t n_loaded;
     struct waiting waitings[WAITERS_MAX];
     uint64_t next_waiter;
@@ -137,6 +145,10 @@ struct daemon {
     struct asking askings[ASKINGS_MAX];
     uv_timer_t recover_timer;
     uv_timer_t stop_timer;
+    uv_timer_t look_timer; /* places are looked at */
+    uv_timer_t settle_timer;
+    struct change *settling; /* callers who wait for what comes of a place (serve_places.c) */
+    unsigned look_round;
     uv_signal_t signals[3];
 
     FILE *log;
@@ -176,6 +188,30 @@ void recover_start(struct daemon *d); /* feeds the core, and begins to wait for 
  * alone for so long, and so long nobody need know that it takes its time. */
 void recover_later(struct daemon *d, struct holding *h, int64_t patience_ms);
 
+/* What the store has of a lineage → its holding; → the core's fact. */
+int recover_holding(struct daemon *d, struct holding *h, const struct lineage_row *row,
+                    struct err_text *text);
+struct event recover_loaded(const struct daemon *d, const struct holding *h,
+                            const struct lineage_row *row);
+
+/* places.c */
+struct place;
+int places_load(struct daemon *d, struct store *s, struct err_text *text);
+void places_start(struct daemon *d); /* the core is told of them, and of what was found in them */
+void places_end(struct daemon *d);   /* the loop must run once more */
+bool places_share(const struct daemon *d, const char *profile); /* it has one */
+void places_rename(struct daemon *d, const char *from, const char *to);
+void places_leave(struct daemon *d, const char *profile); /* it is removed */
+struct place *place_find(const struct daemon *d, uint64_t id);
+struct place *place_at(const struct daemon *d, const char *kind, const char *path);
+/* ERR_UNSUPPORTED: no such kind; ERR_INVALID, ERR_TOO_LARGE: the path. Nobody is told yet. */
+int place_new(struct daemon *d, const struct consumer_row *row, struct place **ret,
+              struct err_text *text);
+void place_bind(struct place *p); /* the core is told: of its profile's lineage */
+void place_drop(struct place *p); /* nothing more is done there */
+void perform_place(struct daemon *d, const struct effect *fx);   /* READ, PUBLISH */
+void perform_capture(struct daemon *d, const struct effect *fx); /* of what was found there */
+
 /* holding.c */
 struct holding *holding_new(struct daemon *d, uint64_t lineage);
 struct holding *holding_find(struct daemon *d, uint64_t lineage);
@@ -210,6 +246,11 @@ void serve_rename(void *ctx, struct api_call *call);
 void serve_history(void *ctx, struct api_call *call);
 void serve_events(void *ctx, struct api_call *call);
 void serve_backup(void *ctx, struct api_call *call);
+void serve_bind(void *ctx, struct api_call *call);
+void serve_unbind(void *ctx, struct api_call *call);
+void serve_use(void *ctx, struct api_call *call);
+void serve_consumers(void *ctx, struct api_call *call);
+void settling_free(struct daemon *d);
 json_t *profile_json(struct daemon *d, const struct holding *h);
 json_t *time_json(int64_t wall_ms); /* RFC 3339, or null for 0 */
 json_t *fp_json(struct fp fp);      /* short form, or null for none */

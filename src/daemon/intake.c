@@ -2,7 +2,7 @@
  * Callback → event: turns what a part reports into a fact for the core. No judgement here: an
  * answer's meaning was decided by the spender, what follows from it is the core's.
  */
-#include "daemon/daemon.h"
+#include "daemon/places.h"
 
 #include <string.h>
 
@@ -34,6 +34,7 @@ static bool answer_begin(struct daemon *d, enum event_kind kind, uint64_t questi
             continue;
         *ret = event_of(kind, a->lineage);
         ret->generation = a->generation;
+        ret->capture = a->capture;
         ret->server_wall_ms = reply_server_now(reply, true, clock_now().boot_ms);
         ret->retry_after_ms = reply->retry_after_ms;
         a->question = 0;
@@ -51,9 +52,16 @@ void intake_identity(void *ctx, uint64_t question, const struct reply *reply)
     if (!h)
         return;
     ev.identity.what = reply->identity;
+    if (reply->identity == IDENTITY_NAMED)
+        ev.identity.subject = intake_subject_fp(d, &h->provider, reply->subject);
+    if (ev.capture != 0) {
+        if (reply->identity == IDENTITY_NAMED)
+            capture_named(d, ev.capture, reply->subject, reply->label);
+        drive(d, &ev);
+        return;
+    }
     (void)str_copy(h->spend_detail, sizeof(h->spend_detail), reply->detail);
     if (reply->identity == IDENTITY_NAMED) {
-        ev.identity.subject = intake_subject_fp(d, &h->provider, reply->subject);
         (void)str_copy(h->asked_subject, sizeof(h->asked_subject), reply->subject);
         (void)str_copy(h->asked_label, sizeof(h->asked_label), reply->label);
     }

@@ -4,7 +4,7 @@
  *   hardened → folders ours → their locks ours (one daemon each) → store sound → vault open →
  *   core loaded → socket listening → "ready" → loop
  */
-#include "daemon/daemon.h"
+#include "daemon/places.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -353,7 +353,10 @@ static bool start_loop_handles(struct daemon *d)
     }
     CHECK(uv_timer_init(&d->loop, &d->recover_timer) == 0);
     CHECK(uv_timer_init(&d->loop, &d->stop_timer) == 0);
-    d->recover_timer.data = d->stop_timer.data = d;
+    CHECK(uv_timer_init(&d->loop, &d->look_timer) == 0);
+    CHECK(uv_timer_init(&d->loop, &d->settle_timer) == 0);
+    d->settle_timer.data = d;
+    d->recover_timer.data = d->stop_timer.data = d->look_timer.data = d;
     return true;
 }
 
@@ -361,6 +364,8 @@ static void close_all(struct daemon *d)
 {
     uv_close((uv_handle_t *)&d->recover_timer, NULL);
     uv_close((uv_handle_t *)&d->stop_timer, NULL);
+    uv_close((uv_handle_t *)&d->look_timer, NULL);
+    uv_close((uv_handle_t *)&d->settle_timer, NULL);
     for (size_t i = 0; i < ARRAY_LEN(d->signals); i++)
         uv_close((uv_handle_t *)&d->signals[i], NULL);
     /* First the store: what its last jobs report may still be answered, and may still spend. */
@@ -370,9 +375,13 @@ static void close_all(struct daemon *d)
     journal_streams_end(d);
     api_free(d->api);
     spender_free(d->spender);
+    places_end(d);
+    (void)uv_run(&d->loop, UV_RUN_DEFAULT); /* also looks that are under way, to their end */
     drive_free(d);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&d->loop);
+    captures_free(d);
+    settling_free(d);
     for (struct holding *h = d->holdings, *next; h; h = next) {
         next = h->next;
         h->jobs = 0;

@@ -2,7 +2,7 @@
  * Effect → part: carries out what the core decided, and nothing else. What must be durable is a job
  * on the store's thread; its `done` is the event that says so.
  */
-#include "daemon/daemon.h"
+#include "daemon/places.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -232,22 +232,9 @@ static int complete_tokens(struct daemon *d, struct holding *h, struct tokens *r
     int err = holding_unseal(d, h, &old);
     if (err == 0 && ret->refresh.len == 0)
         secret_move(&ret->refresh, &old.refresh);
-    if (err == 0 && ret->id_token.len == 0)
-        secret_move(&ret->id_token, &old.id_token);
-    if (err == 0 && ret->scope[0] == '\0')
-        (void)str_copy(ret->scope, sizeof(ret->scope), old.scope);
-    tokens_clear(&old);
-    return err;
-}
-
-static int tokens_copy(const struct tokens *from, struct tokens *ret)
-{
-    struct buf plain;
-    buf_init_secret(&plain, 4 * TOKEN_MAX);
-    int err = tokens_encode(from, &plain);
     if (err == 0)
-        err = tokens_decode(plain.bytes, plain.len, ret);
-    buf_release(&plain);
+        tokens_complete(ret, &old);
+    tokens_clear(&old);
     return err;
 }
 
@@ -449,8 +436,10 @@ static void retire_done(struct store_job *job, int err)
     } else if (err < 0) {
         store_failed(d, h->lineage, 0, "retirement", err);
     } else {
-        if (h->profile[0])
+        if (h->profile[0]) {
             journal(d, h, "removed", "the pair is wiped, its history kept");
+            places_leave(d, h->profile);
+        }
         struct event ev = event_of(EV_RETIRED, h->lineage);
         drive(d, &ev);
         holding_drop(d, h);
@@ -555,8 +544,10 @@ static void unanswered(struct daemon *d, struct holding *h, const struct effect 
     bool probe = fx->kind == FX_PROBE;
     struct event ev = event_of(probe ? EV_PROBED : EV_IDENTITY, h->lineage);
     ev.generation = fx->generation;
-    (void)snprintf(h->spend_detail, sizeof(h->spend_detail),
-                   "not asked: the spender cannot answer: %s", err_reason(err));
+    ev.capture = fx->capture;
+    if (fx->capture == 0)
+        (void)snprintf(h->spend_detail, sizeof(h->spend_detail),
+                       "not asked: the spender cannot answer: %s", err_reason(err));
     if (probe)
         ev.probe.what = IDENTITY_UNANSWERED;
     else
@@ -570,7 +561,7 @@ static struct asking *asking_new(struct daemon *d, const struct effect *fx)
         struct asking *a = &d->askings[i];
         if (a->question != 0)
             continue;
-        *a = (struct asking){++d->next_question, fx->lineage, fx->generation};
+        *a = (struct asking){++d->next_question, fx->lineage, fx->generation, fx->capture};
         return a;
     }
     return NULL;
@@ -580,10 +571,10 @@ static struct asking *asking_new(struct daemon *d, const struct effect *fx)
 static void perform_ask(struct daemon *d, struct holding *h, const struct effect *fx)
 {
     ask_done done = fx->kind == FX_PROBE ? intake_probed : intake_identity;
-    struct asking *a = asking_new(d, fx);
-    int err =
-        a ? spender_ask(d->spender, ASK_IDENTITY, a->question, &h->provider, &h->access, done, d)
-          : ERR_BUSY;
+    const struct secret *access = fx->capture ? capture_access(d, fx->capture) : &h->access;
+    struct asking *a = access ? asking_new(d, fx) : NULL;
+    int err = a ? spender_ask(d->spender, ASK_IDENTITY, a->question, &h->provider, access, done, d)
+                : ERR_BUSY;
     if (err == 0)
         return;
     if (a)
@@ -606,8 +597,16 @@ void perform(struct daemon *d, const struct effect *fx)
         waiting_answer(d, fx);
         return;
     }
+    if (fx->kind == FX_READ || fx->kind == FX_PUBLISH) {
+        perform_place(d, fx);
+        return;
+    }
+    if (fx->capture != 0 && fx->kind != FX_ASK_IDENTITY) {
+        perform_capture(d, fx);
+        return;
+    }
     struct holding *h = holding_find(d, fx->lineage);
-    CHECK(h); /* a lineage is in the core only while its holding is here */
+    CHECK(h || fx->kind == FX_DROP); /* a lineage is in the core only while its holding is here */
     switch (fx->kind) {
     case FX_LEASE:
         perform_lease(d, h);
@@ -643,13 +642,11 @@ void perform(struct daemon *d, const struct effect *fx)
     case FX_ALARM_CLEAR:
         perform_alarm(d, h, fx);
         break;
+    case FX_DROP: /* of an answer: only where other wardens overtake us */
     case FX_QUARANTINE:
     case FX_CLAIM:
-    case FX_DROP:
     case FX_READ:
     case FX_PUBLISH:
-        CHECK(false && "no consumer is ever bound: nothing is read, written or captured");
-        break;
     case FX_ANSWER:
     case FX_COUNT:
         break;

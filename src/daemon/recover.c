@@ -18,17 +18,17 @@ struct load {
     struct daemon *d;
     struct event *events; /* one a lineage, in the order of loading */
     uint32_t n, max;
-    struct restoration restored; /* when an older copy was last taken for the store */
     struct err_text *text;
 };
 
-static int fill_holding(struct load *ld, struct holding *h, const struct lineage_row *row)
+int recover_holding(struct daemon *d, struct holding *h, const struct lineage_row *row,
+                    struct err_text *text)
 {
     struct tokens pair = {0};
     h->fence = row->fence;
     h->generation = row->generation;
     h->intent = row->intent;
-    h->intent_same_boot = strcmp(row->intent_boot_id, ld->d->boot_id) == 0;
+    h->intent_same_boot = strcmp(row->intent_boot_id, d->boot_id) == 0;
     h->wanted_policy = row->wanted_policy;
     h->was_adopted = row->wanted_profile[0] == '\0';
     (void)str_copy(h->wanted_profile, sizeof(h->wanted_profile), row->wanted_profile);
@@ -37,28 +37,27 @@ static int fill_holding(struct load *ld, struct holding *h, const struct lineage
     (void)str_copy(h->source, sizeof(h->source), "an earlier run");
     int err = provider_decode(row->definition.bytes, row->definition.len, &h->provider);
     if (err < 0)
-        return err_say(ld->text, err, "lineage %016llx: its provider definition does not parse",
+        return err_say(text, err, "lineage %016llx: its provider definition does not parse",
                        (unsigned long long)row->id);
-    err = vault_unseal(ld->d->vault, row->id, row->generation, row->sealed.bytes, row->sealed.len,
-                       &pair);
+    err =
+        vault_unseal(d->vault, row->id, row->generation, row->sealed.bytes, row->sealed.len, &pair);
     if (err == 0)
         err = holding_take(h, row->generation, &pair, &row->sealed);
     tokens_clear(&pair);
     if (err == ERR_NOMEM)
-        return err_say(ld->text, err, "lineage %016llx: its pair cannot be opened: %s",
+        return err_say(text, err, "lineage %016llx: its pair cannot be opened: %s",
                        (unsigned long long)row->id, err_reason(err));
     if (err < 0)
-        return err_say(ld->text, err,
+        return err_say(text, err,
                        "lineage %016llx: its pair does not open with this vault key; is "
                        "vault.key the one this store was made with?",
                        (unsigned long long)row->id);
     return 0;
 }
 
-static struct event loaded_event(const struct load *ld, const struct holding *h,
-                                 const struct lineage_row *row)
+struct event recover_loaded(const struct daemon *d, const struct holding *h,
+                            const struct lineage_row *row)
 {
-    const struct daemon *d = ld->d;
     struct event ev = event_of(EV_LOADED, row->id);
     bool same_boot = row->expires_boot_ms != 0 && strcmp(row->boot_id, d->boot_id) == 0;
     ev.loaded = (struct loaded){
@@ -73,13 +72,18 @@ static struct event loaded_event(const struct load *ld, const struct holding *h,
         .fence = row->fence,
         .held_until_wall_ms = row->held_until_wall_ms,
         .doubt_since_wall_ms = row->doubt_since_wall_ms,
+        .doubt = row->doubt,
         .replayed = row->replayed,
+        .given_away = row->given_away,
+        .claimed = row->claimed,
+        .kept = row->kept,
+        .shared = h->profile[0] != '\0' && places_share(d, h->profile),
         .intent = row->intent,
         .intent_is_replay = row->intent_is_replay,
         .restored = d->restored,
-        .restored_wall_ms = ld->restored.wall_ms,
+        .restored_wall_ms = d->last_restored.wall_ms,
         .restored_boot_ms =
-            strcmp(ld->restored.boot_id, d->boot_id) == 0 ? ld->restored.boot_ms : 0,
+            strcmp(d->last_restored.boot_id, d->boot_id) == 0 ? d->last_restored.boot_ms : 0,
         .alarms = row->alarms,
     };
     return ev;
@@ -97,9 +101,9 @@ static int on_lineage(void *ctx, const struct lineage_row *row)
         ld->max = max;
     }
     struct holding *h = holding_new(ld->d, row->id);
-    int err = h ? fill_holding(ld, h, row) : ERR_NOMEM;
+    int err = h ? recover_holding(ld->d, h, row, ld->text) : ERR_NOMEM;
     if (err == 0)
-        ld->events[ld->n++] = loaded_event(ld, h, row);
+        ld->events[ld->n++] = recover_loaded(ld->d, h, row);
     return err;
 }
 
@@ -112,8 +116,10 @@ static int on_profile(void *ctx, const struct profile_row *row)
     (void)str_copy(h->profile, sizeof(h->profile), row->name);
     h->created_wall_ms = row->created_wall_ms;
     for (uint32_t i = 0; i < ld->n; i++) {
-        if (ld->events[i].lineage == row->lineage)
-            ld->events[i].loaded.policy = row->policy;
+        if (ld->events[i].lineage != row->lineage)
+            continue;
+        ld->events[i].loaded.policy = row->policy;
+        ld->events[i].loaded.shared = places_share(ld->d, row->name);
     }
     return 0;
 }
@@ -234,7 +240,9 @@ static void sweep_spool(struct daemon *d, struct store *s)
 int recover_load(struct daemon *d, struct store *s, struct err_text *text)
 {
     struct load ld = {.d = d, .text = text};
-    int err = store_last_restored(s, &ld.restored);
+    int err = store_last_restored(s, &d->last_restored);
+    if (err == 0)
+        err = places_load(d, s, text);
     if (err == 0)
         err = store_each_lineage(s, false, on_lineage, &ld);
     if (err == 0)
@@ -248,8 +256,10 @@ int recover_load(struct daemon *d, struct store *s, struct err_text *text)
         find_continued(&ld);
         d->limits = (struct warden_limits){
             /* each profile, and the login that shall replace it */
-            .lineages = 2 * (uint32_t)d->config.profiles_max + ld.n,
+            .lineages = 2 * (uint32_t)d->config.profiles_max + ld.n + LINEAGES_FOUND_MAX,
             .waiters = WAITERS_MAX,
+            .consumers = CONSUMERS_MAX,
+            .captures = CAPTURES_PER_CONSUMER * CONSUMERS_MAX,
         };
         d->loaded = ld.events;
         d->n_loaded = ld.n;
@@ -301,6 +311,7 @@ void recover_start(struct daemon *d)
     }
     free(d->loaded);
     d->loaded = NULL;
+    places_start(d);
     if (uv_is_active((uv_handle_t *)&d->recover_timer))
         look(&d->recover_timer); /* most are there already */
 }

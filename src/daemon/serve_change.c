@@ -170,6 +170,7 @@ static void rename_done(struct store_job *job, int err)
         h->renaming_to[0] = '\0';
     if (err == 0 && h) {
         (void)str_copy(h->profile, sizeof(h->profile), o->to);
+        places_rename(d, o->name, o->to);
         journal(d, h, "renamed", "was %s", o->name);
     }
     if (call && err == 0)

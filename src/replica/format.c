@@ -16,7 +16,6 @@
 #include "json/jwt.h"
 #include "replica/format_parts.h"
 
-#define ACCOUNT_MAX    (16 * 1024)       /* bytes of what goes with a login besides its tokens */
 #define WALL_MS_MAX    253402300799000.0 /* end of the year 9999 */
 #define CHANGES_MAX    (12 + ACCOUNT_PATHS_MAX + FIXED_MAX)
 #define NO_VALUE       SIZE_MAX
@@ -47,10 +46,15 @@ const char *format_name(const struct format *f)
     return f->name;
 }
 
+bool format_keeps_expiry(const struct format *f)
+{
+    return f->expires_ms != NULL;
+}
+
 void copy_init(struct copy *c)
 {
     *c = (struct copy){.what = SEEN_GONE};
-    buf_init_secret(&c->account, ACCOUNT_MAX);
+    buf_init_secret(&c->account, TOKENS_ACCOUNT_MAX);
 }
 
 void copy_clear(struct copy *c)
@@ -151,7 +155,7 @@ static int read_account(const struct format *f, json_t *root, struct buf *ret, s
     }
     int err = short_of_memory ? ERR_NOMEM : json_add_value(found, ret);
     if (err == ERR_TOO_LARGE) {
-        err = TORN(why, "what goes with the login is longer than %d bytes", ACCOUNT_MAX);
+        err = TORN(why, "what goes with the login is longer than %d bytes", TOKENS_ACCOUNT_MAX);
     }
     json_decref(found);
     return err;

@@ -38,6 +38,8 @@ struct format;
 const struct format *format_find(const char *name); /* "claude", …; NULL: none */
 const struct format *format_at(unsigned i);         /* NULL past the end */
 const char *format_name(const struct format *f);
+/* Whether its stores say when an access token is over; else only the token itself does. */
+bool format_keeps_expiry(const struct format *f);
 
 /* What `len` bytes hold; `*ret` must have been initialised. 0, and where it is SEEN_TORN `why` says
  * at which place and of which kind the fault is, without quoting; or ERR_NOMEM. A store without any

@@ -157,6 +157,10 @@ int store_write(struct store *s, int (*body)(struct store *s, const void *args),
 /* The same, uncounted: for the journal, whose loss makes no store an older one. */
 int store_note(struct store *s, int (*body)(struct store *s, const void *args), const void *args);
 
+/* Before another pair becomes the current one: whether its refresh token, too, may stand in a place
+ * that is no consumer (spend.c). Rows changed, or negative. */
+int note_given_away(struct store *s, uint64_t lineage, struct fp next, bool also);
+
 /* store_meta_set() as part of a write (journal.c). */
 int meta_put(struct store *s, const char *key, const void *bytes, size_t len);
 

@@ -27,7 +27,8 @@ void lineage_row_release(struct lineage_row *row)
 
 #define SELECT_LINEAGE                                                                             \
     "SELECT l.id, l.provider, l.definition, l.standing, l.subject, l.subject_text, l.label,"       \
-    "  l.generation, l.fence, l.held_until, l.doubt_since, l.replayed, l.wanted_profile,"          \
+    "  l.generation, l.fence, l.held_until, max(l.doubt_since, l.aside_doubt), l.replayed,"        \
+    "  l.doubt, l.claimed, l.kept, l.given_away, l.wanted_profile,"                                \
     "  l.wanted_policy, l.retired, l.retired_why,"                                                 \
     "  p.access, p.refresh, p.expires, p.life, p.login_deadline, p.expires_boot, p.boot_id,"       \
     "  p.obtained, z.bytes, s.intent, s.replay, s.begun, s.boot_id"                                \
@@ -63,6 +64,10 @@ static void read_lineage(struct sql_rows *r, struct lineage_row *row)
     row->held_until_wall_ms = read_i64(r);
     row->doubt_since_wall_ms = read_i64(r);
     row->replayed = read_bool(r);
+    row->doubt = read_u64(r);
+    row->claimed = read_bool(r);
+    row->kept = read_bool(r);
+    row->given_away = read_bool(r);
     read_text(r, row->wanted_profile, sizeof(row->wanted_profile));
     row->wanted_policy = read_policy(r);
     row->retired_wall_ms = read_i64(r);
@@ -224,7 +229,9 @@ static int believe(struct store *s, const struct adoption *a)
 {
     int n = sql_run(s,
                     "UPDATE lineage SET standing = ?2, subject = ?3, subject_text = ?4, label = ?5,"
-                    "  doubt_since = 0, wanted_profile = ''"
+                    "  aside_doubt = iif(?2 = 'quarantined', max(doubt_since, aside_doubt), 0),"
+                    "  doubt = iif(?2 = 'quarantined', doubt, 0),"
+                    "  doubt_since = 0, wanted_profile = '', claimed = 0, kept = 0"
                     " WHERE id = ?1 AND standing <> 'retired'"
                     "  AND (wanted_profile <> '' OR standing IN ('unproven', 'quarantined'))",
                     SQL_ARGS(arg_u64(a->lineage), arg_text(standing_name(a->standing)),
@@ -300,7 +307,8 @@ static int claim(struct store *s, const void *args)
     const struct claim *c = args;
     int n = sql_run(
         s,
-        "UPDATE lineage SET standing = 'unproven', wanted_profile = ?2,"
+        "UPDATE lineage SET standing = iif(aside_doubt <> 0, 'in-doubt', 'unproven'),"
+        "  doubt_since = aside_doubt, aside_doubt = 0, kept = 1, wanted_profile = ?2,"
         "  wanted_policy = ?3 WHERE id = ?1 AND standing = 'quarantined'"
         "  AND id NOT IN (SELECT lineage FROM profile)",
         SQL_ARGS(arg_u64(c->lineage), arg_text(c->profile), arg_text(policy_name(c->policy))));
@@ -347,10 +355,11 @@ static int retire(struct store *s, const void *args)
                     SQL_ARGS(id, now));
     }
     if (n >= 0) {
-        n = sql_run(s,
-                    "UPDATE lineage SET standing = 'retired', retired = ?2, retired_why = ?3,"
-                    "  doubt_since = 0, wanted_profile = '' WHERE id = ?1",
-                    SQL_ARGS(id, now, arg_text_cut(t->why, STORE_DETAIL_MAX)));
+        n = sql_run(
+            s,
+            "UPDATE lineage SET standing = 'retired', retired = ?2, retired_why = ?3,"
+            "  doubt_since = 0, aside_doubt = 0, doubt = 0, wanted_profile = '' WHERE id = ?1",
+            SQL_ARGS(id, now, arg_text_cut(t->why, STORE_DETAIL_MAX)));
     }
     return n < 0 ? n : 0;
 }

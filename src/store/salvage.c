@@ -25,8 +25,12 @@ static const struct table {
 } tables[] = {
     {"#nbii", "INSERT OR REPLACE INTO store VALUES (?1, ?2, ?3, ?4)"},
     {"#ntbtBttiiiiittiit",
-     "INSERT OR IGNORE INTO lineage"
-     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"},
+     "INSERT OR IGNORE INTO lineage" /* as it was first, and is until it is written again */
+     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
+     "  0, 0, 0, 0, 0)"},
+    {"#ntbtBttiiiiittiitiiiii",
+     "INSERT OR IGNORE INTO lineage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
+     "  ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)"},
     {"=iiBBBiiiittti", "INSERT OR IGNORE INTO pair"
                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"},
     {SEALED_SHAPE, "INSERT OR IGNORE INTO sealed VALUES (?1, ?2, ?3)"},
@@ -36,6 +40,9 @@ static const struct table {
     {"#ntii", "INSERT OR IGNORE INTO profile_lineage VALUES (?1, ?2, ?3, ?4)"},
     {"#nItiIt", "INSERT OR IGNORE INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
     {"#niIttt", "INSERT OR IGNORE INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
+    {"#ntttitti", "INSERT OR IGNORE INTO consumer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"},
+    {"#niiBBiiitib", "INSERT OR IGNORE INTO capture"
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"},
     {"=tb", "INSERT OR IGNORE INTO meta VALUES (?1, ?2)"},
 };
 
@@ -94,6 +101,7 @@ static const char *const fitting[] = {
     "DELETE FROM profile WHERE lineage NOT IN (SELECT id FROM lineage WHERE standing <> 'retired')",
     "DELETE FROM profile_lineage WHERE lineage NOT IN (SELECT id FROM lineage)",
     "DELETE FROM alarm WHERE lineage NOT IN (SELECT id FROM lineage)",
+    "DELETE FROM capture WHERE lineage NOT IN (SELECT id FROM lineage)",
 };
 
 /* How many rows that took, or negative. */
@@ -207,6 +215,10 @@ static int name_all(struct store *s, int64_t now_wall_ms)
         n = sql_run(s,
                     "INSERT OR IGNORE INTO profile_lineage (profile, lineage, since)"
                     "  SELECT name, lineage, created FROM profile",
+                    SQL_NO_ARGS);
+    }
+    if (n >= 0) {
+        n = sql_run(s, "DELETE FROM consumer WHERE profile NOT IN (SELECT name FROM profile)",
                     SQL_NO_ARGS);
     }
     return n < 0 ? n : 0;

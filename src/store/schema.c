@@ -10,6 +10,7 @@
  *   sealed           token bytes, of current pairs only: the one table whose rows are wiped
  *   pair, spend      the ledger: kept for good, fingerprints only
  *   profile          name → lineage; profile_lineage remembers what a name pointed at before
+ *   consumer         places of clients, of a profile; capture: sealed bytes found in them
  *   alarm, event     for people; bounded
  *   meta             small named values
  */
@@ -141,7 +142,51 @@ static const char version_1[] =
 /* And each page of the file has a sum since then (sums.c). */
 static const char version_2[] = "ALTER TABLE store RENAME COLUMN spends TO changes;";
 
-static const char *const steps[] = {version_1, version_2};
+/* Clients' places, and what is found in them. `aside_doubt`: a lineage that was set aside in doubt
+ * has been so since then. */
+static const char version_3[] =
+    "ALTER TABLE lineage ADD COLUMN doubt INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE lineage ADD COLUMN aside_doubt INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (aside_doubt = 0 OR standing = 'quarantined');"
+    "ALTER TABLE lineage ADD COLUMN claimed INTEGER NOT NULL DEFAULT 0 CHECK (claimed IN (0, 1));"
+    "ALTER TABLE lineage ADD COLUMN kept INTEGER NOT NULL DEFAULT 0 CHECK (kept IN (0, 1));"
+    "ALTER TABLE lineage ADD COLUMN given_away INTEGER NOT NULL DEFAULT 0"
+    "  CHECK (given_away IN (0, 1));"
+    "UPDATE lineage SET doubt = ifnull((SELECT s.intent FROM spend AS s"
+    "  WHERE s.lineage = lineage.id AND s.verdict = 'in-doubt' ORDER BY s.seq DESC LIMIT 1), 0)"
+    "  WHERE standing = 'in-doubt';"
+    "CREATE INDEX spend_by_presented ON spend (presented);"
+
+    "CREATE TABLE consumer ("
+    "  id INTEGER PRIMARY KEY AUTOINCREMENT," /* a capture may name one that is gone */
+    "  profile TEXT NOT NULL REFERENCES profile (name) ON UPDATE CASCADE ON DELETE CASCADE,"
+    "  kind TEXT NOT NULL CHECK (length(kind) BETWEEN 1 AND 15),"
+    "  place TEXT NOT NULL CHECK (length(place) BETWEEN 1 AND 4095),"
+    "  with_pair INTEGER NOT NULL CHECK (with_pair IN (0, 1)),"
+    "  wish TEXT NOT NULL CHECK (wish IN ('none','fill','replace')),"
+    "  before TEXT NOT NULL CHECK (length(before) <= 64),"
+    "  bound INTEGER NOT NULL,"
+    "  UNIQUE (kind, place)"
+    ") STRICT;"
+    "CREATE INDEX consumer_by_profile ON consumer (profile);"
+
+    "CREATE TABLE capture ("
+    "  id INTEGER PRIMARY KEY CHECK (id <> 0),"
+    "  consumer INTEGER NOT NULL,"
+    "  lineage INTEGER NOT NULL REFERENCES lineage (id),"
+    "  access BLOB CHECK (length(access) = 16),"
+    "  refresh BLOB CHECK (length(refresh) = 16),"
+    "  expires INTEGER NOT NULL,"
+    "  life INTEGER NOT NULL,"
+    "  login_deadline INTEGER NOT NULL,"
+    "  source TEXT NOT NULL,"
+    "  seen INTEGER NOT NULL,"
+    "  bytes BLOB NOT NULL CHECK (length(bytes) BETWEEN 1 AND 65536)"
+    ") STRICT;"
+    "CREATE INDEX capture_by_access ON capture (access);"
+    "CREATE INDEX capture_by_lineage ON capture (lineage);";
+
+static const char *const steps[] = {version_1, version_2, version_3};
 const struct store_schema store_schema = {.steps = steps, .n = ARRAY_LEN(steps)};
 
 /* What must hold and SQLite does not see to, or would not notice when its own index is wrong: each

@@ -162,7 +162,7 @@ static int set_standing(struct store *s, uint64_t lineage, enum standing standin
     return sql_run(s,
                    "UPDATE lineage SET standing = ?2, replayed = ?3, doubt_since ="
                    "  CASE WHEN ?2 <> 'in-doubt' THEN 0 WHEN doubt_since <> 0 THEN doubt_since"
-                   "  ELSE ?4 END WHERE id = ?1",
+                   "  ELSE ?4 END, doubt = iif(?2 = 'in-doubt', doubt, 0) WHERE id = ?1",
                    SQL_ARGS(arg_u64(lineage), arg_text(standing_name(standing)), arg_i64(replayed),
                             arg_i64(now_wall_ms)));
 }
@@ -209,9 +209,21 @@ static int insert_pair(struct store *s, const struct settlement *m, struct fp pa
                             arg_i64(m->now_wall_ms)));
 }
 
+int note_given_away(struct store *s, uint64_t lineage, struct fp next, bool also)
+{
+    return sql_run(s,
+                   "UPDATE lineage SET given_away = ?3 OR (given_away AND EXISTS (SELECT 1"
+                   "  FROM pair AS p WHERE p.lineage = lineage.id"
+                   "  AND p.generation = lineage.generation AND p.refresh = ?2)) WHERE id = ?1",
+                   SQL_ARGS(arg_u64(lineage), arg_fp(next), arg_i64(also)));
+}
+
 static int replace_pair(struct store *s, const struct settlement *m, struct fp parent)
 {
-    int n = insert_pair(s, m, parent);
+    int n = note_given_away(s, m->lineage, m->pair.refresh, false);
+    if (n >= 0) {
+        n = insert_pair(s, m, parent);
+    }
     if (n >= 0) {
         n = sql_run(s, "UPDATE sealed SET generation = ?2, bytes = ?3 WHERE lineage = ?1",
                     SQL_ARGS(arg_u64(m->lineage), arg_u64(m->generation),
@@ -303,6 +315,10 @@ static int close_intent(struct store *s, const void *args)
     if (n >= 0) {
         n = set_standing(s, c->lineage, c->standing, c->replayed, c->now_wall_ms);
     }
+    if (n >= 0 && c->standing == STANDING_DOUBT && c->verdict == VERDICT_DOUBT) {
+        n = sql_run(s, "UPDATE lineage SET doubt = ?2 WHERE id = ?1",
+                    SQL_ARGS(arg_u64(c->lineage), arg_u64(c->intent)));
+    }
     return n < 0 ? n : 0;
 }
 
@@ -323,7 +339,7 @@ static int resolve(struct store *s, const void *args)
 {
     const struct resolution *r = args;
     int n = sql_run(s,
-                    "UPDATE lineage SET standing = ?2, doubt_since = 0"
+                    "UPDATE lineage SET standing = ?2, doubt_since = 0, doubt = 0"
                     " WHERE id = ?1 AND standing = 'in-doubt'",
                     SQL_ARGS(arg_u64(r->lineage), arg_text(standing_name(r->standing))));
     return n < 0 ? n : n == 0 ? ERR_CONFLICT : 0;
