@@ -48,7 +48,7 @@ enum operation {
     OP_PROFILES,  /* GET    /v1/profiles */
     OP_PROFILE,   /* GET    /v1/profiles/{name} */
     OP_ADD,       /* POST   /v1/profiles/{name}     ?provider= &client_id= &policy= &source=
-                                                     &as_of= ; body: the credential file */
+                                                     &as_of= &format= ; body: the credential file */
     OP_REMOVE,    /* DELETE /v1/profiles/{name} */
     OP_TOKEN,     /* GET    /v1/profiles/{name}/token   ?min_ttl= &timeout= */
     OP_RENEW,     /* POST   /v1/profiles/{name}/renew   ?timeout= */

@@ -15,7 +15,7 @@ const struct route api_routes[OP_COUNT] = {
     [OP_PROFILES] = {OP_PROFILES, "list", "GET", "/v1/profiles", "", false, false},
     [OP_PROFILE] = {OP_PROFILE, "show", "GET", "/v1/profiles/{name}", "", false, false},
     [OP_ADD] = {OP_ADD, "add", "POST", "/v1/profiles/{name}",
-                "provider client_id policy source as_of", true, false},
+                "provider client_id policy source as_of format", true, false},
     [OP_REMOVE] = {OP_REMOVE, "remove", "DELETE", "/v1/profiles/{name}", "", false, false},
     [OP_TOKEN] = {OP_TOKEN, "token", "GET", "/v1/profiles/{name}/token", "min_ttl timeout", false,
                   false},

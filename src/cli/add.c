@@ -3,14 +3,15 @@
 #include "base/words.h"
 #include "cli/ask.h"
 #include "cli/files.h"
+#include "cli/places.h"
 
 /* The daemon asks the provider who this is before it answers. */
 /* Beyond two questions (discovery, identity) of the longest ask_deadline. */
 #define ADD_PATIENCE_MS (11 * MINUTE_MS)
 
-static enum exit_code check_options(const struct invocation *in)
+static enum exit_code check_options(const struct invocation *in, const struct client_file *from)
 {
-    if (option_value(in, "provider") == NULL) {
+    if (option_value(in, "provider") == NULL && from->kind[0] == '\0') {
         return fail(EXIT_USAGE, "--provider is missing: the name of a provider, or the address of "
                                 "an issuer");
     }
@@ -22,13 +23,20 @@ static enum exit_code check_options(const struct invocation *in)
 
 static enum exit_code run(const struct invocation *in)
 {
-    enum exit_code code = check_options(in);
+    const char *from = option_value(in, "from");
+    const char *provider = option_value(in, "provider");
+    struct client_file client = {.kind = ""};
+    enum exit_code code = from != NULL ? client_file_find(from, &client) : EXIT_OK;
+    if (code == EXIT_OK) {
+        code = check_options(in, &client);
+    }
     if (code != EXIT_OK) {
         return code;
     }
+    bool is_client = client.kind[0] != '\0';
     struct err_text text;
     struct credential c;
-    if (credential_read(option_value(in, "from"), &c, &text) != 0) {
+    if (credential_read(is_client ? client.path : from, &c, &text) != 0) {
         return fail_text(EXIT_INPUT, &text);
     }
     char as_of[32]; /* what "expires_in" in the file counts from */
@@ -37,7 +45,8 @@ static enum exit_code run(const struct invocation *in)
         .method = "POST",
         .path = "/v1/profiles/{name}",
         .name = in->args[0],
-        .query = {{"provider", option_value(in, "provider")},
+        .query = {{"provider", provider != NULL ? provider : client.kind},
+                  {"format", is_client ? client.kind : NULL},
                   {"client_id", option_value(in, "client-id")},
                   {"policy", option_value(in, "policy")},
                   {"source", c.source},
@@ -58,7 +67,9 @@ const struct command command_add = {
         "Reads a credential: a client's own file, or the JSON answer of a token endpoint. It is\n"
         "sealed at once; then the provider is asked whose it is, and only a login with a known\n"
         "subject becomes the profile. Adding to an existing profile renews its login, and is\n"
-        "refused for another subject.\n",
+        "refused for another subject. FILE may be a client's name (claude, codex, gemini,\n"
+        "opencode; with :DIR where it is not in its usual folder): then its store is read, and it\n"
+        "says which provider, too.\n",
     .args = {{"NAME", ARG_PROFILE, false}},
     .options = {{"provider", "PROVIDER", "name of a provider, or the address of an OAuth issuer"},
                 {"from", "FILE", "the credential; - reads standard input"},

@@ -32,6 +32,15 @@ static const struct usual {
     {"opencode", "HOME", "/.local/share/opencode"},
 };
 
+static const struct {
+    const char *kind, *file;
+} files[] = {
+    {"claude", ".credentials.json"},
+    {"codex", "auth.json"},
+    {"gemini", "oauth_creds.json"},
+    {"opencode", "auth.json"},
+};
+
 static enum exit_code usual_folder(const char *kind, char ret[PLACE_SIZE])
 {
     bool is_known = false;
@@ -110,4 +119,29 @@ enum exit_code each_place(const struct invocation *in, const char *text,
     }
     enum exit_code code = usual_folder(kind, folder);
     return code == EXIT_OK ? one(in, kind, folder, do_one) : code;
+}
+
+enum exit_code client_file_find(const char *text, struct client_file *ret)
+{
+    char folder[PLACE_SIZE];
+    size_t len = strcspn(text, ":");
+    struct client_file found = {.kind = ""};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (strlen(files[i].kind) != len || strncmp(text, files[i].kind, len) != 0) {
+            continue;
+        }
+        enum exit_code code = EXIT_OK;
+        if (text[len] == ':') {
+            (void)str_copy(folder, sizeof(folder), text + len + 1);
+        } else {
+            code = usual_folder(files[i].kind, folder);
+        }
+        if (code != EXIT_OK) {
+            return code;
+        }
+        (void)str_copy(found.kind, sizeof(found.kind), files[i].kind);
+        (void)snprintf(found.path, sizeof(found.path), "%s/%s", folder, files[i].file);
+    }
+    *ret = found;
+    return EXIT_OK;
 }

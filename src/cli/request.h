@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 
-#define REQUEST_QUERY_MAX 6
+#define REQUEST_QUERY_MAX 8
 #define REQUEST_HEAD_MAX  (16 * 1024) /* what the API takes */
 
 struct query {

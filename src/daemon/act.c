@@ -219,6 +219,8 @@ static bool tell(struct act *a)
         return true;
     } else {
         place_saw(p, asked, a->found.what, &a->pair, 0, false);
+        if (a->found.what == SEEN_TORN)
+            (void)str_copy(p->why, sizeof(p->why), a->why.text);
     }
     return false;
 }
@@ -227,7 +229,12 @@ static void done(uv_work_t *work, int status)
 {
     struct act *a = work->data;
     struct place *p = a->p;
-    (void)status; /* never cancelled */
+    (void)status;       /* never cancelled */
+    if (!p->d->store) { /* we are on the way out, and nobody can be told */
+        act_free(a);
+        place_rests(p);
+        return;
+    }
     if (a->kind != ACT_LOOK && a->err != ERR_LOCKED) {
         p->held_last_us = a->held_us;
         if (a->held_us > p->held_most_us)

@@ -376,9 +376,8 @@ static void close_all(struct daemon *d)
     api_free(d->api);
     spender_free(d->spender);
     places_end(d);
-    (void)uv_run(&d->loop, UV_RUN_DEFAULT); /* also looks that are under way, to their end */
     drive_free(d);
-    (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+    (void)uv_run(&d->loop, UV_RUN_DEFAULT); /* also looks that are under way, to their end */
     (void)uv_loop_close(&d->loop);
     captures_free(d);
     settling_free(d);

@@ -4,7 +4,7 @@
  *   provider known (built in, the user's, or asked from the issuer) → bytes parsed → not held
  *   already, sealed and stored (one job) → EV_ADDED → … → FX_ANSWER
  */
-#include "daemon/daemon.h"
+#include "daemon/places.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -25,6 +25,8 @@ struct add {
     struct import import;
     char name[NAME_MAX_LEN + 1];
     char issuer[URL_MAX], client_id[256];
+    const struct format
+        *format; /* the file is a client's store; NULL: the provider says how to read it */
     char source[STORE_DETAIL_MAX];
     uint64_t continues;
     struct pair pair;
@@ -243,10 +245,39 @@ static void begin_capture(struct add *a)
         add_problem(a, answer_name(ANSWER_BUSY), SECOND_MS, busy_reason(err));
 }
 
+/* What a client's store has besides tokens comes along: for the day it goes back there. */
+static int parse_store(struct add *a, const void *bytes, size_t len, struct err_text *text)
+{
+    struct copy copy;
+    struct err_text why = {""};
+    copy_init(&copy);
+    int err = format_read(a->format, bytes, len, &copy, &why);
+    if (err == 0 && copy.what == SEEN_TORN)
+        err = err_say(text, ERR_INVALID, "%s: %s", a->source, why.text);
+    else if (err == 0 && copy.what != SEEN_PAIR)
+        err = err_say(text, ERR_INVALID,
+                      "%s: nobody is signed in there; sign in with the client, then try again",
+                      a->source);
+    if (err == 0)
+        err = tokens_copy(&copy.tokens, &a->import.tokens);
+    if (err == 0)
+        err = secret_set(&a->import.tokens.account, copy.account.bytes, copy.account.len);
+    if (err == 0) {
+        (void)str_copy(a->import.tokens.account_format, sizeof(a->import.tokens.account_format),
+                       format_name(a->format));
+        a->import.expires_wall_ms = copy.expires_wall_ms;
+        a->import.login_deadline_wall_ms = copy.login_deadline_wall_ms;
+    }
+    copy_clear(&copy);
+    return err;
+}
+
 static bool parse_pair(struct add *a, const void *bytes, size_t len, int64_t as_of_wall_ms,
                        const char **ret_code, struct err_text *text)
 {
-    int err = import_parse(&a->provider, a->source, bytes, len, as_of_wall_ms, &a->import, text);
+    int err = a->format ? parse_store(a, bytes, len, text)
+                        : import_parse(&a->provider, a->source, bytes, len, as_of_wall_ms,
+                                       &a->import, text);
     *ret_code = err == ERR_TOO_LARGE ? "input-too-large" : "input-invalid";
     return err == 0;
 }
@@ -392,6 +423,14 @@ static bool read_query(struct add *a, struct api_call *call)
     a->h->wanted_policy = POLICY_COUNT; /* not said yet */
     if (!provider) {
         api_problem(call, "usage", 0, "provider: which provider is this login from?");
+        return false;
+    }
+    const char *format = api_query(call, "format");
+    a->format = format ? format_find(format) : NULL;
+    if (format && !a->format) {
+        api_problem(call, "usage", 0,
+                    "format: there is none such; there are: claude, codex, "
+                    "gemini, opencode");
         return false;
     }
     if (policy && policy_parse(policy, &a->h->wanted_policy) < 0) {
