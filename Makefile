@@ -4,7 +4,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 BUILD   ?= build
 
-.PHONY: all build demo test proof bench install uninstall clean format help
+.PHONY: all build demo test proof endurance bench install uninstall clean format help
 
 all: build
 
@@ -25,6 +25,10 @@ proof:
 	@tools/install-deps proof
 	@tools/build "$(BUILD)" "$(PREFIX)"
 	@tools/proof $(PROOF_ARGS)
+
+endurance: build
+	@tools/install-deps build
+	@test/endurance/endurance.py $(ENDURANCE_ARGS)
 
 bench: build
 	@tools/bench $(BENCH_ARGS)
@@ -51,6 +55,7 @@ help:
 	@echo 'make proof        the long form of every proof, on one page (two and a half hours on two cores);'
 	@echo '                  PROOF_ARGS="--minutes 5 simulator" for less, PROOF_ARGS=--page for the'
 	@echo '                  page of what was run last'
+	@echo 'make endurance    rude siblings, kills and switches for half an hour; ENDURANCE_ARGS="--minutes M"'
 	@echo 'make bench        measure'
 	@echo 'make install      PREFIX=$(PREFIX), DESTDIR for packagers'
 	@echo 'make uninstall    remove exactly what `make install` put there'

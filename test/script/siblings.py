@@ -81,7 +81,10 @@ def replace_store(folder, store):
               encoding="utf-8") as file:
         json.dump(store, file, ensure_ascii=False)
     os.rename(other, path)
-    path.chmod(0o600)
+    try:
+        path.chmod(0o600)
+    except FileNotFoundError:
+        pass  # another one has signed out in between
 
 
 def login_members(answer, access_only=False):
@@ -363,7 +366,6 @@ class RudeClient(Client):
         if self.in_place:
             path = self.folder / STORE
             path.write_text(json.dumps(store))
-            path.chmod(0o600)
         else:
             replace_store(self.folder, store)
 
