@@ -47,7 +47,9 @@ const struct command command_bind = {
         "The client's store is watched from then on: what it renews is adopted, and it is kept in\n"
         "step, under the client's own locks. A place where somebody else is signed in is left\n"
         "alone. PLACE is claude[:DIR], codex[:DIR], gemini[:DIR] or opencode[:DIR]; a pattern\n"
-        "('claude:/srv/agents/*') binds each folder that it matches.\n"
+        "('claude:/srv/agents/*') binds each folder that it matches. Places that only credwarden\n"
+        "writes get access tokens alone: env:FILE[#NAME], json:FILE#auth.token=access,\n"
+        "template:IN=>OUT, exec:COMMAND (the token comes on its standard input, as JSON).\n"
         "  --mode pair    the client may have the refresh token, and renews by itself; one place\n"
         "                 of a profile has it, further ones get access tokens alone\n"
         "  --mode access  access tokens alone: nobody can race us (policy always)\n",

@@ -100,6 +100,18 @@ static enum exit_code each_match(const struct invocation *in, const char *kind, 
     return code;
 }
 
+/* Places that only credwarden writes: what follows the colon is theirs alone. */
+static bool is_sink(const char *kind)
+{
+    static const char *const sinks[] = {"json", "env", "template", "exec"};
+    for (size_t i = 0; i < ARRAY_LEN(sinks); i++) {
+        if (strcmp(sinks[i], kind) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum exit_code each_place(const struct invocation *in, const char *text,
                           enum exit_code (*do_one)(const struct invocation *in, const char *place))
 {
@@ -114,6 +126,9 @@ enum exit_code each_place(const struct invocation *in, const char *text,
     }
     memcpy(kind, text, len);
     kind[len] = '\0';
+    if (text[len] == ':' && is_sink(kind)) {
+        return do_one(in, text);
+    }
     if (text[len] == ':') {
         return each_match(in, kind, text + len + 1, do_one);
     }

@@ -22,8 +22,9 @@ struct act {
     const struct vault *vault;
     enum act_kind kind;
     struct effect fx;
-    struct tokens ours; /* PUBLISH: the lineage's own */
-    bool is_another;    /* PUBLISH: what goes with the login that is there is not ours */
+    struct tokens ours;                                     /* PUBLISH: the lineage's own */
+    char profile[NAME_MAX_LEN + 1], label[STORE_LABEL_MAX]; /* PUBLISH: for a sink */
+    bool is_another; /* PUBLISH: what goes with the login that is there is not ours */
     int err;
     struct err_text why;
     struct copy found;
@@ -119,10 +120,28 @@ static bool is_folder_there(const struct act *a)
     return path_look(PATH_CWD, a->p->path, true, &facts) != ERR_NOT_FOUND;
 }
 
+static void pour(struct act *a)
+{
+    struct sink_values v = {.access = &a->ours.access,
+                            .expires_wall_ms = a->fx.pair.expires_wall_ms,
+                            .profile = a->profile,
+                            .label = a->label};
+    bool is_ours = fp_equal(vault_fingerprint(a->vault, v.access), a->fx.pair.access);
+    a->err = is_ours ? sink_put(a->p->kind, a->p->path, &v, &a->why)
+                     : err_say(&a->why, ERR_CORRUPT,
+                               "the token that is to stand there is not at "
+                               "hand");
+    a->is_done = a->err == 0;
+}
+
 static void run(uv_work_t *work)
 {
     struct act *a = work->data;
     struct replica *r = a->p->replica;
+    if (!r) {
+        pour(a);
+        return;
+    }
     if (!is_folder_there(a)) {
         a->err = a->kind == ACT_PUBLISH
                      ? err_say(&a->why, ERR_NOT_FOUND, "%s: the folder is not there", a->p->path)
@@ -254,6 +273,8 @@ static int open_ours(struct act *a)
     if (!h)
         return ERR_NOT_FOUND;
     a->is_another = a->p->wish != WISH_NONE;
+    (void)str_copy(a->profile, sizeof(a->profile), h->profile);
+    (void)str_copy(a->label, sizeof(a->label), h->label);
     return holding_unseal(d, h, &a->ours);
 }
 
@@ -284,7 +305,7 @@ void act_next(struct place *p)
     enum act_kind kind = !p->has_order                 ? ACT_LOOK
                          : p->order.kind == FX_PUBLISH ? ACT_PUBLISH
                                                        : ACT_READ;
-    if (kind == ACT_LOOK && !p->look_again)
+    if (kind == ACT_LOOK && (!p->look_again || !p->format))
         return;
     p->busy = true;
     p->has_order = false;

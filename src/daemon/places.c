@@ -33,7 +33,7 @@ struct place *place_at(const struct daemon *d, const char *kind, const char *pat
 bool places_share(const struct daemon *d, const char *profile)
 {
     for (struct place *p = d->places; p; p = p->next) {
-        if (!p->gone && strcmp(p->profile, profile) == 0)
+        if (!p->gone && p->format && strcmp(p->profile, profile) == 0)
             return true;
     }
     return false;
@@ -104,7 +104,9 @@ int place_new(struct daemon *d, const struct consumer_row *row, struct place **r
     memcpy(p->path, row->place, sizeof(p->path));
     p->format = format_find(p->kind);
     int err = p->format ? replica_open(p->format, p->path, &p->replica, text)
-                        : err_say(text, ERR_UNSUPPORTED, "%s: no such kind of place", p->kind);
+              : sink_is_kind(p->kind)
+                  ? sink_check(p->kind, p->path, text)
+                  : err_say(text, ERR_UNSUPPORTED, "%s: no such kind of place", p->kind);
     if (err < 0) {
         free(p);
         return err;
@@ -122,11 +124,11 @@ void place_bind(struct place *p)
     struct holding *h = holding_by_profile(p->d, p->profile);
     if (!h)
         return; /* the profile is just being removed */
-    if (!p->watch)
+    if (!p->watch && p->format)
         watch_it(p);
     struct event ev = event_of(EV_BOUND, h->lineage);
     ev.consumer = p->id;
-    ev.bound.replica = true;
+    ev.bound.replica = p->format != NULL;
     ev.bound.with_pair = p->with_pair;
     ev.bound.wish = p->wish;
     p->is_void = p->busy;
@@ -188,7 +190,7 @@ static void on_round(uv_timer_t *timer)
     struct daemon *d = timer->data;
     d->look_round++;
     for (struct place *p = d->places; p; p = p->next) {
-        if (p->gone || !is_due(p, d->look_round))
+        if (p->gone || !p->format || !is_due(p, d->look_round))
             continue;
         watch_it(p);
         p->look_again = true;

@@ -12,6 +12,7 @@
 
 #include "daemon/daemon.h"
 #include "replica/replica.h"
+#include "sink/sink.h"
 #include "sys/watch.h"
 
 struct act;
@@ -26,7 +27,7 @@ struct place {
     enum wish wish;                /* as stored */
     char before[NAME_MAX_LEN + 1]; /* whose it was before the last switch; "" */
     int64_t bound_wall_ms;
-    const struct format *format;
+    const struct format *format; /* NULL: a sink, which only we write (src/sink) */
     struct replica *replica;
     struct watch *watch; /* NULL: it could not be watched, and is looked at instead */
 

@@ -336,17 +336,24 @@ static bool read_place(struct api_call *call, const char *key, char kind[STORE_K
     name[colon - text] = '\0';
     memcpy(kind, name, STORE_KIND_MAX);
     size_t len = strlen(place);
-    while (len > 1 && place[len - 1] == '/')
+    while (format_find(kind) && len > 1 && place[len - 1] == '/')
         place[--len] = '\0';
     return true;
 }
 
 static bool check_kind(struct api_call *call, const struct consumer_row *row)
 {
+    struct err_text text = {""};
+    if (sink_is_kind(row->kind)) {
+        int err = sink_check(row->kind, row->place, &text);
+        if (err < 0)
+            api_problem(call, "input-invalid", 0, "%s", text.text);
+        return err == 0;
+    }
     if (!format_find(row->kind)) {
         api_problem(call, "usage", 0,
-                    "there is no kind of place %s; there are: claude, codex, "
-                    "gemini, opencode",
+                    "there is no kind of place %s; there are: claude, codex, gemini, opencode, "
+                    "json, env, template, exec",
                     row->kind);
         return false;
     }
@@ -358,19 +365,34 @@ static bool check_kind(struct api_call *call, const struct consumer_row *row)
 }
 
 /* Whether its clients may have refresh tokens: as said, or as the policy suggests. */
-static bool read_mode(struct daemon *d, struct api_call *call, const struct holding *h, bool *ret)
+static bool has_pair_place(const struct daemon *d, const char *profile)
+{
+    for (const struct place *p = d->places; p; p = p->next) {
+        if (!p->gone && p->with_pair && strcmp(p->profile, profile) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool read_mode(struct daemon *d, struct api_call *call, const struct holding *h,
+                      const char *kind, bool *ret)
 {
     const char *mode = api_query(call, "mode");
     struct view v;
     bool viewed = warden_view(d->warden, h->lineage, clock_now(), &v);
     bool is_static = viewed && fp_is_none(v.pair.refresh);
     bool spends = viewed && v.policy == POLICY_ALWAYS;
-    *ret = mode ? strcmp(mode, "pair") == 0 : !spends && !is_static;
+    bool is_sink = sink_is_kind(kind);
+    *ret = mode ? strcmp(mode, "pair") == 0 : !spends && !is_static && !is_sink;
     if (mode && strcmp(mode, "pair") != 0 && strcmp(mode, "access") != 0) {
         api_problem(call, "usage", 0, "mode: expected pair or access");
         return false;
     }
-    if (!*ret && !spends && !is_static) {
+    if (is_sink && *ret) {
+        api_problem(call, "usage", 0, "%s: what only we write is given access tokens alone", kind);
+        return false;
+    }
+    if (!*ret && !spends && !is_static && !has_pair_place(d, h->profile)) {
         api_problem(call, answer_name(ANSWER_POLICY), 0,
                     "%s: with access tokens alone nobody renews it, for its policy is %s; "
                     "`credwarden policy %s always` lets credwarden do that",
@@ -431,7 +453,7 @@ void serve_bind(void *ctx, struct api_call *call)
         return;
     }
     if (!read_place(call, "to", row.kind, row.place) || !check_kind(call, &row) ||
-        !read_mode(d, call, h, &row.with_pair))
+        !read_mode(d, call, h, row.kind, &row.with_pair))
         return;
     if (!has_room(d) || !has_room_beside(d, h->profile)) {
         api_problem(call, "consumers-full", 0,

@@ -7,10 +7,13 @@
  *                                   expires_ms, profile or label; one must be access.
  *                                   /home/u/app.json#auth.token=access,auth.expires=expires_ms
  *     env       FILE, FILE#NAME     lines NAME=value, as both systemd (EnvironmentFile=) and a
- * shell read them: the token as NAME and when it ends as NAME_EXPIRES_AT; without a NAME as
- * CREDWARDEN_TOKEN and CREDWARDEN_EXPIRES_AT. Every other line stays. template  IN→OUT, IN=>OUT OUT
- * is IN with {{access_token}}, {{expires_at}}, {{expires_ms}},
- *                                   {{profile}} and {{label}} filled in
+ *                                   shell read them: the token as NAME, and when it ends as
+ *                                   NAME_EXPIRES_AT; without a NAME as CREDWARDEN_TOKEN and
+ *                                   CREDWARDEN_EXPIRES_AT. Every other line stays.
+ *
+ *     template  IN→OUT, IN=>OUT     OUT is IN with {{access_token}}, {{expires_at}},
+ *                                   {{expires_ms}}, {{profile}} and {{label}} filled in
+ *
  *     exec      COMMAND             run by /bin/sh with one line of JSON on its standard input:
  *                                   access_token, expires_at, profile, label
  *

@@ -285,5 +285,34 @@ def test_what_is_unbound_is_left_as_it_is():
         assert world.cw("unbind", "claude", check=False).code != 0
 
 
+# ---- places that only we write ----
+
+def test_files_and_commands_get_each_new_access_token():
+    with World() as world:
+        lab, _, _ = furnish(world, policy="always")
+        env, seen = world.home / "agent.env", world.home / "seen"
+        env.write_text("# mine\nOTHER=1\n")
+        (world.home / "in").write_text("token: {{access_token}} of {{profile}}\n")
+        places = (f"env:{env}#TOKEN", f"json:{world.home}/app.json#auth.token=access",
+                  f"template:{world.home}/in=>{world.home}/out", f"exec:cat > {seen}")
+        for place in places:
+            bound(world, to=place)
+        for _ in range(2):
+            world.cw("renew", "work")
+            token = world.cw("token", "work").stdout.strip()
+            wait_until(lambda: token in env.read_text(), 5, "the env file")
+            wait_until(lambda: token in (world.home / "app.json").read_text(), 5, "the JSON file")
+            wait_until(lambda: token in (world.home / "out").read_text(), 5, "the template")
+            wait_until(lambda: token in seen.read_text(), 5, "the command")
+        assert env.read_text().startswith("# mine\nOTHER=1\n")
+        assert (world.home / "out").stat().st_mode & 0o777 == 0o600
+        refused = world.cw("bind", "work", "--to", "env:relative", check=False)
+        assert refused.code != 0 and "absolute" in refused.stderr, refused
+        wrong = world.cw("bind", "work", "--to", f"exec:exit 7", check=False)
+        wait_until(lambda: "7" in (consumer(world, 4)["detail"] or ""), 5,
+                   lambda: f"the exit code to be told: {consumer(world, 4)} {wrong}")
+        assert lab.families()[0]["alive"]
+
+
 if __name__ == "__main__":
     runner.main()
