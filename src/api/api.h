@@ -60,6 +60,7 @@ enum operation {
     OP_BACKUP,    /* POST   /v1/backup               ?path= &overwrite= */
     OP_CONSUMERS, /* GET   /v1/consumers */
     OP_BIND,      /* POST   /v1/profiles/{name}/consumers ?to= &mode= */
+    OP_FOLDER,    /* POST /v1/profiles/{name}/folder ?kind= */
     OP_UNBIND,    /* DELETE /v1/consumers            ?at= */
     OP_USE,       /* POST   /v1/consumers            ?to= &at= &dry_run= */
     OP_STOP,      /* POST   /v1/daemon/stop */

@@ -29,6 +29,7 @@ const struct route api_routes[OP_COUNT] = {
     [OP_BACKUP] = {OP_BACKUP, "backup", "POST", "/v1/backup", "path overwrite", false, false},
     [OP_CONSUMERS] = {OP_CONSUMERS, "consumers", "GET", "/v1/consumers", "", false, false},
     [OP_BIND] = {OP_BIND, "bind", "POST", "/v1/profiles/{name}/consumers", "to mode", false, false},
+    [OP_FOLDER] = {OP_FOLDER, "folder", "POST", "/v1/profiles/{name}/folder", "kind", false, false},
     [OP_UNBIND] = {OP_UNBIND, "unbind", "DELETE", "/v1/consumers", "at", false, false},
     [OP_USE] = {OP_USE, "use", "POST", "/v1/consumers", "to at dry_run", false, false},
     [OP_STOP] = {OP_STOP, "stop", "POST", "/v1/daemon/stop", "", false, false},

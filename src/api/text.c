@@ -127,6 +127,7 @@ static void (*const renderers[OP_COUNT])(struct text *t, const json_t *json) = {
     [OP_BACKUP] = render_backed_up,
     [OP_CONSUMERS] = text_consumers,
     [OP_BIND] = text_bound,
+    [OP_FOLDER] = text_folder,
     [OP_UNBIND] = render_done,
     [OP_USE] = text_switched,
     [OP_STOP] = render_done,

@@ -52,6 +52,8 @@
  *     kind text, place text, profile, mode "pair"|"access", state name, detail text|null,
  *     wish name, before name|null, access_fingerprint fp|null, refresh_fingerprint fp|null,
  *     locks_held_us int, locks_held_most_us int, writes int
+ * Folder (folder)
+ *     variable text, folder text: what a client is to be started with, state name
  * Switched (use)
  *     kind text, place text, profile, before; done: verified bool, subject text|null,
  *     label text|null; not done: dry_run true

@@ -99,3 +99,12 @@ void text_switched(struct text *t, const json_t *json)
     text_member(t, json, "before");
     text_put(t, "; `credwarden use -` goes back)\n");
 }
+
+/* For `credwarden exec`, which reads it as it stands. */
+void text_folder(struct text *t, const json_t *json)
+{
+    text_member(t, json, "variable");
+    text_put(t, "=");
+    text_member(t, json, "folder");
+    text_put(t, "\n");
+}

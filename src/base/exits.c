@@ -46,6 +46,7 @@ static const struct problem_kind kinds[] = {
     {"consumers-full", 409, EXIT_POLICY, "There are as many places as there may be"},
     {"provider-differs", 409, EXIT_INPUT, "The login is of another provider than the place"},
     {"switch-failed", 409, EXIT_FAILED, "The place could not be switched, and is as it was"},
+    {"no-folder", 404, EXIT_UNKNOWN, "The profile's client takes no folder of its own"},
     {"file-exists", 409, EXIT_FAILED, "There is a file of that name already"},
     {"locked", 423, EXIT_FAILED, "The vault is locked"},
 

@@ -38,7 +38,8 @@ struct command {
     const char *text;    /* paragraphs for `help COMMAND` */
     struct arg_spec args[COMMAND_ARGS_MAX + 1];
     struct option_spec options[COMMAND_OPTIONS_MAX + 1];
-    bool tells_skew; /* also a script is told that the daemon is of another version */
+    bool runs_program; /* behind `--` comes a program and its arguments */
+    bool tells_skew;   /* also a script is told that the daemon is of another version */
     enum exit_code (*run)(const struct invocation *in);
 };
 
@@ -52,6 +53,7 @@ struct invocation {
     bool no_start;
     bool help;
     const char *args[COMMAND_ARGS_MAX];      /* NULL: not given */
+    char *const *program;                    /* what came behind `--`; NULL: nothing */
     const char *values[COMMAND_OPTIONS_MAX]; /* as command->options; "" for a bare option */
 };
 
@@ -60,8 +62,8 @@ const char *option_value(const struct invocation *in, const char *name);
 
 extern const struct command command_add, command_list, command_status, command_show, command_token,
     command_renew, command_history, command_policy, command_remove, command_rename, command_events,
-    command_bind, command_unbind, command_consumers, command_use, command_backup, command_repair,
-    command_daemon, command_version, command_help;
+    command_bind, command_unbind, command_consumers, command_use, command_exec, command_backup,
+    command_repair, command_daemon, command_version, command_help;
 
 /* The table of main.c, in the order of `help`. */
 extern const struct command *const commands[];

@@ -64,7 +64,10 @@ void command_usage(const struct command *c, char *buf, size_t size)
         n += snprintf(buf + n, size - (size_t)n, a->is_optional ? " [%s]" : " %s", a->name);
     }
     if (c->options[0].name != NULL && n >= 0 && (size_t)n < size) {
-        snprintf(buf + n, size - (size_t)n, " [options]");
+        n += snprintf(buf + n, size - (size_t)n, " [options]");
+    }
+    if (c->runs_program && n >= 0 && (size_t)n < size) {
+        (void)snprintf(buf + n, size - (size_t)n, " -- PROGRAM [ARGUMENT…]");
     }
 }
 
@@ -219,6 +222,11 @@ static int next_word(struct parse *p)
     if (p->only_args || word[0] != '-' || word[1] == '\0') {
         return argument(p, word);
     }
+    if (strcmp(word, "--") == 0 && p->in.command != NULL && p->in.command->runs_program) {
+        p->in.program = p->at < p->argc ? p->argv + p->at : NULL;
+        p->at = p->argc;
+        return 0;
+    }
     if (strcmp(word, "--") == 0) {
         p->only_args = true;
         return 0;
@@ -256,6 +264,12 @@ static int check_args(const struct parse *p)
                            "A-Z a-z 0-9 . _ @ + - and no '.' or '-' in front",
                            shown(arg).text, NAME_MAX_LEN);
         }
+    }
+    if (c->runs_program && p->in.program == NULL) {
+        return err_say(p->text, ERR_INVALID,
+                       "there is no program to run: give it behind two dashes, as "
+                       "`credwarden %s NAME -- PROGRAM`",
+                       c->name);
     }
     return 0;
 }

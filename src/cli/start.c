@@ -272,3 +272,11 @@ void guard_standard_descriptors(void)
         }
     }
 }
+
+int program_become(char *const *argv, struct err_text *text)
+{
+    (void)execvp(argv[0], argv);
+    int errnum = errno;
+    return err_say(text, err_from_errno(errnum), "cannot run %.200s: %s", argv[0],
+                   strerror(errnum));
+}

@@ -33,4 +33,8 @@ void clean_environment(char *const *from, char **to);
  * would become standard output. */
 void guard_standard_descriptors(void);
 
+/* This process becomes that program, looked for in PATH, with its environment as it is. Returns on
+ * failure: ERR_NOT_FOUND, or what the system said. */
+int program_become(char *const *argv, struct err_text *text);
+
 #endif

@@ -323,6 +323,7 @@ void serve_table(struct daemon *d, struct api_handlers *ret)
                 [OP_BACKUP] = serve_backup,
                 [OP_CONSUMERS] = serve_consumers,
                 [OP_BIND] = serve_bind,
+                [OP_FOLDER] = serve_folder,
                 [OP_UNBIND] = serve_unbind,
                 [OP_USE] = serve_use,
                 [OP_STOP] = serve_stop,

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/str.h"
+#include "sys/file.h"
 
 #define SETTLE_TICK_MS   20
 #define BIND_PATIENCE_MS (3 * SECOND_MS)
@@ -73,7 +74,7 @@ void serve_consumers(void *ctx, struct api_call *call)
 
 /* ---- one change ---- */
 
-enum change_kind { CHANGE_BIND, CHANGE_UNBIND, CHANGE_USE, CHANGE_BACK };
+enum change_kind { CHANGE_BIND, CHANGE_FOLDER, CHANGE_UNBIND, CHANGE_USE, CHANGE_BACK };
 
 struct change {
     struct store_job job;
@@ -153,21 +154,33 @@ static void change_submit(struct change *c, int (*run)(struct store *, struct st
 
 static void settle_later(struct change *c, int64_t patience_ms);
 
+static bool is_binding(const struct change *c)
+{
+    return c->kind == CHANGE_BIND || c->kind == CHANGE_FOLDER;
+}
+
 static bool is_settled(const struct place *p, const struct change *c)
 {
     struct place_view v;
     if (p->busy || p->has_order || !warden_view_place(p->d->warden, p->id, &v) || !v.known ||
         v.is_being_asked)
         return false;
-    return c->kind == CHANGE_BIND ? v.is_in_step || v.is_left_alone
-                                  : v.wish == WISH_NONE && v.is_in_step;
+    return is_binding(c) ? v.is_in_step || v.is_left_alone : v.wish == WISH_NONE && v.is_in_step;
+}
+
+static json_t *folder_json(const struct place *p)
+{
+    struct place_view v = {0};
+    bool is_known = warden_view_place(p->d->warden, p->id, &v);
+    return json_pack("{s:s, s:s, s:s}", "variable", format_folder_variable(p->format), "folder",
+                     p->path, "state", is_known ? state_of(p, &v) : "new");
 }
 
 static void reply_place(struct change *c, const struct place *p)
 {
     struct api_call *call = change_call(c);
     if (call)
-        api_reply(call, 200, place_json(p));
+        api_reply(call, 200, c->kind == CHANGE_FOLDER ? folder_json(p) : place_json(p));
 }
 
 static int back_run(struct store *s, struct store_job *job)
@@ -258,7 +271,7 @@ static void verify(struct change *c, struct place *p)
 
 static void give_up(struct change *c, struct place *p)
 {
-    if (c->kind == CHANGE_BIND) {
+    if (is_binding(c)) {
         reply_place(c, p); /* bound it is; what is the matter with it is shown */
         free(c);
         return;
@@ -272,7 +285,7 @@ static void settle(struct change *c)
     if (!p) {
         change_problem(c, ERR_NOT_FOUND);
         free(c);
-    } else if (is_settled(p, c) && c->kind == CHANGE_BIND) {
+    } else if (is_settled(p, c) && is_binding(c)) {
         reply_place(c, p);
         free(c);
     } else if (is_settled(p, c)) {
@@ -470,6 +483,84 @@ void serve_bind(void *ctx, struct api_call *call)
     change_submit(c, bind_run, bind_done);
 }
 
+/* ---- a folder of its own ---- */
+
+#define CLIENTS_FOLDER "clients"
+
+/* Made by us, for `exec`: not a place that is meant where none is named. */
+static bool is_own_folder(const struct daemon *d, const struct place *p)
+{
+    size_t len = strlen(d->paths.state_dir);
+    return strncmp(p->path, d->paths.state_dir, len) == 0 &&
+           strncmp(p->path + len, "/" CLIENTS_FOLDER "/", sizeof(CLIENTS_FOLDER) + 1) == 0;
+}
+
+/* Which client: as asked for; or the provider's own; or that of a place of the profile. */
+static const struct format *client_of(const struct daemon *d, const struct holding *h,
+                                      const char *kind)
+{
+    const struct format *f = format_find(kind ? kind : h->provider.name);
+    for (const struct place *p = d->places; p && !f && !kind; p = p->next) {
+        if (!p->gone && strcmp(p->profile, h->profile) == 0)
+            f = p->format;
+    }
+    return f && format_folder_variable(f) ? f : NULL;
+}
+
+static int make_folder(const struct daemon *d, const struct format *f, const struct holding *h,
+                       char ret[STORE_PLACE_MAX], struct err_text *text)
+{
+    (void)snprintf(ret, STORE_PLACE_MAX, "%s/" CLIENTS_FOLDER, d->paths.state_dir);
+    int err = dir_ensure_private(ret, text);
+    (void)snprintf(ret, STORE_PLACE_MAX, "%s/" CLIENTS_FOLDER "/%s.%s", d->paths.state_dir,
+                   h->profile, format_name(f));
+    return err < 0 ? err : dir_ensure_private(ret, text);
+}
+
+void serve_folder(void *ctx, struct api_call *call)
+{
+    struct daemon *d = ctx;
+    struct holding *h = holding_by_profile(d, api_name(call));
+    struct consumer_row row = {.wish = WISH_REPLACE};
+    struct err_text text = {""};
+    if (!h) {
+        unknown_profile(d, call);
+        return;
+    }
+    const struct format *f = client_of(d, h, api_query(call, "kind"));
+    if (!f) {
+        api_problem(call, "no-folder", 0,
+                    "%s: no client is known for it that takes a folder of its own; the access "
+                    "token can be given in a variable: `credwarden exec %s --var NAME -- …`",
+                    h->profile, h->profile);
+        return;
+    }
+    if (make_folder(d, f, h, row.place, &text) < 0) {
+        api_problem(call, "internal", 0, "%s", text.text);
+        return;
+    }
+    struct place *p = place_at(d, format_name(f), row.place);
+    if (p && strcmp(p->profile, h->profile) != 0) {
+        api_problem(call, "consumer-exists", 0, "%s is %s's by now", p->path, p->profile);
+        return;
+    }
+    (void)str_copy(row.kind, sizeof(row.kind), format_name(f));
+    if (!p && !read_mode(d, call, h, row.kind, &row.with_pair))
+        return;
+    struct change *c = change_new(d, call, CHANGE_FOLDER, h->profile);
+    if (!c)
+        return;
+    row.bound_wall_ms = c->row.bound_wall_ms;
+    memcpy(row.profile, h->profile, sizeof(row.profile));
+    c->row = row;
+    if (p) {
+        c->row.id = p->id;
+        settle_later(c, BIND_PATIENCE_MS);
+    } else {
+        change_submit(c, bind_run, bind_done);
+    }
+}
+
 /* ---- unbind ---- */
 
 static int unbind_run(struct store *s, struct store_job *job)
@@ -572,7 +663,8 @@ static struct place *place_meant(struct daemon *d, struct api_call *call, const 
     unsigned n = 0;
     for (struct place *p = d->places; p; p = p->next) {
         struct holding *now = p->gone ? NULL : holding_by_profile(d, p->profile);
-        if (!now || (h && strcmp(now->provider.name, h->provider.name) != 0))
+        if (!now || !p->format || is_own_folder(d, p) ||
+            (h && strcmp(now->provider.name, h->provider.name) != 0))
             continue;
         found = p;
         n++;

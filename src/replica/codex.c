@@ -9,6 +9,7 @@
 const struct format format_codex = {
     .name = "codex",
     .file = "auth.json",
+    .folder_variable = "CODEX_HOME",
     .locks = {{CLIENT_LOCK_FILE, IN_FOLDER, "auth.lock", 0},
               {CLIENT_LOCK_FILE, IN_FOLDER, "auth.json.lock", 0}},
     .login = "tokens",

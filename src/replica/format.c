@@ -46,6 +46,11 @@ const char *format_name(const struct format *f)
     return f->name;
 }
 
+const char *format_folder_variable(const struct format *f)
+{
+    return f->folder_variable;
+}
+
 bool format_keeps_expiry(const struct format *f)
 {
     return f->expires_ms != NULL;

@@ -38,6 +38,8 @@ struct format;
 const struct format *format_find(const char *name); /* "claude", …; NULL: none */
 const struct format *format_at(unsigned i);         /* NULL past the end */
 const char *format_name(const struct format *f);
+/* The variable of the environment that gives a client its folder; NULL: there is none. */
+const char *format_folder_variable(const struct format *f);
 /* Whether its stores say when an access token is over; else only the token itself does. */
 bool format_keeps_expiry(const struct format *f);
 

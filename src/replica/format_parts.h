@@ -25,7 +25,8 @@ struct client_lock {
 /* Members by their dotted paths; NULL: the format has none such. */
 struct format {
     const char *name;
-    const char *file; /* in the client's folder */
+    const char *file;            /* in the client's folder */
+    const char *folder_variable; /* of the environment: which folder; NULL: none */
     /* In the order in which the client takes them. */
     struct client_lock locks[CLIENT_LOCKS_MAX + 1];
     const char *login; /* all of it goes when nobody is signed in any more; NULL: the whole store */

@@ -195,5 +195,38 @@ def test_a_stale_label_of_the_account_goes_with_the_login():
         assert read_store(folder)["organizationUuid"] == "org-home"
 
 
+# ---- exec ----
+
+def test_two_accounts_run_side_by_side():
+    with World() as world:
+        lab, folder, _ = furnish(world, TWO)
+        bound(world)
+        show = ("sh", "-c", 'echo "$CLAUDE_CONFIG_DIR"')
+        places = [world.cw("exec", name, "--client", "claude", "--", *show).stdout.strip()
+                  for name in TWO]
+        assert len(set(places)) == 2 and str(folder) not in places, places
+        for name, place in zip(TWO, places):
+            assert signed_in(lab, place) == f"owner-of-{name}"
+            assert os.stat(place).st_mode & 0o777 == 0o700
+        assert "refreshToken" not in login_in(places[0]), "one place of a login has it, not two"
+        use(world, "home")  # these folders are not meant
+        assert signed_in(lab, folder) == "owner-of-home"
+        again = world.cw("exec", "work", "--client", "claude", "--", *show).stdout.strip()
+        assert again == places[0] and signed_in(lab, again) == "owner-of-work"
+
+
+def test_a_program_gets_a_token_in_a_variable_and_its_own_exit_code():
+    with World() as world:
+        lab, _, _ = furnish(world)
+        done = world.cw("exec", "work", "--var", "TOKEN", "--", "sh", "-c",
+                        'echo "$TOKEN"; exit 42', check=False)
+        assert done.code == 42 and lab.use(done.stdout.strip()).status == 200
+        assert world.cw("exec", "work", "--var", "T", "--", "no-such-program",
+                        check=False).code == 127
+        for words in (("work",), ("work", "--"), ("nobody", "--", "true"), ("work", "--", "true")):
+            refused = world.cw("exec", *words, check=False)
+            assert refused.code not in (0, 42) and refused.stderr, refused
+
+
 if __name__ == "__main__":
     runner.main()
