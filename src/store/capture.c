@@ -4,10 +4,13 @@
  */
 #include "store/internal.h"
 
+#include <string.h>
+
 /* What the ledger has of tokens */
 
 /* Of a token: is it, or was it, a lineage's; and is it one's no more? A refresh token that an
- * answer kept is of several generations, the current one among them. */
+ * answer kept is of several generations, the current one among them; a pair that was added again is
+ * of a lineage that was ended, too. */
 #define IS_OURS                                                                                    \
     "(EXISTS (SELECT 1 FROM pair WHERE access = ?1) AND"                                           \
     " (?2 IS NULL OR EXISTS (SELECT 1 FROM pair WHERE refresh = ?2)))"
@@ -61,7 +64,9 @@ static int is_refused(struct store *s, struct fp refresh, uint64_t own, bool *re
         "   AND l.generation = p.generation"
         "   WHERE p.refresh = ?2 AND l.standing <> 'retired' AND l.id <> ?1)"
         " OR (EXISTS (SELECT 1 FROM spend WHERE presented = ?2"
-        "     AND (verdict IS NULL OR verdict = 'in-doubt'))"
+        "     AND (verdict IS NULL OR verdict = 'in-doubt') AND NOT EXISTS (SELECT 1 FROM pair AS k"
+        "       WHERE k.lineage = spend.lineage AND k.generation = spend.generation + 1"
+        "       AND k.refresh = ?2))" /* that one was granted with it still */
         "   AND NOT EXISTS (SELECT 1 FROM pair AS p JOIN lineage AS l ON l.id = p.lineage"
         "     AND l.generation = p.generation WHERE p.refresh = ?2 AND l.id = ?1))",
         SQL_ARGS(arg_u64(own), arg_fp(refresh)), &n);
@@ -72,6 +77,11 @@ static int is_refused(struct store *s, struct fp refresh, uint64_t own, bool *re
 }
 
 /* Keeping */
+
+static int check_sealed(size_t len)
+{
+    return len == 0 ? ERR_INVALID : len > STORE_SEALED_MAX ? ERR_TOO_LARGE : 0;
+}
 
 struct keeping {
     const struct captured *c;
@@ -104,7 +114,9 @@ static int keep(struct store *s, const void *args)
     }
     if (same != 0) {
         *k->ret_id = (uint64_t)same;
-        int n = sql_run(s, "UPDATE capture SET consumer = ?2 WHERE id = ?1 AND consumer <> ?2",
+        int n = sql_run(s,
+                        "UPDATE capture SET consumer = ?2 WHERE id = ?1"
+                        "  AND consumer NOT IN (SELECT id FROM consumer)",
                         SQL_ARGS(arg_i64(same), arg_u64(c->consumer)));
         return n < 0 ? n : 0;
     }
@@ -125,10 +137,10 @@ int store_keep_capture(struct store *s, const struct captured *c, uint64_t *ret_
     struct acquaintance met = {0};
     uint64_t id = 0;
     struct keeping k = {.c = c, .ret_id = &id, .ret = &met};
-    if (c->id == 0 || c->sealed_len == 0) {
-        return ERR_INVALID;
+    int err = c->id == 0 ? ERR_INVALID : check_sealed(c->sealed_len);
+    if (err == 0) {
+        err = store_write(s, keep, &k);
     }
-    int err = c->sealed_len > STORE_SEALED_MAX ? ERR_TOO_LARGE : store_write(s, keep, &k);
     if (err == 0) {
         *ret_id = id;
         *ret = met;
@@ -297,14 +309,10 @@ static int adopt(struct store *s, const void *args)
     return err == 0 ? forget(s, a->capture) : err;
 }
 
-static bool is_sealed(size_t len)
-{
-    return len > 0 && len <= STORE_SEALED_MAX;
-}
-
 int store_adopt_capture(struct store *s, const struct capture_adoption *a)
 {
-    return is_sealed(a->sealed_len) ? write_and_wipe(s, adopt, a) : ERR_INVALID;
+    int err = check_sealed(a->sealed_len);
+    return err < 0 ? err : write_and_wipe(s, adopt, a);
 }
 
 /* As a lineage of its own */
@@ -327,7 +335,7 @@ static int insert_lineage(struct store *s, const struct capture_lineage *c, uint
                  arg_text(claims ? c->profile : ""),
                  arg_text(policy_name(claims ? c->policy : POLICY_NEVER)), arg_i64(c->now_wall_ms),
                  arg_i64(claims), arg_i64(c->given_away)));
-    return n < 0 ? n : n == 0 ? ERR_NOT_FOUND : 0;
+    return n == ERR_CONFLICT ? ERR_INVALID : n < 0 ? n : n == 0 ? ERR_NOT_FOUND : 0;
 }
 
 static int become_lineage(struct store *s, const struct capture_lineage *c,
@@ -373,7 +381,13 @@ int store_set_capture_aside(struct store *s, const struct capture_lineage *c)
 {
     bool is_held = false;
     struct aside a = {.c = c, .ret_held = &is_held};
-    int err = is_sealed(c->sealed_len) ? write_and_wipe(s, set_aside, &a) : ERR_INVALID;
+    int err = check_sealed(c->sealed_len);
+    if (err == 0 && c->subject_text != NULL && strlen(c->subject_text) >= STORE_SUBJECT_MAX) {
+        err = ERR_TOO_LARGE; /* cut, it would be another subject */
+    }
+    if (err == 0) {
+        err = write_and_wipe(s, set_aside, &a);
+    }
     return err == 0 && is_held ? ERR_EXISTS : err;
 }
 
@@ -384,6 +398,9 @@ static int claim(struct store *s, const void *args)
     int64_t wanted = 0;
     bool refused = false;
     int err = get_capture(s, c->capture, &row);
+    if (err == 0) {
+        err = find_profile(s, c->profile);
+    }
     if (err == 0) {
         err = is_refused(s, row.pair.refresh, 0, &refused);
     }
@@ -401,6 +418,6 @@ static int claim(struct store *s, const void *args)
 
 int store_claim_capture(struct store *s, const struct capture_lineage *c)
 {
-    return is_sealed(c->sealed_len) && name_is_valid(c->profile) ? write_and_wipe(s, claim, c)
-                                                                 : ERR_INVALID;
+    int err = name_is_valid(c->profile) ? check_sealed(c->sealed_len) : ERR_INVALID;
+    return err < 0 ? err : write_and_wipe(s, claim, c);
 }

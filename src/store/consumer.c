@@ -6,26 +6,18 @@
 
 #include <string.h>
 
-/* Of a name that does not point at anything, or an id that is not there. */
-static int count_profile(struct store *s, const char *profile)
+int find_profile(struct store *s, const char *name)
 {
     int64_t n = 0;
-    int err = sql_number(s, "SELECT count(*) FROM profile WHERE name = ?1",
-                         SQL_ARGS(arg_text(profile)), &n);
+    int err =
+        sql_number(s, "SELECT count(*) FROM profile WHERE name = ?1", SQL_ARGS(arg_text(name)), &n);
     return err < 0 ? err : n == 0 ? ERR_NOT_FOUND : 0;
 }
 
-struct binding {
-    const struct consumer_row *row;
-    uint64_t *ret_id;
-};
-
 static int bind(struct store *s, const void *args)
 {
-    const struct binding *b = args;
-    const struct consumer_row *row = b->row;
-    int64_t id = 0;
-    int err = count_profile(s, row->profile);
+    const struct consumer_row *row = args;
+    int err = find_profile(s, row->profile);
     if (err < 0) {
         return err;
     }
@@ -35,23 +27,19 @@ static int bind(struct store *s, const void *args)
                     SQL_ARGS(arg_text(row->profile), arg_text(row->kind), arg_text(row->place),
                              arg_i64(row->with_pair), arg_text(wish_name(row->wish)),
                              arg_i64(row->bound_wall_ms)));
-    if (n < 0) {
-        return n == ERR_CONFLICT ? ERR_EXISTS : n;
-    }
-    err = sql_number(s, "SELECT id FROM consumer WHERE kind = ?1 AND place = ?2",
-                     SQL_ARGS(arg_text(row->kind), arg_text(row->place)), &id);
-    if (err == 0) {
-        *b->ret_id = (uint64_t)id;
-    }
-    return err;
+    return n == ERR_CONFLICT ? ERR_EXISTS : n < 0 ? n : 0;
 }
 
 int store_bind(struct store *s, const struct consumer_row *row, uint64_t *ret_id)
 {
-    struct binding b = {.row = row, .ret_id = ret_id};
-    return name_is_valid(row->profile) && row->kind[0] != '\0' && row->place[0] != '\0'
-               ? store_write(s, bind, &b)
-               : ERR_INVALID;
+    if (!name_is_valid(row->profile) || row->kind[0] == '\0' || row->place[0] == '\0') {
+        return ERR_INVALID;
+    }
+    int err = store_write(s, bind, row);
+    if (err == 0) {
+        *ret_id = (uint64_t)sqlite3_last_insert_rowid(s->db);
+    }
+    return err;
 }
 
 struct rebinding {
@@ -64,13 +52,13 @@ struct rebinding {
 static int rebind(struct store *s, const void *args)
 {
     const struct rebinding *b = args;
-    int err = count_profile(s, b->profile);
+    int err = find_profile(s, b->profile);
     if (err < 0) {
         return err;
     }
     int n = sql_run(s,
                     "UPDATE consumer SET before = iif(profile = ?2, before, profile), profile = ?2,"
-                    "  wish = ?3, bound = ?4 WHERE id = ?1",
+                    "  wish = ?3, bound = iif(profile = ?2, bound, ?4) WHERE id = ?1",
                     SQL_ARGS(arg_u64(b->id), arg_text(b->profile), arg_text(wish_name(b->wish)),
                              arg_i64(b->now_wall_ms)));
     return n < 0 ? n : n == 0 ? ERR_NOT_FOUND : 0;
@@ -130,18 +118,14 @@ int store_unbind(struct store *s, uint64_t id, const uint64_t *given_away, size_
 
 static void read_consumer(struct sql_rows *r, struct consumer_row *row)
 {
-    char wish[16] = "";
     row->id = read_u64(r);
     read_text(r, row->profile, sizeof(row->profile));
     read_text(r, row->kind, sizeof(row->kind));
     read_text(r, row->place, sizeof(row->place));
     row->with_pair = read_bool(r);
-    read_text(r, wish, sizeof(wish));
+    row->wish = read_wish(r);
     read_text(r, row->before, sizeof(row->before));
     row->bound_wall_ms = read_i64(r);
-    if (r->err == 0 && wish_parse(wish, &row->wish) != 0) {
-        r->err = ERR_CORRUPT;
-    }
 }
 
 int store_each_consumer(struct store *s, int (*each)(void *ctx, const struct consumer_row *),

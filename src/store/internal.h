@@ -39,7 +39,7 @@ int mark_write(struct mark *m, const uint8_t uuid[STORE_UUID_LEN], uint64_t chan
 void mark_close(struct mark *m);
 
 /* Prepared statements, by the address of their text: SQL stands beside the code that uses it. */
-#define SQL_CACHE_MAX 96
+#define SQL_CACHE_MAX 128
 struct sql_cached {
     const char *text;
     sqlite3_stmt *st;
@@ -137,6 +137,7 @@ enum policy read_policy(struct sql_rows *r);
 enum origin read_origin(struct sql_rows *r);   /* NULL: the first */
 enum verdict read_verdict(struct sql_rows *r); /* NULL: the first */
 enum alarm read_alarm(struct sql_rows *r);
+enum wish read_wish(struct sql_rows *r);
 
 /* Run to the end: rows changed, or negative. A broken constraint is ERR_CONFLICT. */
 int sql_run(struct store *s, const char *text, const struct sql_arg *args, size_t n);
@@ -160,6 +161,9 @@ int store_note(struct store *s, int (*body)(struct store *s, const void *args), 
 /* Before another pair becomes the current one: whether its refresh token, too, may stand in a place
  * that is no consumer (spend.c). Rows changed, or negative. */
 int note_given_away(struct store *s, uint64_t lineage, struct fp next, bool also);
+
+/* Whether a profile has this name (consumer.c). ERR_NOT_FOUND. */
+int find_profile(struct store *s, const char *name);
 
 /* store_meta_set() as part of a write (journal.c). */
 int meta_put(struct store *s, const char *key, const void *bytes, size_t len);

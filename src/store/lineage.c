@@ -302,14 +302,15 @@ struct claim {
     enum policy policy;
 };
 
+/* Whose it is is asked anew. */
 static int claim(struct store *s, const void *args)
 {
     const struct claim *c = args;
     int n = sql_run(
         s,
         "UPDATE lineage SET standing = iif(aside_doubt <> 0, 'in-doubt', 'unproven'),"
-        "  doubt_since = aside_doubt, aside_doubt = 0, kept = 1, wanted_profile = ?2,"
-        "  wanted_policy = ?3 WHERE id = ?1 AND standing = 'quarantined'"
+        "  doubt_since = aside_doubt, aside_doubt = 0, kept = 1, subject = NULL, subject_text = '',"
+        "  label = '', wanted_profile = ?2, wanted_policy = ?3 WHERE id = ?1 AND standing = 'quarantined'"
         "  AND id NOT IN (SELECT lineage FROM profile)",
         SQL_ARGS(arg_u64(c->lineage), arg_text(c->profile), arg_text(policy_name(c->policy))));
     return n < 0 ? n : n == 0 ? ERR_CONFLICT : 0;

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "base/check.h"
+
 int store_each_profile(struct store *s, int (*each)(void *ctx, const struct profile_row *),
                        void *ctx)
 {
@@ -88,8 +90,15 @@ static int rename_profile(struct store *s, const void *args)
     if (n <= 0) {
         return n == 0 ? ERR_NOT_FOUND : n == ERR_CONFLICT ? ERR_EXISTS : n;
     }
-    n = sql_run(s, "UPDATE profile_lineage SET profile = ?2 WHERE profile = ?1",
-                SQL_ARGS(arg_text(g->from), arg_text(g->to)));
+    static const char *const follow[] = {
+        "UPDATE profile_lineage SET profile = ?2 WHERE profile = ?1",
+        "UPDATE consumer SET before = ?2 WHERE before = ?1",
+        /* An `add` has a name that its user gave, also when another one had it. */
+        "UPDATE lineage SET wanted_profile = ?2 WHERE wanted_profile = ?1 AND claimed = 1",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(follow) && n >= 0; i++) {
+        n = sql_run(s, follow[i], SQL_ARGS(arg_text(g->from), arg_text(g->to)));
+    }
     return n < 0 ? n : 0;
 }
 

@@ -231,7 +231,8 @@ static int replace_pair(struct store *s, const struct settlement *m, struct fp p
     }
     if (n >= 0) {
         n = sql_run(s,
-                    "UPDATE lineage SET generation = ?2, fence = ?3, held_until = 0 WHERE id = ?1",
+                    "UPDATE lineage SET generation = ?2, fence = ?3, held_until = 0, doubt = 0"
+                    " WHERE id = ?1",
                     SQL_ARGS(arg_u64(m->lineage), arg_u64(m->generation), arg_u64(m->fence)));
     }
     if (n >= 0) {

@@ -340,6 +340,7 @@ READ_WORD(policy)
 READ_WORD(origin)
 READ_WORD(verdict)
 READ_WORD(alarm)
+READ_WORD(wish)
 
 /* Transactions */
 

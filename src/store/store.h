@@ -201,7 +201,7 @@ int store_adopt(struct store *s, uint64_t lineage, enum standing standing, struc
 
 /* A quarantined lineage that no profile points at becomes an `add` again, whose `profile` shall
  * point at it once it is adopted. It is `kept` from then on; one that was set aside in doubt is in
- * doubt again. ERR_CONFLICT: it is not like that. */
+ * doubt again; whose it is is not known any more. ERR_CONFLICT: it is not like that. */
 int store_claim(struct store *s, uint64_t lineage, const char *profile, enum policy policy);
 
 /* Consumers: places of clients that get a profile's tokens. They are the profile's: they follow its
@@ -222,7 +222,8 @@ struct consumer_row {
  * such profile. ERR_INVALID: no name, an empty kind or place. */
 int store_bind(struct store *s, const struct consumer_row *row, uint64_t *ret_id);
 /* Another profile's from now on, with this wish; its former one is remembered in `before` (the same
- * again: only the wish changes). ERR_NOT_FOUND: no such consumer, or profile. */
+ * again: only the wish changes). ERR_NOT_FOUND: no such consumer, or profile; ERR_INVALID: no name.
+ */
 int store_rebind(struct store *s, uint64_t id, const char *profile, enum wish wish,
                  int64_t now_wall_ms);
 int store_set_wish(struct store *s, uint64_t id, enum wish wish); /* ERR_NOT_FOUND */
@@ -249,12 +250,13 @@ struct captured {
 /* What the store has of a pair's tokens. */
 struct acquaintance {
     bool is_ours;   /* each of its tokens is, or was, of a lineage: its bytes need not be kept */
-    bool is_former; /* … of a pair that is not the current one of any lineage any more, or of a
-                       lineage that was ended; or its refresh token was spent */
+    bool is_former; /* one of them was, and is not of the current pair of any lineage any more (one
+                       that was ended has none); or its refresh token was spent for another */
 };
 /* Kept, unless it is ours. `*ret_id`: under which id; 0: it is ours, nothing is kept. A pair that
- * is kept already (same tokens, same expiry) keeps its id, and now stands in this consumer's place.
- */
+ * is kept already (same tokens, same expiry) keeps its id, its lineage and, as long as that one is
+ * bound, its consumer; else it is this one's from now on. ERR_CONFLICT: the id is taken, or there
+ * is no such lineage. */
 int store_keep_capture(struct store *s, const struct captured *c, uint64_t *ret_id,
                        struct acquaintance *ret);
 int store_meet_pair(struct store *s, const struct pair *pair, struct acquaintance *ret);
@@ -275,10 +277,10 @@ int store_each_capture(struct store *s, int (*each)(void *ctx, const struct capt
 
 /* The captured pair becomes the lineage's current one: LIVE, held until `held_until_wall_ms`, no
  * doubt, not replayed; the former pair goes to the ledger, its bytes are wiped, the capture is
- * gone. ERR_CONFLICT: no such capture; the lineage is retired, has an open intent, or `generation`
- * is not its next one; or the ledger knows the refresh token as spent, as refused, as presented and
- * lost (but not where it is the lineage's own current one), or as the current one of another
- * lineage that is not retired. */
+ * gone. ERR_CONFLICT: no such capture; the lineage is not there, is retired, has an open intent, or
+ * `generation` is not its next one; or the ledger knows the refresh token as spent, as refused, as
+ * presented and lost (but not where it is the lineage's own current one), or as the current one of
+ * another lineage that is not retired. */
 struct capture_adoption {
     uint64_t capture;
     uint64_t lineage;
@@ -293,10 +295,10 @@ int store_adopt_capture(struct store *s, const struct capture_adoption *a);
 
 /* The captured pair becomes a lineage of its own (generation 1): QUARANTINED with this subject and
  * no name; or UNPROVEN and `claimed`, to have `profile` with `policy`. Its definition is that of
- * the lineage in whose place it was found. ERR_NOT_FOUND: no such capture. ERR_EXISTS, to set
- * aside: a lineage that is not retired has that refresh token (the capture is gone then); to claim:
- * another unproven lineage is to have that name. ERR_CONFLICT, to claim: the ledger knows its
- * refresh token, as above. */
+ * the lineage in whose place it was found. ERR_NOT_FOUND: no such capture, or, to claim, no such
+ * profile. ERR_EXISTS, to set aside: a lineage that is not retired has that refresh token (the
+ * capture is gone then); to claim: another unproven lineage is to have that name. ERR_CONFLICT, to
+ * claim: the ledger knows its refresh token, as above. ERR_INVALID: also an id that is taken. */
 struct capture_lineage {
     uint64_t capture;
     uint64_t lineage;                 /* of the new one; drawn by the caller */
