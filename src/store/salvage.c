@@ -41,6 +41,10 @@ static const struct table {
     {"#nItiIt", "INSERT OR IGNORE INTO alarm VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
     {"#niIttt", "INSERT OR IGNORE INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
     {"#ntttitti", "INSERT OR IGNORE INTO consumer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"},
+    /* Which number the last consumer had: there is no rule that keeps it once. */
+    {"#ti", "INSERT OR REPLACE INTO sqlite_sequence (rowid, name, seq)"
+            " VALUES ((SELECT rowid FROM sqlite_sequence WHERE name = ?1), ?1,"
+            "  max(?2, ifnull((SELECT seq FROM sqlite_sequence WHERE name = ?1), 0)))"},
     {"#niiBBiiitib", "INSERT OR IGNORE INTO capture"
                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"},
     {"=tb", "INSERT OR IGNORE INTO meta VALUES (?1, ?2)"},
@@ -73,7 +77,7 @@ static int put_row(void *ctx, const struct row *row)
         }
         struct sql_arg args[ROW_VALUES_MAX];
         memcpy(args, row->args, sizeof(args));
-        if (row->shape[0] == '#') {
+        if (row->shape[0] == '#' && row->shape[1] == 'n') {
             args[0] = arg_i64(row->rowid);
         }
         int n = sql_run(f->s, t->insert, args, row->n);
@@ -217,9 +221,23 @@ static int name_all(struct store *s, int64_t now_wall_ms)
                     "  SELECT name, lineage, created FROM profile",
                     SQL_NO_ARGS);
     }
-    if (n >= 0) {
-        n = sql_run(s, "DELETE FROM consumer WHERE profile NOT IN (SELECT name FROM profile)",
-                    SQL_NO_ARGS);
+    return n < 0 ? n : 0;
+}
+
+/* Once the names are right: one whose row was lost, and is back, has its places again. And no
+ * number is given again by which what was found in a place is known. */
+static int fit_consumers(struct store *s)
+{
+    static const char *const steps[] = {
+        "DELETE FROM consumer WHERE profile NOT IN (SELECT name FROM profile)",
+        "INSERT INTO sqlite_sequence SELECT 'consumer', 0"
+        "  WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'consumer')",
+        "UPDATE sqlite_sequence SET seq = max(seq, (SELECT ifnull(max(consumer), 0) FROM capture))"
+        "  WHERE name = 'consumer'",
+    };
+    int n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(steps) && n >= 0; i++) {
+        n = sql_run(s, steps[i], SQL_NO_ARGS);
     }
     return n < 0 ? n : 0;
 }
@@ -372,7 +390,10 @@ static int fit_and_name(struct store *s, const void *args)
 {
     const int64_t *now_wall_ms = args;
     int n = fit(s, *now_wall_ms);
-    return n < 0 ? n : name_all(s, *now_wall_ms);
+    if (n >= 0) {
+        n = name_all(s, *now_wall_ms);
+    }
+    return n < 0 ? n : fit_consumers(s);
 }
 
 static int is_older(struct store *s, const void *args)

@@ -153,7 +153,8 @@ static const char version_3[] =
     "ALTER TABLE lineage ADD COLUMN given_away INTEGER NOT NULL DEFAULT 0"
     "  CHECK (given_away IN (0, 1));"
     "UPDATE lineage SET doubt = ifnull((SELECT s.intent FROM spend AS s"
-    "  WHERE s.lineage = lineage.id AND s.verdict = 'in-doubt' ORDER BY s.seq DESC LIMIT 1), 0)"
+    "  WHERE s.lineage = lineage.id AND s.generation = lineage.generation"
+    "  AND s.verdict = 'in-doubt' ORDER BY s.seq DESC LIMIT 1), 0)"
     "  WHERE standing = 'in-doubt';"
     "CREATE INDEX spend_by_presented ON spend (presented);"
 
@@ -215,6 +216,9 @@ static const struct rule {
     {"SELECT count(*) FROM spend AS s NOT INDEXED JOIN lineage AS l ON l.id = s.lineage"
      "  WHERE s.verdict IS NULL AND (s.generation <> l.generation OR l.standing = 'retired')",
      "an open intent is not for the current pair of its lineage"},
+    {"SELECT count(*) FROM (SELECT 1 FROM consumer NOT INDEXED GROUP BY kind, place"
+     "  HAVING count(*) > 1)",
+     "two consumers have one place"},
     {"SELECT count(*) FROM pragma_foreign_key_check", "a row points at one that is not there"},
 };
 

@@ -192,22 +192,21 @@ def test_a_damaged_answer_in_the_spool_is_doubt_and_never_a_second_spend():
 
 
 def as_version_1(path):
-    """The store as the first version wrote it: no sums, and no room for them."""
+    """The store as the first version wrote it: no sums, no room for them, and not what was added
+    since."""
     old = path.with_name("old.db")
-    store = sqlite3.connect(path)
-    schema = [row[0] for row in store.execute(
-        "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid")]
-    application = store.execute("PRAGMA application_id").fetchone()[0]
-    store.close()
     made = sqlite3.connect(old, isolation_level=None)
-    for sql in schema:
-        made.execute(sql)
+    made.executescript((HERE / "version_1.sql").read_text())
+    made.execute("DELETE FROM store")
     made.execute("ATTACH ? AS new", (str(path),))
-    for (name,) in made.execute("SELECT name FROM new.sqlite_schema WHERE type = 'table'"
+    for (name,) in made.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'"
                                 ).fetchall():
-        made.execute(f"INSERT INTO main.{name} SELECT * FROM new.{name}")
+        columns = [row[1] for row in made.execute(f"PRAGMA main.table_info({name})")]
+        later = [{"spends": "changes"}.get(column, column) for column in columns]
+        made.execute(f"INSERT INTO main.{name} ({', '.join(columns)})"
+                     f" SELECT {', '.join(later)} FROM new.{name}")
+    application = made.execute("PRAGMA new.application_id").fetchone()[0]
     made.execute("DETACH new")
-    made.execute("ALTER TABLE store RENAME COLUMN changes TO spends")
     made.execute(f"PRAGMA application_id = {application}")
     made.execute("PRAGMA user_version = 1")
     made.execute("PRAGMA journal_mode = WAL")

@@ -234,9 +234,20 @@ static void own_rules_are_checked(void **state)
         {"DELETE FROM lineage WHERE id = 2; DELETE FROM sealed WHERE lineage = 2;"
          "DELETE FROM profile WHERE lineage = 2",
          "points at one that is not there"},
+        {"UPDATE consumer SET profile = 'nobody'", "points at one that is not there"},
+        {"UPDATE capture SET lineage = 99", "points at one that is not there"},
+        {"CREATE TABLE loose AS SELECT * FROM consumer; DROP TABLE consumer;"
+         "ALTER TABLE loose RENAME TO consumer; INSERT INTO consumer SELECT * FROM consumer",
+         "two consumers"},
     };
+    struct consumer_row bound = {.profile = "work", .kind = "claude", .place = "/p"};
+    struct captured found = {.id = 7, .lineage = 1, .sealed = "x", .sealed_len = 1};
+    struct acquaintance met;
+    uint64_t id = 0;
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     assert_int_equal(put_live(b->s, 2, "home"), 0);
+    assert_int_equal(store_bind(b->s, &bound, &id), 0);
+    assert_int_equal(store_keep_capture(b->s, &found, &id, &met), 0);
     assert_int_equal(put_intent(b->s, 1, 1), 0);
     assert_int_equal(put_settlement(b->s, 1, 1), 0);
     assert_int_equal(put_intent(b->s, 1, 2), 0);
