@@ -10,6 +10,7 @@
 
 #include "sys/io.h"
 
+#define NOTE_MAX      (16 * 1024)
 #define LOCK_AGAIN_MS 50
 #define LOCK_WAIT_MS  (2 * SECOND_MS) /* then the core is told, and tries again later */
 #define LOOK_LATER_MS (2 * SECOND_MS)
@@ -114,6 +115,21 @@ static void look_and_put(struct act *a)
     }
 }
 
+/* Which locks we hold, for the next start, should we die now. Best effort: without it they are
+ * leftovers that others wait for until they are stale. */
+void act_note_locks(void *place)
+{
+    const struct place *p = place;
+    struct buf lines;
+    int fd = -1;
+    buf_init(&lines, NOTE_MAX);
+    if (replica_remember_locks(p->replica, &lines) == 0 && lines.len > 0 &&
+        path_open(PATH_CWD, p->note_path, OPEN_WRITE_OR_MAKE, &fd) == 0)
+        (void)fd_write(fd, lines.bytes, lines.len);
+    fd_close(&fd);
+    buf_release(&lines);
+}
+
 static bool is_folder_there(const struct act *a)
 {
     struct file_facts facts;
@@ -149,12 +165,16 @@ static void run(uv_work_t *work)
         return;
     }
     a->err = a->kind == ACT_LOOK ? 0 : replica_lock(r, clock_now().wall_ms, &a->why);
-    if (a->err < 0)
+    if (a->err < 0) {
+        (void)path_remove(PATH_CWD, a->p->note_path); /* some of them may have been taken */
         return;
+    }
     uint64_t from = uv_hrtime();
     look_and_put(a);
-    if (a->kind != ACT_LOOK)
+    if (a->kind != ACT_LOOK) {
         replica_unlock(r);
+        (void)path_remove(PATH_CWD, a->p->note_path);
+    }
     a->held_us = (int64_t)((uv_hrtime() - from) / 1000);
 }
 

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "sys/file.h"
+#include "sys/folder_lock.h"
 
+#define NOTE_MAX          (16 * 1024)
 #define LOOK_ROUND_MS     (30 * SECOND_MS)
 #define LOOK_UNWATCHED_MS (2 * SECOND_MS) /* one that cannot be watched */
 
@@ -111,6 +114,10 @@ int place_new(struct daemon *d, const struct consumer_row *row, struct place **r
         free(p);
         return err;
     }
+    (void)snprintf(p->note_path, sizeof(p->note_path), "%s/client-locks.%llx", d->paths.state_dir,
+                   (unsigned long long)p->id);
+    if (p->replica)
+        replica_note_locks(p->replica, act_note_locks, p);
     CHECK(uv_timer_init(&d->loop, &p->again) == 0);
     p->again.data = p;
     p->next = d->places;
@@ -157,6 +164,34 @@ void places_leave(struct daemon *d, const char *profile)
 
 /* ---- all of them ---- */
 
+/* Where the store really is: a link may lead to another folder. */
+static void sweep_temps(const struct place *p)
+{
+    char target[STORE_PLACE_MAX];
+    dir_sweep_temps(p->path);
+    if (file_resolve(replica_path(p->replica), target, sizeof(target)) < 0)
+        return;
+    char *slash = strrchr(target, '/');
+    *(slash == target ? slash + 1 : slash) = '\0';
+    if (strcmp(target, p->path) != 0)
+        dir_sweep_temps(target);
+}
+
+/* Locks of the client, and what was being written, that an earlier run died with. */
+static void clear_leftovers(const struct place *p)
+{
+    struct buf lines;
+    if (!p->replica)
+        return;
+    sweep_temps(p);
+    buf_init(&lines, NOTE_MAX);
+    if (file_read(p->note_path, false, NOTE_MAX, &lines, NULL) == 0) {
+        folder_lock_reclaim((const char *)lines.bytes, lines.len);
+        (void)path_remove(PATH_CWD, p->note_path);
+    }
+    buf_release(&lines);
+}
+
 static int on_row(void *ctx, const struct consumer_row *row)
 {
     struct daemon *d = ctx;
@@ -168,6 +203,8 @@ static int on_row(void *ctx, const struct consumer_row *row)
     if (err < 0)
         log_line(d, LOG_ERROR, "%s:%s cannot be a place any more: %s", row->kind, row->place,
                  text.text);
+    else
+        clear_leftovers(p);
     return 0;
 }
 

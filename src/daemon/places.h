@@ -29,7 +29,8 @@ struct place {
     int64_t bound_wall_ms;
     const struct format *format; /* NULL: a sink, which only we write (src/sink) */
     struct replica *replica;
-    struct watch *watch; /* NULL: it could not be watched, and is looked at instead */
+    char note_path[PATHS_SIZE + 64]; /* of the client's locks that we hold, for the next start */
+    struct watch *watch;             /* NULL: it could not be watched, and is looked at instead */
 
     bool busy;       /* a look or write is under way, or what came of it is being stored */
     bool look_again; /* something may have changed meanwhile */
@@ -49,6 +50,8 @@ struct place {
 
 /* act.c: begins the next look or write, if one is due and nothing is under way. */
 void act_next(struct place *p);
+
+void act_note_locks(void *place); /* called while they are taken, for the next start */
 
 /* What came of it, for the core. */
 void place_saw(struct place *p, bool asked, enum seen what, const struct pair *pair,

@@ -22,6 +22,9 @@ struct replica {
     char folder[PATH_SIZE];
     struct file_swap store;
     bool looked;
+    struct folder_lock *taking;
+    void (*note)(void *ctx);
+    void *note_ctx;
 
     unsigned n_locked;
     struct {
@@ -97,7 +100,11 @@ static int lock_one(struct replica *r, const struct client_lock *lock, int64_t n
     r->locked[at].fd = -1;
     r->locked[at].folder.path[0] = '\0';
     if (err == 0 && lock->kind == CLIENT_LOCK_FOLDER) {
-        err = folder_lock_take(path, lock->stale_ms, now_wall_ms, &r->locked[at].folder, text);
+        r->taking = &r->locked[at].folder;
+        err = r->note == NULL ? folder_lock_take(path, lock->stale_ms, now_wall_ms, r->taking, text)
+                              : folder_lock_take_noted(path, lock->stale_ms, now_wall_ms, r->note,
+                                                       r->note_ctx, r->taking, text);
+        r->taking = NULL;
     } else if (err == 0) {
         err = lock_take(path, &r->locked[at].fd, text);
     }
@@ -131,6 +138,23 @@ void replica_unlock(struct replica *r)
     file_swap_clear(&r->store);
 }
 
+void replica_note_locks(struct replica *r, void (*note)(void *ctx), void *ctx)
+{
+    r->note = note;
+    r->note_ctx = ctx;
+}
+
+int replica_remember_locks(const struct replica *r, struct buf *out)
+{
+    int err = 0;
+    for (unsigned i = 0; err == 0 && i < r->n_locked; i++) {
+        if (r->locked[i].fd < 0) { /* one on an open file ends with us */
+            err = folder_lock_remember(&r->locked[i].folder, out);
+        }
+    }
+    return err == 0 && r->taking != NULL ? folder_lock_remember(r->taking, out) : err;
+}
+
 /* Still ours, and touched. A lock on an open file cannot be lost. */
 static int touch_locks(struct replica *r, struct err_text *text)
 {
@@ -141,6 +165,9 @@ static int touch_locks(struct replica *r, struct err_text *text)
             return err_say(text, err, "%s: a lock of the client was lost while we held it",
                            r->store.path);
         }
+    }
+    if (r->note != NULL && r->n_locked > 0) {
+        r->note(r->note_ctx);
     }
     return 0;
 }

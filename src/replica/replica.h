@@ -28,7 +28,14 @@ const char *replica_path(const struct replica *r);
 /* ERR_LOCKED: the client, or another of its friends, holds one: later again. ERR_INVALID: one that
  * nobody gets past (sys/folder_lock.h). ERR_NOT_FOUND: no such folder. None is held on failure. */
 int replica_lock(struct replica *r, int64_t now_wall_ms, struct err_text *text);
+/* `note` is called when replica_remember_locks() has something new to say: before a lock is taken,
+ * and when it was touched. NULL: never. Once, for good. */
+void replica_note_locks(struct replica *r, void (*note)(void *ctx), void *ctx);
 void replica_unlock(struct replica *r);
+
+/* The locks that are held, as lines for folder_lock_reclaim() (sys/folder_lock.h), added to `out`.
+ */
+int replica_remember_locks(const struct replica *r, struct buf *out);
 
 /* With or without the locks: without them the client may be about to write. `*ret` must have been
  * initialised. SEEN_GONE: also where there is no file; SEEN_TORN: `text` says why, as it does for

@@ -90,15 +90,20 @@ static int look_at_holder(const char *path, int64_t stale_ms, int64_t now_wall_m
     return take_over(path, &facts, text);
 }
 
+static int init(struct folder_lock *lock, const char *path, struct err_text *text)
+{
+    *lock = (struct folder_lock){.path = ""};
+    return str_copy(lock->path, sizeof(lock->path), path) == 0
+               ? 0
+               : err_say(text, ERR_TOO_LARGE, "%.64s...: a path of more than %zu bytes", path,
+                         sizeof(lock->path) - 1);
+}
+
 int folder_lock_take(const char *path, int64_t stale_ms, int64_t now_wall_ms,
                      struct folder_lock *ret, struct err_text *text)
 {
-    struct folder_lock lock = {.path = ""};
-    int err = ERR_AGAIN;
-    if (str_copy(lock.path, sizeof(lock.path), path) != 0) {
-        return err_say(text, ERR_TOO_LARGE, "%.64s...: a path of more than %zu bytes", path,
-                       sizeof(lock.path) - 1);
-    }
+    struct folder_lock lock;
+    int err = init(&lock, path, text) == 0 ? ERR_AGAIN : ERR_TOO_LARGE;
     for (int i = 0; err == ERR_AGAIN && i < TRIES; i++) {
         err = path_make_folder(path);
         if (err == 0) {
@@ -111,6 +116,74 @@ int folder_lock_take(const char *path, int64_t stale_ms, int64_t now_wall_ms,
     }
     if (err == 0) {
         *ret = lock;
+    }
+    return err == ERR_AGAIN
+               ? err_say(text, ERR_LOCKED, "%s: programs take turns at this lock", path)
+               : err;
+}
+
+/* The folder that is to be the lock, beside it. */
+static int make_beside(struct folder_lock *lock)
+{
+    static atomic_uint serial;
+    struct file_facts facts;
+    (void)snprintf(lock->made_as, sizeof(lock->made_as), "%s.%lx-%x", lock->path,
+                   (unsigned long)getpid(), atomic_fetch_add(&serial, 1));
+    int err = path_make_folder(lock->made_as);
+    err = err != 0 ? err : path_look(PATH_CWD, lock->made_as, false, &facts);
+    if (err == 0) {
+        lock->dev = facts.dev;
+        lock->ino = facts.ino;
+        lock->touched_wall_ms = facts.written_wall_ms;
+    }
+    return err;
+}
+
+/* It gets its name, unless somebody has that. */
+static int put_in_place(struct folder_lock *lock, int64_t stale_ms, int64_t now_wall_ms,
+                        struct err_text *text)
+{
+    int err = ERR_AGAIN;
+    for (int i = 0; err == ERR_AGAIN && i < TRIES; i++) {
+        err = path_rename_new(PATH_CWD, lock->made_as, PATH_CWD, lock->path);
+        if (err == ERR_EXISTS) {
+            err = look_at_holder(lock->path, stale_ms, now_wall_ms, text);
+        }
+    }
+    if (err != 0) {
+        (void)path_remove_folder(lock->made_as);
+    }
+    lock->made_as[0] = '\0';
+    return err;
+}
+
+int folder_lock_take_noted(const char *path, int64_t stale_ms, int64_t now_wall_ms,
+                           void (*noted)(void *ctx), void *ctx, struct folder_lock *ret,
+                           struct err_text *text)
+{
+    struct file_facts facts;
+    bool is_there = path_look(PATH_CWD, path, false, &facts) == 0;
+    int err = is_there ? look_at_holder(path, stale_ms, now_wall_ms, text) : 0;
+    if (err != 0 && err != ERR_AGAIN) {
+        return err;
+    }
+    err = init(ret, path, text);
+    if (err != 0) {
+        return err;
+    }
+    if (make_beside(ret) == 0) {
+        noted(ctx);
+        err = put_in_place(ret, stale_ms, now_wall_ms, text);
+    } else {
+        ret->made_as[0] = '\0';
+        err = ERR_UNSUPPORTED;
+    }
+    if (err == ERR_UNSUPPORTED || err == ERR_INVALID) {
+        ret->path[0] = '\0';
+        return folder_lock_take(path, stale_ms, now_wall_ms, ret, text);
+    }
+    if (err != 0) {
+        ret->path[0] = '\0';
     }
     return err == ERR_AGAIN
                ? err_say(text, ERR_LOCKED, "%s: programs take turns at this lock", path)
@@ -145,4 +218,49 @@ void folder_lock_give(struct folder_lock *lock)
         (void)path_remove_folder(lock->path);
     }
     lock->path[0] = '\0';
+}
+
+static int remember(const struct folder_lock *lock, const char *path, struct buf *out)
+{
+    return buf_addf(out, "%ju %ju %lld %s\n", (uintmax_t)lock->dev, (uintmax_t)lock->ino,
+                    (long long)lock->touched_wall_ms, path);
+}
+
+int folder_lock_remember(const struct folder_lock *lock, struct buf *out)
+{
+    int err = lock->path[0] != '\0' ? remember(lock, lock->path, out) : 0;
+    return err == 0 && lock->made_as[0] != '\0' ? remember(lock, lock->made_as, out) : err;
+}
+
+static void reclaim(const char *line)
+{
+    struct folder_lock left = {.path = ""};
+    uintmax_t dev = 0, ino = 0;
+    long long touched = 0;
+    int path_at = 0;
+    if (sscanf(line, "%ju %ju %lld %n", &dev, &ino, &touched, &path_at) != 3 ||
+        line[path_at] != '/' || str_copy(left.path, sizeof(left.path), line + path_at) != 0) {
+        return;
+    }
+    left.dev = (dev_t)dev;
+    left.ino = (ino_t)ino;
+    left.touched_wall_ms = touched;
+    folder_lock_give(&left);
+}
+
+void folder_lock_reclaim(const char *lines, size_t len)
+{
+    char line[FOLDER_LOCK_PATH_SIZE + 96];
+    while (len > 0) {
+        const char *end = memchr(lines, '\n', len);
+        size_t n = end != NULL ? (size_t)(end - lines) : len;
+        if (end != NULL && n < sizeof(line)) { /* one that is torn has no end */
+            memcpy(line, lines, n);
+            line[n] = '\0';
+            reclaim(line);
+        }
+        n += end != NULL ? 1 : 0;
+        lines += n;
+        len -= n;
+    }
 }

@@ -11,12 +11,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #define FOLDER_LOCK_PATH_SIZE 4096
 
 struct folder_lock {
-    char path[FOLDER_LOCK_PATH_SIZE]; /* "": not held */
+    char path[FOLDER_LOCK_PATH_SIZE];         /* "": not held */
+    char made_as[FOLDER_LOCK_PATH_SIZE + 32]; /* until it has its name; "" */
     dev_t dev;
     ino_t ino;
     int64_t touched_wall_ms; /* by us: a number of an inode is given again at once, a time is not */
@@ -35,5 +37,19 @@ int folder_lock_touch(struct folder_lock *lock);
 
 /* Removed, where it is still ours. Not held: nothing. */
 void folder_lock_give(struct folder_lock *lock);
+
+/* For a program that may die while it holds one, so that nobody has to wait until it is stale. The
+ * folder is made under another name and told to `note` before it gets its own, so that there is no
+ * moment at which it is held and not known. `note` stores what folder_lock_remember() says of it,
+ * and again after each folder_lock_touch(). (On a file system that cannot rename without replacing,
+ * it is made at once.) Otherwise as folder_lock_take(). */
+int folder_lock_take_noted(const char *path, int64_t stale_ms, int64_t now_wall_ms,
+                           void (*note)(void *ctx), void *ctx, struct folder_lock *ret,
+                           struct err_text *text);
+/* As lines of text, added to `out`. Also of one that is just being taken. */
+int folder_lock_remember(const struct folder_lock *lock, struct buf *out);
+/* After a restart: each lock in such lines that is still exactly as it was left is removed.
+ * Whatever else is in there is passed over. */
+void folder_lock_reclaim(const char *lines, size_t len);
 
 #endif

@@ -3,6 +3,7 @@
 understood, and never the end of a login."""
 
 import os
+import threading
 import time
 
 import harness
@@ -283,6 +284,24 @@ def test_what_is_unbound_is_left_as_it_is():
         time.sleep(0.3)
         assert (folder / siblings.STORE).read_bytes() == before
         assert world.cw("unbind", "claude", check=False).code != 0
+
+
+def test_a_daemon_that_dies_leaves_no_lock_behind_for_the_clients():
+    with World() as world:
+        _, folder, _ = furnish(world, policy="always")
+        bound(world)
+        for moment in range(24):
+            lock = folder / ".oauth_refresh.lock"
+            thread = threading.Thread(target=lambda: world.cw("renew", "work", check=False))
+            thread.start()
+            end = time.monotonic() + 0.5
+            while not lock.exists() and time.monotonic() < end and moment % 2 == 0:
+                pass
+            world.kill_daemon()
+            thread.join()
+            world.cw("status")
+            becomes(world, "in-step")
+            assert not left_over(folder), left_over(folder)
 
 
 # ---- places that only we write ----

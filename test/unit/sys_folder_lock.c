@@ -213,6 +213,60 @@ static void in_a_crowd_nobody_meets_another_inside(void **state)
     assert_int_equal(munmap(shared, sizeof(*shared)), 0);
 }
 
+struct noted {
+    struct folder_lock lock;
+    struct buf lines;
+};
+
+static void write_down(void *ctx)
+{
+    struct noted *n = ctx;
+    buf_clear(&n->lines);
+    assert_int_equal(folder_lock_remember(&n->lock, &n->lines), 0);
+}
+
+/* The program died with it; its next run reads what it had written down. */
+static void what_a_dead_program_held_is_given_back_if_it_is_still_the_same(void **state)
+{
+    const struct place *p = *state;
+    struct noted n;
+    struct err_text text;
+    struct stat st;
+    buf_init(&n.lines, 64 * 1024);
+    assert_int_equal(
+        folder_lock_take_noted(p->lock, STALE_MS, now_ms(), write_down, &n, &n.lock, &text), 0);
+    assert_int_equal(stat(p->lock, &st), 0);
+    assert_int_equal(buf_add_str(&n.lines, "no line of ours\n1 2 3 /nowhere\n17 18 torn"), 0);
+    folder_lock_reclaim(buf_text(&n.lines), n.lines.len);
+    assert_int_not_equal(stat(p->lock, &st), 0);
+    make_aged(p->lock, 1000); /* somebody else's, perhaps of the same number */
+    folder_lock_reclaim(buf_text(&n.lines), n.lines.len);
+    assert_int_equal(stat(p->lock, &st), 0);
+    assert_int_equal(rmdir(p->lock), 0);
+    buf_release(&n.lines);
+}
+
+static void one_that_is_noted_is_taken_and_refused_like_any_other(void **state)
+{
+    const struct place *p = *state;
+    struct noted n;
+    struct folder_lock other;
+    struct err_text text;
+    buf_init(&n.lines, 64 * 1024);
+    make_aged(p->lock, STALE_MS * 2);
+    assert_int_equal(
+        folder_lock_take_noted(p->lock, STALE_MS, now_ms(), write_down, &n, &n.lock, &text), 0);
+    assert_int_equal(folder_lock_take(p->lock, STALE_MS, now_ms(), &other, &text), ERR_LOCKED);
+    assert_int_equal(folder_lock_touch(&n.lock), 0);
+    folder_lock_give(&n.lock);
+    assert_int_equal(folder_lock_take(p->lock, STALE_MS, now_ms(), &other, &text), 0);
+    assert_int_equal(
+        folder_lock_take_noted(p->lock, STALE_MS, now_ms(), write_down, &n, &n.lock, &text),
+        ERR_LOCKED);
+    folder_lock_give(&other);
+    buf_release(&n.lines);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +276,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_nobody_gets_past_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(whoever_has_lost_it_notices_and_leaves_it_alone, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            what_a_dead_program_held_is_given_back_if_it_is_still_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_is_noted_is_taken_and_refused_like_any_other,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(in_a_crowd_nobody_meets_another_inside, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
