@@ -81,6 +81,8 @@ static int on_lineage(void *ctx, const struct lineage_row *l)
         (long long)l->held_until_wall_ms, (long long)l->doubt_since_wall_ms, l->replayed, l->alarms,
         l->wanted_profile, policy_name(l->wanted_policy), (long long)l->retired_wall_ms,
         l->retired_why);
+    ADD(k->out, " doubt=%llx claimed=%d kept=%d given_away=%d", (unsigned long long)l->doubt,
+        l->claimed, l->kept, l->given_away);
     ADD(k->out, " expires=%lld life=%lld deadline=%lld boot=%lld/%s obtained=%lld",
         (long long)l->pair.expires_wall_ms, (long long)l->pair.life_ms,
         (long long)l->pair.login_deadline_wall_ms, (long long)l->expires_boot_ms, l->boot_id,
@@ -108,6 +110,28 @@ static int on_ledger(void *ctx, const struct ledger_row *r)
     add_fp(ctx, "access", r->access);
     add_fp(ctx, "refresh", r->refresh);
     add_fp(ctx, "parent", r->parent);
+    ADD(ctx, "\n");
+    return 0;
+}
+
+static int on_consumer(void *ctx, const struct consumer_row *c)
+{
+    ADD(ctx, "consumer %llx %s %s %s with_pair=%d wish=%s before=%s bound=%lld\n",
+        (unsigned long long)c->id, c->profile, c->kind, c->place, c->with_pair, wish_name(c->wish),
+        c->before, (long long)c->bound_wall_ms);
+    return 0;
+}
+
+static int on_capture(void *ctx, const struct captured_row *c)
+{
+    ADD(ctx, "capture %llx consumer=%llx lineage=%llx source=%s seen=%lld expires=%lld",
+        (unsigned long long)c->id, (unsigned long long)c->consumer, (unsigned long long)c->lineage,
+        c->source, (long long)c->seen_wall_ms, (long long)c->pair.expires_wall_ms);
+    ADD(ctx, " life=%lld deadline=%lld ours=%d former=%d", (long long)c->pair.life_ms,
+        (long long)c->pair.login_deadline_wall_ms, c->met.is_ours, c->met.is_former);
+    add_fp(ctx, "access", c->pair.access);
+    add_fp(ctx, "refresh", c->pair.refresh);
+    add_bytes(ctx, "sealed", c->sealed.bytes, c->sealed.len);
     ADD(ctx, "\n");
     return 0;
 }
@@ -140,6 +164,12 @@ static int dump(struct store *s, struct buf *out)
     }
     for (size_t i = 0; i < k.n && err == 0; i++) {
         err = store_each_ledger(s, k.ids[i], 0, on_ledger, out);
+    }
+    if (err == 0) {
+        err = store_each_consumer(s, on_consumer, out);
+    }
+    if (err == 0) {
+        err = store_each_capture(s, on_capture, out);
     }
     if (err == 0) {
         err = store_each_alarm(s, true, on_alarm, out);
