@@ -236,6 +236,22 @@ class Vendor:
                          {"type": "response.output_item.done", "item": item},
                          {"type": "response.completed", "response": {"id": "r", "usage": usage}}]
 
+    def identify(self, access):
+        """Nothing the client asks; ours does, and it is not on record."""
+        with self.lock:
+            known = self.issued.get(access, {"kind": "none", "family": None})
+            if known["kind"] != "access" or access in self.refused or known["family"] in self.dead:
+                return 401, {"error": {"code": "token_expired", "message": "made up"}}
+            return 200, {"sub": known["subject"], "email": f"{known['subject']}@example.test"}
+
+    def provider_keys(self, **more):
+        """Of a definition like the vendor's own, but for the identity endpoint that it lacks."""
+        return {"token_url": f"{self.url}/oauth/token", "identity_url": f"{self.url}/identity",
+                "client_id": "app_made_up", "body": "json", "send_scope": "no",
+                "subject_paths": "sub", "label_path": "email", "access_is_jwt": "yes",
+                "skew": "5m", "rotates": "yes", "final_errors":
+                    "invalid_grant refresh_token_reused refresh_token_invalidated", **more}
+
     def obey(self, kind):
         with self.lock:
             order = next((order for order in self.orders if order[0] == kind), None)
@@ -267,7 +283,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(502, {})
 
     def do_GET(self):
-        self._other()
+        if self.path == "/identity":
+            self._answer(*self.vendor.identify(
+                self.headers.get("Authorization", "").removeprefix("Bearer ")))
+        else:
+            self._other()
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
