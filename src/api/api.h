@@ -52,6 +52,7 @@ enum operation {
     OP_REMOVE,    /* DELETE /v1/profiles/{name} */
     OP_TOKEN,     /* GET    /v1/profiles/{name}/token   ?min_ttl= &timeout= */
     OP_RENEW,     /* POST   /v1/profiles/{name}/renew   ?timeout= */
+    OP_REPORT,    /* POST   /v1/profiles/{name}/report  ?timeout= */
     OP_POLICY,    /* POST   /v1/profiles/{name}/policy  ?to= */
     OP_RENAME,    /* POST   /v1/profiles/{name}/rename  ?to= */
     OP_HISTORY,   /* GET    /v1/profiles/{name}/history ?limit= */

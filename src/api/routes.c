@@ -20,6 +20,8 @@ const struct route api_routes[OP_COUNT] = {
     [OP_TOKEN] = {OP_TOKEN, "token", "GET", "/v1/profiles/{name}/token", "min_ttl timeout", false,
                   false},
     [OP_RENEW] = {OP_RENEW, "renew", "POST", "/v1/profiles/{name}/renew", "timeout", false, false},
+    [OP_REPORT] = {OP_REPORT, "report", "POST", "/v1/profiles/{name}/report", "timeout", false,
+                   false},
     [OP_POLICY] = {OP_POLICY, "policy", "POST", "/v1/profiles/{name}/policy", "to", false, false},
     [OP_RENAME] = {OP_RENAME, "rename", "POST", "/v1/profiles/{name}/rename", "to", false, false},
     [OP_HISTORY] = {OP_HISTORY, "history", "GET", "/v1/profiles/{name}/history", "limit", false,

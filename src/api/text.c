@@ -60,6 +60,18 @@ static void render_renewed(struct text *t, const json_t *json)
     text_put(t, "\n");
 }
 
+static void render_reported(struct text *t, const json_t *json)
+{
+    if (member_text(json, "works") == NULL) {
+        render_renewed(t, json);
+        return;
+    }
+    text_member(t, json, "name");
+    text_put(t, ": the token works: ");
+    text_member(t, json, "works");
+    text_put(t, "\n");
+}
+
 static void usage_key(struct text *t, const json_t *row)
 {
     text_clean(t, json_string_value(json_array_get(row, 0)));
@@ -119,6 +131,7 @@ static void (*const renderers[OP_COUNT])(struct text *t, const json_t *json) = {
     [OP_ADD] = render_added,
     [OP_REMOVE] = render_done,
     [OP_RENEW] = render_renewed,
+    [OP_REPORT] = render_reported,
     [OP_POLICY] = render_done,
     [OP_RENAME] = render_done,
     [OP_HISTORY] = text_history,

@@ -34,6 +34,8 @@
  *     access_token, name, generation int, expires_at time|null, expires_in_ms ms|null
  * Renewed (renew)
  *     name, generation int, expires_at time|null, left_ms ms|null
+ * Reported (report)
+ *     name, works text: what the server says of the token; or as Renewed, when there is a new one
  * History (history)
  *     name
  *     lineages [{lineage id, entries [Entry], in order of time}], newest first

@@ -65,7 +65,6 @@ void capture_keep(struct place *p, bool asked, const struct copy *found, const s
 int captures_load(struct daemon *d, struct store *s);
 void captures_start(struct daemon *d);
 void captures_free(struct daemon *d);
-void perform_capture(struct daemon *d, const struct effect *fx);
 /* The access token of a capture, to ask whose it is; NULL: it is not there any more. */
 const struct secret *capture_access(struct daemon *d, uint64_t id);
 void capture_named(struct daemon *d, uint64_t id, const char *subject, const char *label);

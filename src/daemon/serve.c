@@ -236,6 +236,66 @@ static void serve_renew(void *ctx, struct api_call *call)
     want(ctx, call, true);
 }
 
+/* A client was refused. Was it the token? If so a new one is wanted, by the same rules as ever. */
+static void report_asked(void *ctx, uint64_t id, const struct reply *reply)
+{
+    struct daemon *d = ctx;
+    struct waiting *wt = waiting_find(d, id);
+    if (!wt)
+        return;
+    struct api_call *call = wt->call;
+    bool works = reply->identity == IDENTITY_NAMED || reply->identity == IDENTITY_SCOPE;
+    bool is_over = reply->identity == IDENTITY_EXPIRED || reply->identity == IDENTITY_REVOKED;
+    journal(d, holding_find(d, wt->lineage), "reported", "a client was refused; the server: %s",
+            works ? "the token works" : reply->detail);
+    if (is_over) {
+        waiting_want(d, wt);
+        return;
+    }
+    if (works)
+        api_reply(call, 200,
+                  json_pack("{s:s, s:s}", "name", wt->name, "works",
+                            reply->identity == IDENTITY_SCOPE
+                                ? "it lives, and may not ask who it is: a scope may be missing"
+                                : "the refusal had another reason"));
+    else
+        api_problem(call, answer_name(ANSWER_UNREACHABLE), reply->retry_after_ms,
+                    "%s: the server does not say whether the token works (%s)", wt->name,
+                    reply->detail);
+    *wt = (struct waiting){0};
+}
+
+static void serve_report(void *ctx, struct api_call *call)
+{
+    struct daemon *d = ctx;
+    struct holding *h = holding_by_profile(d, api_name(call));
+    int64_t timeout_ms;
+    if (!h) {
+        unknown_profile(d, call);
+        return;
+    }
+    if (!query_duration(call, "timeout", WANT_TIMEOUT_MS, WANT_TIMEOUT_MAX_MS, &timeout_ms))
+        return;
+    if (!h->provider.identity_url[0]) {
+        api_problem(call, "not-found", 0,
+                    "provider %s has no endpoint that says whether a token works; "
+                    "`credwarden renew %s` gets another one",
+                    h->provider.name, h->profile);
+        return;
+    }
+    struct waiting *wt = waiting_new(d, call, OP_REPORT, h->profile, h->lineage);
+    if (wt)
+        wt->deadline_boot_ms = clock_now().boot_ms + timeout_ms;
+    int err = wt ? spender_ask(d->spender, ASK_IDENTITY, wt->id, &h->provider, &h->access,
+                               report_asked, d)
+                 : ERR_BUSY;
+    if (err == 0)
+        return;
+    if (wt)
+        *wt = (struct waiting){0};
+    api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS, "too much is asked; try again");
+}
+
 static void usage_done(void *ctx, uint64_t id, const struct reply *reply)
 {
     struct daemon *d = ctx;
@@ -307,27 +367,17 @@ void serve_table(struct daemon *d, struct api_handlers *ret)
         .ctx = d,
         .handle =
             {
-                [OP_VERSION] = serve_version,
-                [OP_STATUS] = serve_status,
-                [OP_PROFILES] = serve_profiles,
-                [OP_PROFILE] = serve_profile,
-                [OP_ADD] = serve_add,
-                [OP_REMOVE] = serve_remove,
-                [OP_TOKEN] = serve_token,
-                [OP_RENEW] = serve_renew,
-                [OP_POLICY] = serve_policy,
-                [OP_RENAME] = serve_rename,
-                [OP_HISTORY] = serve_history,
-                [OP_USAGE] = serve_usage,
-                [OP_EVENTS] = serve_events,
-                [OP_BACKUP] = serve_backup,
-                [OP_CONSUMERS] = serve_consumers,
-                [OP_BIND] = serve_bind,
-                [OP_FOLDER] = serve_folder,
-                [OP_UNBIND] = serve_unbind,
-                [OP_USE] = serve_use,
-                [OP_STOP] = serve_stop,
-                [OP_RELOAD] = serve_reload,
+                [OP_VERSION] = serve_version,   [OP_STATUS] = serve_status,
+                [OP_PROFILES] = serve_profiles, [OP_PROFILE] = serve_profile,
+                [OP_ADD] = serve_add,           [OP_REMOVE] = serve_remove,
+                [OP_TOKEN] = serve_token,       [OP_RENEW] = serve_renew,
+                [OP_REPORT] = serve_report,     [OP_POLICY] = serve_policy,
+                [OP_RENAME] = serve_rename,     [OP_HISTORY] = serve_history,
+                [OP_USAGE] = serve_usage,       [OP_EVENTS] = serve_events,
+                [OP_BACKUP] = serve_backup,     [OP_CONSUMERS] = serve_consumers,
+                [OP_BIND] = serve_bind,         [OP_FOLDER] = serve_folder,
+                [OP_UNBIND] = serve_unbind,     [OP_USE] = serve_use,
+                [OP_STOP] = serve_stop,         [OP_RELOAD] = serve_reload,
             },
         .gone = gone,
     };

@@ -429,7 +429,7 @@ static void bind_done(struct store_job *job, int err)
     struct err_text text = {""};
     if (err == 0)
         err = place_new(d, &c->row, &p, &text);
-    if (err < 0) {
+    if (err < 0 || !p) {
         change_problem(c, err);
         free(c);
         return;

@@ -233,7 +233,7 @@ void waiting_want(struct daemon *d, const struct waiting *wt)
     ev.waiter = wt->id;
     ev.want.ttl_min_ms = wt->ttl_min_ms;
     ev.want.deadline_boot_ms = wt->deadline_boot_ms;
-    ev.want.renew = wt->operation == OP_RENEW;
+    ev.want.renew = wt->operation == OP_RENEW || wt->operation == OP_REPORT;
     drive(d, &ev);
 }
 
@@ -242,7 +242,9 @@ void waiting_want(struct daemon *d, const struct waiting *wt)
 static bool ask_successor(struct daemon *d, struct waiting *wt)
 {
     struct holding *h = holding_by_profile(d, wt->name);
-    if ((wt->operation != OP_TOKEN && wt->operation != OP_RENEW) || !h || h->lineage == wt->lineage)
+    bool wants =
+        wt->operation == OP_TOKEN || wt->operation == OP_RENEW || wt->operation == OP_REPORT;
+    if (!wants || !h || h->lineage == wt->lineage)
         return false;
     wt->lineage = h->lineage;
     waiting_want(d, wt);

@@ -5,6 +5,7 @@
  */
 #include "sys/folder_lock.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -235,16 +236,21 @@ int folder_lock_remember(const struct folder_lock *lock, struct buf *out)
 static void reclaim(const char *line)
 {
     struct folder_lock left = {.path = ""};
-    uintmax_t dev = 0, ino = 0;
-    long long touched = 0;
-    int path_at = 0;
-    if (sscanf(line, "%ju %ju %lld %n", &dev, &ino, &touched, &path_at) != 3 ||
-        line[path_at] != '/' || str_copy(left.path, sizeof(left.path), line + path_at) != 0) {
+    uintmax_t numbers[3];
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+        char *end = NULL;
+        numbers[i] = strtoumax(line, &end, 10);
+        if (end == line || *end != ' ') {
+            return;
+        }
+        line = end + 1;
+    }
+    if (line[0] != '/' || str_copy(left.path, sizeof(left.path), line) != 0) {
         return;
     }
-    left.dev = (dev_t)dev;
-    left.ino = (ino_t)ino;
-    left.touched_wall_ms = touched;
+    left.dev = (dev_t)numbers[0];
+    left.ino = (ino_t)numbers[1];
+    left.touched_wall_ms = (int64_t)numbers[2];
     folder_lock_give(&left);
 }
 

@@ -222,9 +222,9 @@ def test_help_of_every_command():
     with World() as world:
         text = world.cw("help").stdout
         commands = re.findall(r"^  ([a-z]+) {2,}\S", text.split("Options")[0], re.M)
-        assert commands == ["add", "list", "status", "show", "token", "renew", "history", "policy",
-                            "rename", "remove", "events", "backup", "repair", "daemon", "version",
-                            "help"]
+        assert commands == ["add", "list", "status", "show", "token", "renew", "report", "history",
+                            "policy", "rename", "remove", "bind", "unbind", "consumers", "use",
+                            "exec", "events", "backup", "repair", "daemon", "version", "help"]
         for command in commands:
             told = world.cw("help", command).stdout
             assert told.startswith(f"usage: credwarden {command}"), told

@@ -304,6 +304,29 @@ def test_a_daemon_that_dies_leaves_no_lock_behind_for_the_clients():
             assert not left_over(folder), left_over(folder)
 
 
+# ---- a client was refused ----
+
+def test_a_report_is_checked_with_the_server_and_answered_truthfully():
+    with World() as world:
+        lab, _, logins = furnish(world, ("work", "kept"), policy="always", kills_access=True)
+        said = world.cw("report", "work").stdout
+        assert "the token works" in said and not presented(lab), said
+        before = world.cw("token", "work").stdout
+        family = next(family["family"] for family in lab.families()
+                      if family["subject"] == "owner-of-work")
+        lab.control("POST", "/lab/revoke", family=family, what="access")
+        reports = runner.in_threads(8, lambda _: world.cw("report", "work").stdout)
+        assert all("renewed" in said for said in reports), reports
+        assert world.cw("token", "work").stdout != before and len(presented(lab)) == 1
+        world.cw("policy", "kept", "never")
+        family = next(family["family"] for family in lab.families()
+                      if family["subject"] == "owner-of-kept")
+        lab.control("POST", "/lab/revoke", family=family, what="access")
+        refused = world.cw("report", "kept", check=False)
+        assert refused.code != 0 and "credwarden policy kept" in refused.stderr, refused
+        assert len(presented(lab)) == 1
+
+
 # ---- places that only we write ----
 
 def test_files_and_commands_get_each_new_access_token():
