@@ -59,6 +59,7 @@ enum operation {
     OP_USAGE,     /* GET    /v1/profiles/{name}/usage */
     OP_EVENTS,    /* GET    /v1/events               ?after= &limit= &follow= : a stream */
     OP_BACKUP,    /* POST   /v1/backup               ?path= &overwrite= */
+    OP_DOCTOR,    /* GET /v1/doctor ?variables= */
     OP_CONSUMERS, /* GET   /v1/consumers */
     OP_BIND,      /* POST   /v1/profiles/{name}/consumers ?to= &mode= */
     OP_FOLDER,    /* POST /v1/profiles/{name}/folder ?kind= */

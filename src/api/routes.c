@@ -29,6 +29,7 @@ const struct route api_routes[OP_COUNT] = {
     [OP_USAGE] = {OP_USAGE, "usage", "GET", "/v1/profiles/{name}/usage", "", false, false},
     [OP_EVENTS] = {OP_EVENTS, "events", "GET", "/v1/events", "after limit follow", false, true},
     [OP_BACKUP] = {OP_BACKUP, "backup", "POST", "/v1/backup", "path overwrite", false, false},
+    [OP_DOCTOR] = {OP_DOCTOR, "doctor", "GET", "/v1/doctor", "variables", false, false},
     [OP_CONSUMERS] = {OP_CONSUMERS, "consumers", "GET", "/v1/consumers", "", false, false},
     [OP_BIND] = {OP_BIND, "bind", "POST", "/v1/profiles/{name}/consumers", "to mode", false, false},
     [OP_FOLDER] = {OP_FOLDER, "folder", "POST", "/v1/profiles/{name}/folder", "kind", false, false},

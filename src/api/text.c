@@ -138,6 +138,7 @@ static void (*const renderers[OP_COUNT])(struct text *t, const json_t *json) = {
     [OP_USAGE] = render_usage,
     [OP_EVENTS] = render_event,
     [OP_BACKUP] = render_backed_up,
+    [OP_DOCTOR] = text_findings,
     [OP_CONSUMERS] = text_consumers,
     [OP_BIND] = text_bound,
     [OP_FOLDER] = text_folder,

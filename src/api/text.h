@@ -50,6 +50,8 @@
  *     name, utilization {limit: percent used, a number}, asked_at time
  * Event (events, one each)
  *     id int, at time, kind text, profile text|null, lineage id|null, detail text
+ * Findings (doctor)
+ *     findings [{about text, what text, mend text|null}]
  * Consumer (bind; consumers: {consumers [Consumer]})
  *     kind text, place text, profile, mode "pair"|"access", state name, detail text|null,
  *     wish name, before name|null, access_fingerprint fp|null, refresh_fingerprint fp|null,

@@ -108,3 +108,23 @@ void text_folder(struct text *t, const json_t *json)
     text_member(t, json, "folder");
     text_put(t, "\n");
 }
+
+void text_findings(struct text *t, const json_t *json)
+{
+    const json_t *findings = json_object_get(json, "findings");
+    for (size_t i = 0; i < json_array_size(findings); i++) {
+        const json_t *finding = json_array_get(findings, i);
+        text_member(t, finding, "about");
+        text_put(t, ": ");
+        text_member(t, finding, "what");
+        text_put(t, "\n");
+        if (member_text(finding, "mend") != NULL) {
+            text_put(t, "    ");
+            text_member(t, finding, "mend");
+            text_put(t, "\n");
+        }
+    }
+    if (json_array_size(findings) == 0) {
+        text_put(t, "nothing is wrong, as far as can be seen\n");
+    }
+}

@@ -42,6 +42,7 @@ void text_profiles(struct text *t, const json_t *json);
 void text_profile(struct text *t, const json_t *json);
 void text_history(struct text *t, const json_t *json);
 void text_consumers(struct text *t, const json_t *json);
+void text_findings(struct text *t, const json_t *json);
 void text_folder(struct text *t, const json_t *json);
 void text_bound(struct text *t, const json_t *json);
 void text_switched(struct text *t, const json_t *json);

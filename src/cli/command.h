@@ -62,8 +62,8 @@ const char *option_value(const struct invocation *in, const char *name);
 
 extern const struct command command_add, command_list, command_status, command_show, command_token,
     command_renew, command_history, command_policy, command_remove, command_rename, command_events,
-    command_bind, command_unbind, command_consumers, command_use, command_exec, command_report,
-    command_backup, command_repair, command_daemon, command_version, command_help;
+    command_bind, command_unbind, command_consumers, command_use, command_exec, command_doctor,
+    command_report, command_backup, command_repair, command_daemon, command_version, command_help;
 
 /* The table of main.c, in the order of `help`. */
 extern const struct command *const commands[];

@@ -17,11 +17,11 @@
 #include "cli/start.h"
 
 const struct command *const commands[] = {
-    &command_add,     &command_list,   &command_status,  &command_show,      &command_token,
-    &command_renew,   &command_report, &command_history, &command_policy,    &command_rename,
-    &command_remove,  &command_bind,   &command_unbind,  &command_consumers, &command_use,
-    &command_exec,    &command_events, &command_backup,  &command_repair,    &command_daemon,
-    &command_version, &command_help,
+    &command_add,    &command_list,    &command_status,  &command_show,      &command_token,
+    &command_renew,  &command_report,  &command_history, &command_policy,    &command_rename,
+    &command_remove, &command_bind,    &command_unbind,  &command_consumers, &command_use,
+    &command_exec,   &command_doctor,  &command_events,  &command_backup,    &command_repair,
+    &command_daemon, &command_version, &command_help,
 };
 const size_t n_commands = ARRAY_LEN(commands);
 

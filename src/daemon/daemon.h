@@ -248,6 +248,7 @@ void serve_events(void *ctx, struct api_call *call);
 void serve_backup(void *ctx, struct api_call *call);
 void serve_bind(void *ctx, struct api_call *call);
 void serve_folder(void *ctx, struct api_call *call);
+void serve_doctor(void *ctx, struct api_call *call);
 void serve_unbind(void *ctx, struct api_call *call);
 void serve_use(void *ctx, struct api_call *call);
 void serve_consumers(void *ctx, struct api_call *call);

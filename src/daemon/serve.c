@@ -376,8 +376,9 @@ void serve_table(struct daemon *d, struct api_handlers *ret)
                 [OP_USAGE] = serve_usage,       [OP_EVENTS] = serve_events,
                 [OP_BACKUP] = serve_backup,     [OP_CONSUMERS] = serve_consumers,
                 [OP_BIND] = serve_bind,         [OP_FOLDER] = serve_folder,
-                [OP_UNBIND] = serve_unbind,     [OP_USE] = serve_use,
-                [OP_STOP] = serve_stop,         [OP_RELOAD] = serve_reload,
+                [OP_DOCTOR] = serve_doctor,     [OP_UNBIND] = serve_unbind,
+                [OP_USE] = serve_use,           [OP_STOP] = serve_stop,
+                [OP_RELOAD] = serve_reload,
             },
         .gone = gone,
     };

@@ -17,6 +17,8 @@
 const struct format format_claude = {
     .name = "claude",
     .file = ".credentials.json",
+    .label_file = ".claude.json",
+    .label_path = "oauthAccount.emailAddress",
     .folder_variable = "CLAUDE_CONFIG_DIR",
     .locks = {{CLIENT_LOCK_FOLDER, IN_FOLDER, ".oauth_refresh.lock", 60 * SECOND_MS},
               {CLIENT_LOCK_FOLDER, BESIDE_FOLDER, ".lock", 10 * SECOND_MS},

@@ -25,7 +25,9 @@ struct client_lock {
 /* Members by their dotted paths; NULL: the format has none such. */
 struct format {
     const char *name;
-    const char *file;            /* in the client's folder */
+    const char *file;       /* in the client's folder */
+    const char *label_file; /* in the folder or beside it: who the client shows as signed in … */
+    const char *label_path; /* … as a member of that JSON; NULL: none */
     const char *folder_variable; /* of the environment: which folder; NULL: none */
     /* In the order in which the client takes them. */
     struct client_lock locks[CLIENT_LOCKS_MAX + 1];

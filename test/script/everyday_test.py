@@ -224,7 +224,7 @@ def test_help_of_every_command():
         commands = re.findall(r"^  ([a-z]+) {2,}\S", text.split("Options")[0], re.M)
         assert commands == ["add", "list", "status", "show", "token", "renew", "report", "history",
                             "policy", "rename", "remove", "bind", "unbind", "consumers", "use",
-                            "exec", "events", "backup", "repair", "daemon", "version", "help"]
+                            "exec", "doctor", "events", "backup", "repair", "daemon", "version", "help"]
         for command in commands:
             told = world.cw("help", command).stdout
             assert told.startswith(f"usage: credwarden {command}"), told

@@ -327,6 +327,34 @@ def test_a_report_is_checked_with_the_server_and_answered_truthfully():
         assert len(presented(lab)) == 1
 
 
+# ---- doctor ----
+
+def test_doctor_names_what_stands_in_the_way_and_what_mends_it():
+    with World() as world:
+        _, folder, _ = furnish(world)
+        bound(world)
+        assert "nothing is wrong" in world.cw("doctor").stdout
+        (folder / ".storage-write.lock").write_text("a file")
+        (folder / ".oauth_refresh.lock").mkdir()
+        os.utime(folder / ".oauth_refresh.lock", (time.time() + 10_000,) * 2)
+        (folder / siblings.STORE).chmod(0o644)
+        (world.home / ".claude.json").write_text(
+            '{"oauthAccount": {"emailAddress": "other@lab.invalid"}}')
+        told = world.cw("doctor", env={"ANTHROPIC_API_KEY": "made-up"}).stdout
+        for words in (f"rm {folder}/.storage-write.lock", f"rmdir {folder}/.oauth_refresh.lock",
+                      f"chmod 600 {folder}/{siblings.STORE}", "names another account",
+                      "ANTHROPIC_API_KEY is set"):
+            assert words in told, told
+        assert "made-up" not in told
+        (folder / ".storage-write.lock").unlink()
+        (folder / ".oauth_refresh.lock").rmdir()
+        RudeClient(folder, world.lab, "rude").sign_in("somebody")
+        becomes(world, "drifted")
+        told = world.cw("doctor").stdout
+        assert "somebody else is signed in" in told and "credwarden use work" in told, told
+        assert world.cw("doctor", "--json").json["findings"]
+
+
 # ---- places that only we write ----
 
 def test_files_and_commands_get_each_new_access_token():
