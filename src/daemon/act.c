@@ -13,6 +13,7 @@
 #define NOTE_MAX      (16 * 1024)
 #define LOCK_AGAIN_MS 50
 #define LOCK_WAIT_MS  (2 * SECOND_MS) /* then the core is told, and tries again later */
+#define LOOK_PAUSE_MS 100
 #define LOOK_LATER_MS (2 * SECOND_MS)
 
 enum act_kind { ACT_LOOK, ACT_READ, ACT_PUBLISH };
@@ -198,6 +199,12 @@ static void wait_a_while(struct place *p, int64_t pause_ms)
 {
     p->waits = true;
     uv_timer_start(&p->again, on_again, (uint64_t)pause_ms, 0);
+}
+
+void act_pause(struct place *p)
+{
+    if (!p->has_order)
+        wait_a_while(p, LOOK_PAUSE_MS);
 }
 
 static void look_later(struct place *p)

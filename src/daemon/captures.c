@@ -38,6 +38,7 @@ static void capture_forget(struct daemon *d, uint64_t id)
         if (c->id != id)
             continue;
         *at = c->next;
+        d->n_captures--;
         tokens_clear(&c->tokens);
         free(c);
         return;
@@ -61,6 +62,7 @@ static int remember(struct daemon *d, uint64_t id, uint64_t consumer, struct tok
             return ERR_NOMEM;
         c->next = d->captures;
         d->captures = c;
+        d->n_captures++;
     }
     tokens_clear(&c->tokens);
     c->tokens = *tokens;
@@ -136,6 +138,8 @@ static void tell_kept(struct keeping *k, int err)
         place_failed(p, "what stands there cannot be stored");
     else
         p->look_again = true;
+    if (!k->asked)
+        act_pause(p);
 }
 
 static void keep_done(struct store_job *job, int err)
@@ -168,8 +172,9 @@ static int fill_keeping(struct keeping *k, const struct copy *found)
 
 void capture_keep(struct place *p, bool asked, const struct copy *found, const struct pair *pair)
 {
-    struct keeping *k = calloc(1, sizeof(*k));
-    int err = k ? 0 : ERR_NOMEM;
+    bool is_full = p->d->n_captures >= CAPTURES_KEPT_MAX;
+    struct keeping *k = is_full ? NULL : calloc(1, sizeof(*k));
+    int err = k ? 0 : is_full ? ERR_BUSY : ERR_NOMEM;
     if (k) {
         k->job.run = keep_run;
         k->job.done = keep_done;
@@ -188,8 +193,9 @@ void capture_keep(struct place *p, bool asked, const struct copy *found, const s
         return;
     if (k)
         keeping_free(k);
-    if (asked)
-        place_failed(p, err_reason(err));
+    if (asked) /* what is not sealed is not written over */
+        place_failed(p,
+                     is_full ? "more logins were found than can be asked about" : err_reason(err));
     place_rests(p);
 }
 
@@ -517,6 +523,15 @@ static int seal_for_lineage(struct dealing *g)
     return vault_seal(g->d->vault, g->made, 1, &g->tokens, &g->sealed);
 }
 
+/* For one more lineage, in the core. */
+static bool has_room(const struct daemon *d)
+{
+    uint32_t n = 0;
+    for (const struct holding *h = d->holdings; h; h = h->next)
+        n++;
+    return n < d->limits.lineages;
+}
+
 void perform_capture(struct daemon *d, const struct effect *fx)
 {
     static const struct {
@@ -534,6 +549,9 @@ void perform_capture(struct daemon *d, const struct effect *fx)
     bool drops = fx->kind == FX_DROP;
     int err = g ? 0 : ERR_NOMEM;
     CHECK(deals[fx->kind].run);
+    bool makes_one = fx->kind == FX_QUARANTINE || fx->kind == FX_CLAIM;
+    if (err == 0 && makes_one && !has_room(d))
+        err = ERR_FULL;
     if (err == 0 && !drops)
         err = fill_dealing(g);
     if (err == 0 && !drops)

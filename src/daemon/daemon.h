@@ -40,6 +40,7 @@
 #define WAITERS_MAX         1024
 #define CONSUMERS_MAX       1024
 #define LINEAGES_FOUND_MAX  256 /* room for logins that are found in places and set aside */
+#define CAPTURES_KEPT_MAX   4096
 #define LEASE_MS            (10 * MINUTE_MS)
 #define WANT_TIMEOUT_MS     (60 * SECOND_MS) /* a caller's patience unless it says otherwise */
 #define WANT_TIMEOUT_MAX_MS (10 * MINUTE_MS)
@@ -136,6 +137,7 @@ struct daemon {
     struct holding *holdings;
     struct place *places;
     struct kept_capture *captures;
+    uint32_t n_captures;
     struct restoration last_restored; /* when an older copy was last taken for the store */
     struct event *loaded;             /* from recover_load() to recover_start() */
     uint32_t n_loaded;

@@ -53,6 +53,10 @@ void act_next(struct place *p);
 
 void act_note_locks(void *place); /* called while they are taken, for the next start */
 
+/* Something was found without being asked for: the next look takes its time, for a program that
+ * writes without end shall cost others nothing. An order does not wait. */
+void act_pause(struct place *p);
+
 /* What came of it, for the core. */
 void place_saw(struct place *p, bool asked, enum seen what, const struct pair *pair,
                uint64_t capture, bool spent);

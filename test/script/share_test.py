@@ -327,6 +327,64 @@ def test_a_report_is_checked_with_the_server_and_answered_truthfully():
         assert len(presented(lab)) == 1
 
 
+def test_a_store_that_never_rests_costs_nobody_else_anything():
+    with World() as world:
+        lab, folder, logins = furnish(world, ("work", "home"))
+        bound(world)
+        store = read_store(folder)
+        written, slow = 0, []
+        began = time.monotonic()
+        while time.monotonic() - began < 4:
+            for _ in range(50):
+                pair = {"accessToken": f"lab-at-{os.urandom(16).hex()}",
+                        "refreshToken": f"lab-rt-{os.urandom(16).hex()}",
+                        "expiresAt": int(time.time() * 1000) + 600_000}
+                siblings.replace_store(folder, {**store, siblings.LOGIN: {
+                    **store[siblings.LOGIN], **pair}})
+                written += 1
+            asked = time.monotonic()
+            assert world.api("GET", "/v1/profiles/home/token").status == 200
+            slow.append(time.monotonic() - asked)
+        print(f"# {written / 4:.0f} writes a second; the slowest answer: {max(slow) * 1000:.0f} ms")
+        assert written >= 300 and max(slow) < 1
+        write_store(folder, logins["work"])
+        becomes(world, "in-step", timeout=20)
+        world.cw("daemon", "restart")
+        becomes(world, "in-step", timeout=20)
+        assert lab.use(world.cw("token", "work").stdout.strip()).status == 200
+        assert not presented(lab)
+
+
+def test_a_store_that_is_too_large_or_no_file_is_left_alone():
+    with World() as world:
+        lab, folder, _ = furnish(world, policy="always")
+        bound(world)
+        path = folder / siblings.STORE
+        with open(path, "r+b") as file:
+            file.truncate(100 * 1024 * 1024)
+        world.cw("renew", "work")
+        becomes(world, "unreadable")
+        assert path.stat().st_size == 100 * 1024 * 1024
+        path.unlink()
+        os.mkfifo(path)
+        world.cw("renew", "work")
+        becomes(world, "unreadable")
+        path.unlink()
+        path.mkdir()
+        world.cw("renew", "work")
+        becomes(world, "unreadable")
+        path.rmdir()
+        becomes(world, "signed-out", timeout=20)
+        world.cw("use", "work")
+        becomes(world, "in-step")
+        folder.chmod(0o500)
+        if os.geteuid() != 0:
+            world.cw("renew", "work")
+            becomes(world, "unreadable")
+        folder.chmod(0o700)
+        assert lab.families()[0]["alive"]
+
+
 # ---- doctor ----
 
 def test_doctor_names_what_stands_in_the_way_and_what_mends_it():
