@@ -202,6 +202,8 @@ int places_load(struct daemon *d, struct store *s, struct err_text *text);
 void places_start(struct daemon *d); /* the core is told of them, and of what was found in them */
 void places_end(struct daemon *d);   /* the loop must run once more */
 bool places_share(const struct daemon *d, const char *profile); /* its client writes one, too */
+/* It has places of clients, and none of them may have the refresh token. */
+bool places_have_access_alone(const struct daemon *d, const char *profile);
 void places_rename(struct daemon *d, const char *from, const char *to);
 void places_leave(struct daemon *d, const char *profile); /* it is removed */
 struct place *place_find(const struct daemon *d, uint64_t id);

@@ -42,6 +42,19 @@ bool places_share(const struct daemon *d, const char *profile)
     return false;
 }
 
+bool places_have_access_alone(const struct daemon *d, const char *profile)
+{
+    bool has_any = false;
+    for (struct place *p = d->places; p; p = p->next) {
+        if (p->gone || !p->format || strcmp(p->profile, profile) != 0)
+            continue;
+        if (p->with_pair)
+            return false;
+        has_any = true;
+    }
+    return has_any;
+}
+
 /* ---- one place ---- */
 
 static void on_closed(uv_handle_t *handle)

@@ -122,7 +122,12 @@ static void policy_done(struct store_job *job, int err)
     if (call && err == 0)
         api_reply(call, 200,
                   json_pack("{s:o}", "done",
-                            json_sprintf("%s: policy %s", o->name, policy_name(o->policy))));
+                            json_sprintf("%s: policy %s%s", o->name, policy_name(o->policy),
+                                         o->policy != POLICY_ALWAYS &&
+                                                 places_have_access_alone(d, o->name)
+                                             ? "; its clients have access tokens alone, so nobody "
+                                               "renews it: bind one with --mode pair"
+                                             : "")));
     else if (call)
         store_problem(o, call, err);
     order_free(o);

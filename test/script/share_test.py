@@ -107,6 +107,7 @@ def test_with_access_tokens_alone_clients_never_see_a_refresh_token():
             assert client.failed == 0 and client.refreshes == 0, client.report()
         assert profile(world)["generation"] >= 3
         assert_never_twice(lab)
+        assert "nobody renews it" in world.cw("policy", "work", "never").stdout
 
 
 def test_a_pair_is_taken_away_before_it_is_spent_and_given_back_after():
