@@ -1,8 +1,8 @@
 /*
- * The API's operations on places: bind, unbind, use, consumers. Each is stored first; then the core
- * is told; and whoever asked waits for what comes of it in the place.
+ * The API's operations on places: bind, unbind, folder, consumers. Each is stored first; then the
+ * core is told; and whoever asked waits for what comes of it in the place. `use` is in serve_use.c.
  */
-#include "daemon/places.h"
+#include "daemon/serve_places.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,6 @@
 
 #define SETTLE_TICK_MS   20
 #define BIND_PATIENCE_MS (3 * SECOND_MS)
-#define USE_PATIENCE_MS  (15 * SECOND_MS) /* then it is taken back */
-#define FRESH_ENOUGH_MS  MINUTE_MS        /* of an access token alone, that is put into a place */
 
 /* ---- what is shown ---- */
 
@@ -74,25 +72,8 @@ void serve_consumers(void *ctx, struct api_call *call)
 
 /* ---- one change ---- */
 
-enum change_kind { CHANGE_BIND, CHANGE_FOLDER, CHANGE_UNBIND, CHANGE_USE, CHANGE_BACK };
-
-struct change {
-    struct store_job job;
-    struct daemon *d;
-    enum change_kind kind;
-    uint64_t waiter;
-    struct consumer_row row; /* BIND: as it shall be; USE, BACK: id and profile */
-    char from[NAME_MAX_LEN + 1];
-    uint64_t given_away[4];
-    size_t n_given_away;
-    int64_t until_boot_ms; /* settling: for so long */
-    bool is_asked;         /* USE: the server was asked who is signed in now */
-    char why[256];         /* BACK: what the switch failed for */
-    struct change *next;   /* settling */
-};
-
-static struct change *change_new(struct daemon *d, struct api_call *call, enum change_kind kind,
-                                 const char *profile)
+struct change *change_new(struct daemon *d, struct api_call *call, enum change_kind kind,
+                          const char *profile)
 {
     struct change *c = calloc(1, sizeof(*c));
     struct waiting *wt = c ? waiting_new(d, call, api_operation(call), profile, 0) : NULL;
@@ -110,7 +91,7 @@ static struct change *change_new(struct daemon *d, struct api_call *call, enum c
 }
 
 /* The call, to be answered now; NULL: its peer left. */
-static struct api_call *change_call(struct change *c)
+struct api_call *change_call(struct change *c)
 {
     struct waiting *wt = waiting_find(c->d, c->waiter);
     struct api_call *call = wt ? wt->call : NULL;
@@ -119,7 +100,7 @@ static struct api_call *change_call(struct change *c)
     return call;
 }
 
-static void change_problem(struct change *c, int err)
+void change_problem(struct change *c, int err)
 {
     struct api_call *call = change_call(c);
     if (!call)
@@ -138,8 +119,8 @@ static void change_problem(struct change *c, int err)
                     "the store cannot be used: %s; nothing was changed", err_reason(err));
 }
 
-static void change_submit(struct change *c, int (*run)(struct store *, struct store_job *),
-                          void (*done)(struct store_job *, int))
+void change_submit(struct change *c, int (*run)(struct store *, struct store_job *),
+                   void (*done)(struct store_job *, int))
 {
     c->job.run = run;
     c->job.done = done;
@@ -151,8 +132,6 @@ static void change_submit(struct change *c, int (*run)(struct store *, struct st
 }
 
 /* ---- settling: what comes of it ---- */
-
-static void settle_later(struct change *c, int64_t patience_ms);
 
 static bool is_binding(const struct change *c)
 {
@@ -183,92 +162,6 @@ static void reply_place(struct change *c, const struct place *p)
         api_reply(call, 200, c->kind == CHANGE_FOLDER ? folder_json(p) : place_json(p));
 }
 
-static int back_run(struct store *s, struct store_job *job)
-{
-    struct change *c = (struct change *)job;
-    return store_rebind(s, c->row.id, c->from, WISH_REPLACE, c->row.bound_wall_ms);
-}
-
-static void back_done(struct store_job *job, int err)
-{
-    struct change *c = (struct change *)job;
-    struct daemon *d = c->d;
-    struct place *p = place_find(d, c->row.id);
-    struct api_call *call = change_call(c);
-    if (err == 0 && p) {
-        p->before[0] = '\0';
-        (void)str_copy(p->before, sizeof(p->before), p->profile);
-        (void)str_copy(p->profile, sizeof(p->profile), c->from);
-        p->wish = WISH_REPLACE;
-        journal(d, holding_by_profile(d, c->from), "switch-rolled-back", "%s:%s stays %s's: %s",
-                p->kind, p->path, c->from, c->why);
-        place_bind(p);
-    } else if (p) {
-        journal(d, NULL, "switch-unfinished", "%s:%s: %s; and taking it back failed: %s", p->kind,
-                p->path, c->why, err_reason(err));
-    }
-    if (call)
-        api_problem(call, "switch-failed", 0, "%s:%s stays %s's: %s", c->row.kind, c->row.place,
-                    c->from, c->why);
-    free(c);
-}
-
-static void take_back(struct change *c, const char *why)
-{
-    (void)str_copy(c->why, sizeof(c->why), why);
-    c->kind = CHANGE_BACK;
-    change_submit(c, back_run, back_done);
-}
-
-/* Who is signed in there now? The server says. */
-static void verified(void *ctx, uint64_t id, const struct reply *reply)
-{
-    struct change *c = ctx;
-    struct daemon *d = c->d;
-    struct place *p = place_find(d, c->row.id);
-    struct holding *h = p ? holding_by_profile(d, p->profile) : NULL;
-    char why[256];
-    (void)id;
-    if (h && reply->identity == IDENTITY_NAMED && strcmp(reply->subject, h->subject) != 0) {
-        (void)snprintf(why, sizeof(why), "the server says that %.100s is signed in, not %.100s",
-                       reply->subject, h->subject);
-        take_back(c, why);
-        return;
-    }
-    struct api_call *call = change_call(c);
-    bool is_verified = reply->identity == IDENTITY_NAMED;
-    if (p)
-        journal(d, h, is_verified ? "switch-verified" : "switch-not-verified", "%s:%s: %s", p->kind,
-                p->path, is_verified ? reply->label : reply->detail);
-    if (call && p)
-        api_reply(call, 200,
-                  json_pack("{s:s, s:s, s:s, s:s, s:s?, s:b, s:s?}", "kind", p->kind, "place",
-                            p->path, "profile", p->profile, "before", p->before, "subject",
-                            is_verified ? reply->subject : NULL, "verified", is_verified, "label",
-                            is_verified && reply->label[0] ? reply->label : NULL));
-    else if (call)
-        api_problem(call, "internal", 0, "the place went away");
-    free(c);
-}
-
-static void verify(struct change *c, struct place *p)
-{
-    struct daemon *d = c->d;
-    struct holding *h = holding_by_profile(d, p->profile);
-    journal(d, h, "switch-installed", "%s:%s is %s's", p->kind, p->path, p->profile);
-    struct reply none = {.identity = IDENTITY_UNANSWERED};
-    int err = h && h->provider.identity_url[0]
-                  ? spender_ask(d->spender, ASK_IDENTITY, ++d->next_question, &h->provider,
-                                &h->access, verified, c)
-                  : ERR_UNSUPPORTED;
-    if (err == 0)
-        return;
-    (void)str_copy(none.detail, sizeof(none.detail),
-                   err == ERR_UNSUPPORTED ? "its provider cannot be asked who is signed in"
-                                          : err_reason(err));
-    verified(c, 0, &none);
-}
-
 static void give_up(struct change *c, struct place *p)
 {
     if (is_binding(c)) {
@@ -276,7 +169,8 @@ static void give_up(struct change *c, struct place *p)
         free(c);
         return;
     }
-    take_back(c, p->why[0] ? p->why : "what stands there cannot be told yet, or not be written");
+    use_take_back(c,
+                  p->why[0] ? p->why : "what stands there cannot be told yet, or not be written");
 }
 
 static void settle(struct change *c)
@@ -289,7 +183,7 @@ static void settle(struct change *c)
         reply_place(c, p);
         free(c);
     } else if (is_settled(p, c)) {
-        verify(c, p);
+        use_verify(c, p);
     } else if (clock_now().boot_ms >= c->until_boot_ms) {
         give_up(c, p);
     } else {
@@ -312,7 +206,7 @@ static void on_tick(uv_timer_t *timer)
         uv_timer_stop(timer);
 }
 
-static void settle_later(struct change *c, int64_t patience_ms)
+void settle_later(struct change *c, int64_t patience_ms)
 {
     struct daemon *d = c->d;
     c->until_boot_ms = clock_now().boot_ms + patience_ms;
@@ -334,8 +228,8 @@ void settling_free(struct daemon *d)
 /* ---- bind ---- */
 
 /* "claude:/home/u/.claude" → its parts. false: the caller has been told. */
-static bool read_place(struct api_call *call, const char *key, char kind[STORE_KIND_MAX],
-                       char place[STORE_PLACE_MAX])
+bool read_place(struct api_call *call, const char *key, char kind[STORE_KIND_MAX],
+                char place[STORE_PLACE_MAX])
 {
     const char *text = api_query(call, key);
     const char *colon = text ? strchr(text, ':') : NULL;
@@ -448,7 +342,7 @@ static bool has_room(const struct daemon *d)
     return n < CONSUMERS_MAX;
 }
 
-static bool has_room_beside(const struct daemon *d, const char *profile)
+bool has_room_beside(const struct daemon *d, const char *profile)
 {
     unsigned n = 0;
     for (const struct place *p = d->places; p; p = p->next)
@@ -488,7 +382,7 @@ void serve_bind(void *ctx, struct api_call *call)
 #define CLIENTS_FOLDER "clients"
 
 /* Made by us, for `exec`: not a place that is meant where none is named. */
-static bool is_own_folder(const struct daemon *d, const struct place *p)
+bool is_own_folder(const struct daemon *d, const struct place *p)
 {
     size_t len = strlen(d->paths.state_dir);
     return strncmp(p->path, d->paths.state_dir, len) == 0 &&
@@ -595,7 +489,7 @@ static void unbind_done(struct store_job *job, int err)
     free(c);
 }
 
-static void unknown_place(struct api_call *call, const char *kind, const char *place)
+void unknown_place(struct api_call *call, const char *kind, const char *place)
 {
     api_problem(call, "consumer-unknown", 0,
                 "%s:%s is not bound to a profile; `credwarden consumers` shows what is", kind,
@@ -624,149 +518,4 @@ void serve_unbind(void *ctx, struct api_call *call)
             c->given_away[c->n_given_away++] = h->lineage;
     }
     change_submit(c, unbind_run, unbind_done);
-}
-
-/* ---- use ---- */
-
-static int use_run(struct store *s, struct store_job *job)
-{
-    struct change *c = (struct change *)job;
-    return store_rebind(s, c->row.id, c->row.profile, WISH_REPLACE, c->row.bound_wall_ms);
-}
-
-static void use_done(struct store_job *job, int err)
-{
-    struct change *c = (struct change *)job;
-    struct daemon *d = c->d;
-    struct place *p = place_find(d, c->row.id);
-    if (err == 0 && !p)
-        err = ERR_NOT_FOUND;
-    if (err < 0) {
-        change_problem(c, err);
-        free(c);
-        return;
-    }
-    if (strcmp(p->profile, c->row.profile) != 0)
-        (void)str_copy(p->before, sizeof(p->before), p->profile);
-    (void)str_copy(p->profile, sizeof(p->profile), c->row.profile);
-    p->wish = WISH_REPLACE;
-    journal(d, holding_by_profile(d, p->profile), "switch-begun", "%s:%s, from %s", p->kind,
-            p->path, c->from);
-    place_bind(p);
-    settle_later(c, USE_PATIENCE_MS);
-}
-
-/* The one that is meant where none is named: the only one of that provider. */
-static struct place *place_meant(struct daemon *d, struct api_call *call, const struct holding *h)
-{
-    struct place *found = NULL;
-    unsigned n = 0;
-    for (struct place *p = d->places; p; p = p->next) {
-        struct holding *now = p->gone ? NULL : holding_by_profile(d, p->profile);
-        if (!now || !p->format || is_own_folder(d, p) ||
-            (h && strcmp(now->provider.name, h->provider.name) != 0))
-            continue;
-        found = p;
-        n++;
-    }
-    if (n == 1)
-        return found;
-    if (n == 0)
-        api_problem(call, "consumer-unknown", 0,
-                    "no place of a client is bound: `credwarden bind %s --to claude` or the like "
-                    "does that",
-                    h ? h->profile : "PROFILE");
-    else
-        api_problem(call, "usage", 0, "there are %u places; say which with --for KIND:PLACE", n);
-    return NULL;
-}
-
-static bool is_fresh_enough(struct daemon *d, struct api_call *call, const struct holding *h,
-                            const struct place *p)
-{
-    struct view v;
-    if (!warden_view(d->warden, h->lineage, clock_now(), &v) || v.standing != STANDING_LIVE) {
-        api_problem(call, answer_name(ANSWER_DEAD), 0,
-                    "%s is not live; `credwarden show %s` says why", h->profile, h->profile);
-        return false;
-    }
-    bool lasts = v.left_ms >= FRESH_ENOUGH_MS || (p->with_pair && !fp_is_none(v.pair.refresh));
-    if (lasts || v.policy == POLICY_ALWAYS)
-        return true;
-    api_problem(call, answer_name(ANSWER_POLICY), 0,
-                "%s: its access token is over, and the policy %s forbids to renew it; "
-                "`credwarden policy %s always` allows it",
-                h->profile, policy_name(v.policy), h->profile);
-    return false;
-}
-
-void serve_use(void *ctx, struct api_call *call)
-{
-    struct daemon *d = ctx;
-    const char *to = api_query(call, "to"), *at = api_query(call, "at");
-    const char *dry = api_query(call, "dry_run");
-    struct consumer_row row = {0};
-    bool is_dry = false;
-    if (!to || (dry && str_to_bool(dry, &is_dry) < 0)) {
-        api_problem(call, "usage", 0, "%s",
-                    to ? "dry_run: expected yes or no"
-                       : "to: which profile, or - for the one before?");
-        return;
-    }
-    bool goes_back = strcmp(to, "-") == 0;
-    struct holding *h = goes_back ? NULL : holding_by_profile(d, to);
-    if (!goes_back && !h) {
-        api_problem(call, answer_name(ANSWER_UNKNOWN), 0,
-                    "there is no profile %.64s; `credwarden list` shows those there are", to);
-        return;
-    }
-    if (at && !read_place(call, "at", row.kind, row.place))
-        return;
-    struct place *p = at ? place_at(d, row.kind, row.place) : place_meant(d, call, h);
-    if (!p) {
-        if (at)
-            unknown_place(call, row.kind, row.place);
-        return;
-    }
-    h = goes_back ? holding_by_profile(d, p->before) : h;
-    if (!h) {
-        api_problem(call, "usage", 0, "%s:%s was not switched before", p->kind, p->path);
-        return;
-    }
-    struct holding *now = holding_by_profile(d, p->profile);
-    if (now && strcmp(now->provider.name, h->provider.name) != 0) {
-        api_problem(call, "provider-differs", 0,
-                    "%s is of provider %s, and %s:%s is a place for logins of %s", h->profile,
-                    h->provider.name, p->kind, p->path, now->provider.name);
-        return;
-    }
-    if (!is_fresh_enough(d, call, h, p))
-        return;
-    if (strcmp(h->profile, p->profile) != 0 && !has_room_beside(d, h->profile)) {
-        api_problem(call, "consumers-full", 0, "%s has %d places already", h->profile,
-                    CONSUMERS_PER_LINEAGE_MAX);
-        return;
-    }
-    if (is_dry) {
-        api_reply(call, 200,
-                  json_pack("{s:s, s:s, s:s, s:s, s:b}", "kind", p->kind, "place", p->path,
-                            "profile", h->profile, "before", p->profile, "dry_run", 1));
-        return;
-    }
-    for (struct change *c = d->settling; c; c = c->next) {
-        if (c->row.id == p->id) {
-            api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS,
-                        "%s:%s is just being changed; try again", p->kind, p->path);
-            return;
-        }
-    }
-    struct change *c = change_new(d, call, CHANGE_USE, h->profile);
-    if (!c)
-        return;
-    c->row.id = p->id;
-    memcpy(c->row.profile, h->profile, sizeof(c->row.profile));
-    memcpy(c->row.kind, p->kind, sizeof(c->row.kind));
-    memcpy(c->row.place, p->path, sizeof(c->row.place));
-    (void)str_copy(c->from, sizeof(c->from), p->profile);
-    change_submit(c, use_run, use_done);
 }
