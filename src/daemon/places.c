@@ -250,8 +250,12 @@ static void on_round(uv_timer_t *timer)
 
 void places_start(struct daemon *d)
 {
-    for (struct place *p = d->places; p; p = p->next)
+    for (struct place *p = d->places; p; p = p->next) {
+        if (p->wish == WISH_REPLACE)
+            journal(d, holding_by_profile(d, p->profile), "switch-resumed",
+                    "%s:%s: an earlier run did not finish it", p->kind, p->path);
         place_bind(p);
+    }
     captures_start(d);
     uv_timer_start(&d->look_timer, on_round, LOOK_UNWATCHED_MS, LOOK_UNWATCHED_MS);
 }

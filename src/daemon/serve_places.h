@@ -18,7 +18,6 @@ struct change {
     uint64_t given_away[4];
     size_t n_given_away;
     int64_t until_boot_ms; /* settling: for so long */
-    bool is_asked;         /* USE: the server was asked who is signed in now */
     char why[256];         /* BACK: what the switch failed for */
     struct change *next;   /* settling */
 };
