@@ -126,9 +126,9 @@ const char *identity_name(enum identity i)
     return name_of(identity_names, IDENTITY_COUNT, i);
 }
 
-const char *seen_name(enum seen w)
+const char *seen_name(enum seen s)
 {
-    return name_of(seen_names, SEEN_COUNT, w);
+    return name_of(seen_names, SEEN_COUNT, s);
 }
 
 const char *wish_name(enum wish w)

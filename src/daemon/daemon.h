@@ -39,7 +39,7 @@
 #define EVENTS_QUEUE_MAX    4096
 #define WAITERS_MAX         1024
 #define CONSUMERS_MAX       1024
-#define LINEAGES_FOUND_MAX  256 /* room for logins that are found in places and set aside */
+#define LINEAGES_ASIDE      1 /* a profile: room for logins that are found in places and set aside */
 #define CAPTURES_KEPT_MAX   4096
 #define LEASE_MS            (10 * MINUTE_MS)
 #define WANT_TIMEOUT_MS     (60 * SECOND_MS) /* a caller's patience unless it says otherwise */

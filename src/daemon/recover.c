@@ -255,8 +255,8 @@ int recover_load(struct daemon *d, struct store *s, struct err_text *text)
         end_store_alarms(&ld, s);
         find_continued(&ld);
         d->limits = (struct warden_limits){
-            /* each profile, and the login that shall replace it */
-            .lineages = 2 * (uint32_t)d->config.profiles_max + ld.n + LINEAGES_FOUND_MAX,
+            /* each profile, the login that shall replace it, and those that are set aside */
+            .lineages = (2 + LINEAGES_ASIDE) * (uint32_t)d->config.profiles_max + ld.n,
             .waiters = WAITERS_MAX,
             .consumers = CONSUMERS_MAX,
             .captures = CAPTURES_PER_CONSUMER * CONSUMERS_MAX,

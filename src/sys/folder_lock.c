@@ -8,9 +8,11 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/str.h"
+#include "sys/clock.h"
 #include "sys/io.h"
 
 #define TRIES 4 /* it is given back, or taken over, just when we look */
@@ -123,13 +125,14 @@ int folder_lock_take(const char *path, int64_t stale_ms, int64_t now_wall_ms,
                : err;
 }
 
-/* The folder that is to be the lock, beside it. */
-static int make_beside(struct folder_lock *lock)
+/* The folder that is to be the lock, beside it. Its name is told before there is any. */
+static int make_beside(struct folder_lock *lock, void (*noted)(void *ctx), void *ctx)
 {
     static atomic_uint serial;
     struct file_facts facts;
     (void)snprintf(lock->made_as, sizeof(lock->made_as), "%s.%lx-%x", lock->path,
                    (unsigned long)getpid(), atomic_fetch_add(&serial, 1));
+    noted(ctx);
     int err = path_make_folder(lock->made_as);
     err = err != 0 ? err : path_look(PATH_CWD, lock->made_as, false, &facts);
     if (err == 0) {
@@ -172,7 +175,7 @@ int folder_lock_take_noted(const char *path, int64_t stale_ms, int64_t now_wall_
     if (err != 0) {
         return err;
     }
-    if (make_beside(ret) == 0) {
+    if (make_beside(ret, noted, ctx) == 0) {
         noted(ctx);
         err = put_in_place(ret, stale_ms, now_wall_ms, text);
     } else {
@@ -209,7 +212,11 @@ int folder_lock_touch(struct folder_lock *lock)
         return ERR_CONFLICT;
     }
     int err = look_at_ours(lock);
-    err = err != 0 ? err : path_touch(lock->path);
+    int64_t age_ms = clock_now().wall_ms - lock->touched_wall_ms;
+    if (err != 0 || (age_ms >= 0 && age_ms < FOLDER_LOCK_FRESH_MS)) {
+        return err;
+    }
+    err = path_touch(lock->path);
     return err != 0 ? err : note(lock);
 }
 
@@ -229,7 +236,8 @@ static int remember(const struct folder_lock *lock, const char *path, struct buf
 
 int folder_lock_remember(const struct folder_lock *lock, struct buf *out)
 {
-    int err = lock->path[0] != '\0' ? remember(lock, lock->path, out) : 0;
+    bool is_made = lock->path[0] != '\0' && lock->ino != 0;
+    int err = is_made ? remember(lock, lock->path, out) : 0;
     return err == 0 && lock->made_as[0] != '\0' ? remember(lock, lock->made_as, out) : err;
 }
 
@@ -246,6 +254,10 @@ static void reclaim(const char *line)
         line = end + 1;
     }
     if (line[0] != '/' || str_copy(left.path, sizeof(left.path), line) != 0) {
+        return;
+    }
+    if (numbers[1] == 0) { /* not known to be made; the name is nobody else's */
+        (void)path_remove_folder(left.path);
         return;
     }
     left.dev = (dev_t)numbers[0];

@@ -32,7 +32,9 @@ int folder_lock_take(const char *path, int64_t stale_ms, int64_t now_wall_ms,
                      struct folder_lock *ret, struct err_text *text);
 
 /* To be done again well before `stale_ms` is over, and before anything that only its holder may do.
- * ERR_CONFLICT: it is not ours any more, and not held from now on. */
+ * (One that was touched within FOLDER_LOCK_FRESH_MS is only looked at.) ERR_CONFLICT: it is not
+ * ours any more, and not held from now on. */
+#define FOLDER_LOCK_FRESH_MS 500
 int folder_lock_touch(struct folder_lock *lock);
 
 /* Removed, where it is still ours. Not held: nothing. */

@@ -246,6 +246,37 @@ static void what_a_dead_program_held_is_given_back_if_it_is_still_the_same(void 
     buf_release(&n.lines);
 }
 
+static void die_while_making(void *ctx)
+{
+    struct noted *n = ctx;
+    write_down(ctx);
+    if (n->lock.ino == 0) { /* as if it were made, and that not written down any more */
+        assert_int_equal(mkdir(n->lock.made_as, 0700), 0);
+    }
+}
+
+static void what_a_dead_program_was_just_making_goes_as_well(void **state)
+{
+    const struct place *p = *state;
+    struct noted n;
+    struct err_text text;
+    struct stat st;
+    char made_as[600];
+    buf_init(&n.lines, 64 * 1024);
+    n.lock = (struct folder_lock){.path = ""};
+    /* It meets its own name, and makes the lock at once. */
+    assert_int_equal(
+        folder_lock_take_noted(p->lock, STALE_MS, now_ms(), die_while_making, &n, &n.lock, &text),
+        0);
+    assert_int_equal(sscanf(buf_text(&n.lines), "0 0 0 %599s", made_as), 1);
+    assert_int_equal(stat(made_as, &st), 0);
+    folder_lock_reclaim(buf_text(&n.lines), n.lines.len);
+    assert_int_not_equal(stat(made_as, &st), 0);
+    assert_int_equal(stat(p->lock, &st), 0);
+    folder_lock_give(&n.lock);
+    buf_release(&n.lines);
+}
+
 static void one_that_is_noted_is_taken_and_refused_like_any_other(void **state)
 {
     const struct place *p = *state;
@@ -278,6 +309,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(
             what_a_dead_program_held_is_given_back_if_it_is_still_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_dead_program_was_just_making_goes_as_well, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(one_that_is_noted_is_taken_and_refused_like_any_other,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(in_a_crowd_nobody_meets_another_inside, setup, teardown),
