@@ -73,12 +73,14 @@ static bool is_used(const struct lineage *l)
 }
 
 /* From before a restart, when the end of it was not stored any more: where that was seen is no
- * place of it, that is written, that is not to be spent. */
+ * place of it, that is written, that is not to be spent, that was replaced by what lasts. */
 static bool has_told_in_vain(const struct warden *w, const struct lineage *l)
 {
+    bool lasts = is_used(l) && expiring_from(w, l) > w->now.boot_ms;
     bool never_spent = l->state == LS_LIVE && may_spend_from(l) == TIME_NEVER;
     return ((l->alarms & (1u << ALARM_STORE)) && !is_to_be_written(l)) ||
            ((l->alarms & (1u << ALARM_UNREACHABLE)) && never_spent) ||
+           ((l->alarms & (1u << ALARM_EXPIRING)) && lasts) ||
            ((l->alarms & (1u << ALARM_SUBJECT)) && is_used(l) && drift_of(w, l) == DRIFT_NONE);
 }
 

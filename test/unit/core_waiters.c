@@ -263,6 +263,20 @@ static void the_end_of_the_login_is_alarmed_ahead(void **state)
     story_free(st);
 }
 
+static void an_end_that_is_told_of_and_was_replaced_before_a_restart_is_told_of_no_more(
+    void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event ev = loaded(st, POLICY_NEVER, HOUR_MS);
+    ev.loaded.alarms = 1u << ALARM_EXPIRING; /* of a pair before this one */
+    tell(st, ev);
+    assert_int_equal(until_due(st), 0);
+    expect(st, timer(), "alarm-clear(expiring)");
+    assert_true(warden_deadline(st->w) == TIME_NEVER);
+    story_free(st);
+}
+
 static void strangers_are_told_that_there_is_no_such_lineage(void **state)
 {
     (void)state;
@@ -310,6 +324,8 @@ int main(void)
         cmocka_unit_test(one_slow_profile_never_delays_another),
         cmocka_unit_test(a_static_pair_is_never_due_and_its_end_is_alarmed_once),
         cmocka_unit_test(the_end_of_the_login_is_alarmed_ahead),
+        cmocka_unit_test(
+            an_end_that_is_told_of_and_was_replaced_before_a_restart_is_told_of_no_more),
         cmocka_unit_test(strangers_are_told_that_there_is_no_such_lineage),
         cmocka_unit_test(a_waiter_causes_one_spend_and_no_second),
     };
