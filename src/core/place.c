@@ -41,17 +41,17 @@ bool is_unknown(const struct consumer *c)
     return c->replica && !c->known && (c->what != SEEN_TORN || c->tries <= TORN_PATIENCE);
 }
 
-static bool may_be_touched(const struct lineage *l)
+/* Whatever its lineage is at, or is taken for: what stands there may be another lineage's. */
+static bool may_be_read(const struct lineage *l)
 {
-    return l->state == LS_LIVE || l->state == LS_DOUBT || l->state == LS_SEARCHING ||
-           l->state == LS_DEAD;
+    return l->state != LS_FREE && l->state != LS_RETIRING;
 }
 
 /* Not seen since it was bound: it may hold the token of any lineage, not only of its own. */
 static bool is_to_be_looked_at(const struct warden *w, const struct consumer *c)
 {
     return c->id != 0 && c->replica && !c->known && c->tries < LOOK_PATIENCE &&
-           may_be_touched(&w->lineages[c->slot]);
+           may_be_read(&w->lineages[c->slot]);
 }
 
 /* The one consumer that is given the refresh token: always the same, so that it never wanders. */
@@ -171,7 +171,7 @@ int64_t consumer_owes(const struct warden *w, const struct lineage *l, const str
 int64_t consumers_owe(const struct warden *w, const struct lineage *l)
 {
     int64_t soonest = TIME_NEVER;
-    for (uint32_t i = 0; l->n_consumers > 0 && may_be_touched(l) && i < w->limits.consumers; i++) {
+    for (uint32_t i = 0; l->n_consumers > 0 && may_be_read(l) && i < w->limits.consumers; i++) {
         if (belongs(w, &w->consumers[i], l))
             soonest = ms_min(soonest, consumer_owes(w, l, &w->consumers[i]));
     }
@@ -215,7 +215,7 @@ bool spend_is_hindered(const struct warden *w, const struct lineage *l)
         bool busy = c->doing == DOING_READ || c->doing == DOING_PUBLISH;
         if (concerns(w, c, l) && ((c->replica && (is_unknown(c) || busy)) || may_be_held(w, l, c)))
             return true;
-        bool unsure = busy || (!c->known && may_be_touched(&w->lineages[c->slot]));
+        bool unsure = busy || (!c->known && may_be_read(&w->lineages[c->slot]));
         if (is_to_be_looked_at(w, c) || (unsure && may_have(c, l->pair.refresh)))
             return true;
     }
