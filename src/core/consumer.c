@@ -260,6 +260,8 @@ void consumers_follow(struct step *s, const struct lineage *from)
         w->lineages[c->slot].n_consumers--;
         c->slot = (uint32_t)(to - w->lineages);
         to->n_consumers++;
+        if (fp_equal(c->there.access, to->pair.access)) /* seen there when it was another's place */
+            count_as_held(s);
     }
 }
 

@@ -107,6 +107,35 @@ static void a_place_of_a_login_that_was_set_aside_is_looked_at_before_a_spend(vo
     story_free(st);
 }
 
+/* ---- followed ---- */
+
+static void what_stood_in_a_place_before_its_login_was_adopted_is_held(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_STANDBY);
+    struct event added = {.kind = EV_ADDED, .lineage = B, .waiter = 1};
+    added.added.rules = st->rules;
+    added.added.policy = POLICY_STANDBY;
+    added.added.pair = pair_of(st, 7, HOUR);
+    added.added.continues = A;
+    added.added.deadline_boot_ms = TIME_NEVER;
+    tell(st, added);
+    expect(st, timer(), "ask-identity");
+    tell(st, saw(st, C1, 7, 0, false)); /* its client has signed in with that very pair */
+    struct event who = named(EV_IDENTITY, IDENTITY_NAMED, 99);
+    who.lineage = (uint64_t)B;
+    expect(st, who, "adopt(live,s99)");
+    struct event adopted = {.kind = EV_ADOPTED, .lineage = (uint64_t)B};
+    tell(st, adopted);
+    later(st, 59 * MINUTE_MS);
+    tell(st, timer());
+    assert_null(strstr(st->said, "lease"));
+    later(st, MINUTE_MS + 5 * MINUTE_MS);
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "lease"));
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +144,7 @@ int main(void)
             a_stranger_in_a_place_that_is_switched_is_asked_about_before_he_is_written_over),
         cmocka_unit_test(what_stood_in_a_place_that_is_switched_may_stand_there_still),
         cmocka_unit_test(a_place_of_a_login_that_was_set_aside_is_looked_at_before_a_spend),
+        cmocka_unit_test(what_stood_in_a_place_before_its_login_was_adopted_is_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
