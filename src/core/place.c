@@ -66,8 +66,11 @@ static bool is_holder(const struct warden *w, const struct lineage *l, const str
         if (belongs(w, other, l) && other->with_pair && other->id < c->id)
             return false;
         bool unseen = belongs(w, other, l) ? is_unknown(other) : is_to_be_looked_at(w, other);
-        if ((unseen || may_have(other, l->pair.refresh)) && !may_have(c, l->pair.refresh))
+        bool theirs = may_have(other, l->pair.refresh), ours = may_have(c, l->pair.refresh);
+        if ((unseen || theirs) && !ours)
             return false; /* first it is taken away there, or seen not to be there */
+        if (theirs && !l->rules.rotates)
+            return false; /* … from both: where its clients renew it, no spend of ours will do so */
     }
     return true;
 }

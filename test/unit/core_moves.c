@@ -136,6 +136,34 @@ static void what_stood_in_a_place_before_its_login_was_adopted_is_held(void **st
     story_free(st);
 }
 
+/* ---- of one subject, or of many uses ---- */
+
+static void who_has_a_token_of_many_uses_beside_another_is_kept_in_step_without_it(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    st->rules.rotates = false;
+    struct event ours = loaded(st, POLICY_NEVER, HOUR);
+    tell(st, ours);
+    struct event over = other_profile(st, POLICY_NEVER);
+    over.loaded.pair.refresh = (struct fp){{0}};
+    over.loaded.pair.expires_wall_ms = st->now.wall_ms - 1;
+    over.loaded.expires_boot_ms = st->now.boot_ms - 1;
+    tell(st, over);
+    tell(st, bound(C1, true, true));
+    tell(st, bound_to_b(C2, WISH_NONE)); /* B has nothing that could be written there */
+    tell(st, timer());
+    tell(st, saw_pair(C2, ours.loaded.pair, 0, true));
+    struct pair former = pair_of(st, 4, HOUR / 2);
+    former.refresh = ours.loaded.pair.refresh;
+    struct event ev = saw_pair(C1, former, 0, true);
+    ev.observed.spent = true;
+    tell(st, ev);
+    tell(st, timer());
+    assert_non_null(strstr(st->said, "publish(c1,a2,r0)"));
+    story_free(st);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +173,7 @@ int main(void)
         cmocka_unit_test(what_stood_in_a_place_that_is_switched_may_stand_there_still),
         cmocka_unit_test(a_place_of_a_login_that_was_set_aside_is_looked_at_before_a_spend),
         cmocka_unit_test(what_stood_in_a_place_before_its_login_was_adopted_is_held),
+        cmocka_unit_test(who_has_a_token_of_many_uses_beside_another_is_kept_in_step_without_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
