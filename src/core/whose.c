@@ -31,6 +31,13 @@ struct lineage *grant_of(const struct warden *w, struct fp refresh)
     return NULL;
 }
 
+/* What can be renewed does not come after what never could: of two lineages of its subject it is
+ * the other one's, which may have nothing else to go on with. */
+static bool is_renewed_by(const struct lineage *l, const struct capture *cap)
+{
+    return !is_static(l) && !fp_is_none(cap->pair.refresh);
+}
+
 struct lineage *lineage_of(const struct warden *w, const struct capture *cap)
 {
     struct lineage *bound = cap->slot == NO_SLOT ? NULL : &w->lineages[cap->slot];
@@ -40,14 +47,16 @@ struct lineage *lineage_of(const struct warden *w, const struct capture *cap)
         return grant;
     if (nobody_says)
         return NULL;
+    struct lineage *of_subject = NULL;
     if (bound && is_somebody(bound) && fp_equal(bound->subject, cap->subject))
-        return bound;
+        of_subject = bound;
     for (uint32_t i = 0; i < w->limits.lineages; i++) {
         struct lineage *l = &w->lineages[i];
-        if (is_somebody(l) && fp_equal(l->subject, cap->subject))
-            return l;
+        bool is_better = !of_subject || (is_static(of_subject) && is_renewed_by(l, cap));
+        if (is_better && is_somebody(l) && fp_equal(l->subject, cap->subject))
+            of_subject = l;
     }
-    return NULL;
+    return of_subject;
 }
 
 /* Did it come after what we have? A client that rotated has a later expiry; a stale one writes back

@@ -138,6 +138,26 @@ static void what_stood_in_a_place_before_its_login_was_adopted_is_held(void **st
 
 /* ---- of one subject, or of many uses ---- */
 
+static void what_can_be_renewed_goes_to_the_login_of_its_subject_that_can_be(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    struct event forever = loaded(st, POLICY_NEVER, 365 * DAY_MS);
+    forever.loaded.pair.refresh = (struct fp){{0}};
+    tell(st, forever);
+    struct event other = other_profile(st, POLICY_NEVER);
+    other.loaded.subject = fp_of(99); /* A's */
+    tell(st, other);
+    tell(st, bound(C1, true, true));
+    expect(st, timer(), "read(c1)");
+    struct pair renewed = pair_of(st, 8, 2 * HOUR);
+    expect(st, saw_pair(C1, renewed, K1, true), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 99), "adopt(k11,g2)");
+    assert_int_equal(st->out.list[0].lineage, B);
+    story_free(st);
+}
+
 static void who_has_a_token_of_many_uses_beside_another_is_kept_in_step_without_it(void **state)
 {
     (void)state;
@@ -173,6 +193,7 @@ int main(void)
         cmocka_unit_test(what_stood_in_a_place_that_is_switched_may_stand_there_still),
         cmocka_unit_test(a_place_of_a_login_that_was_set_aside_is_looked_at_before_a_spend),
         cmocka_unit_test(what_stood_in_a_place_before_its_login_was_adopted_is_held),
+        cmocka_unit_test(what_can_be_renewed_goes_to_the_login_of_its_subject_that_can_be),
         cmocka_unit_test(who_has_a_token_of_many_uses_beside_another_is_kept_in_step_without_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
