@@ -10,13 +10,19 @@
 #define FORGOTTEN_MS   (6 * MINUTE_MS)
 #define MOMENT_MS      (3 * SECOND_MS)
 
+/* One that cannot be read since the start is not waited for for ever. */
+static bool is_given_up(const struct place *p)
+{
+    return p->is_known && p->told_what == SEEN_COUNT && p->told_failed >= LOOKS_AT_LEAST;
+}
+
 /* holders. At most one place that we wrote holds the refresh token. */
 static void check_holders(struct world *w, const struct effect *fx, const struct place *p)
 {
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *other = &w->places[i];
         /* Whoever is no consumer any more keeps what we gave him. */
-        if (other != p && other->by_us && other->what == SEEN_PAIR &&
+        if (other != p && other->by_us && other->what == SEEN_PAIR && !is_given_up(other) &&
             fp_equal(other->pair.refresh, fx->pair.refresh))
             violated(w, "holders", "C%u is given %s, which C%u holds", (unsigned)p->id,
                      name_token(w, fx->pair.refresh), (unsigned)other->id);
@@ -160,10 +166,8 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
     int index = row_of(fx->lineage);
     for (unsigned i = 0; i < w->n_places; i++) {
         const struct place *p = &w->places[i];
-        /* One that cannot be read since the start is not waited for for ever. */
-        bool given_up = p->told_what == SEEN_COUNT && p->told_failed >= LOOKS_AT_LEAST;
         if (p->host == h->index && p->is_bound && p->is_known && p->by_us && p->what == SEEN_PAIR &&
-            !given_up && fp_equal(p->pair.refresh, fx->presented))
+            !is_given_up(p) && fp_equal(p->pair.refresh, fx->presented))
             violated(w, "withheld", "L%d: %s is presented, and C%u holds it by our own hand", index,
                      name_token(w, fx->presented), (unsigned)p->id);
     }
