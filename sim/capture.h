@@ -25,9 +25,10 @@ bool is_former_pair(const struct world *w, const struct pair *pair);
 void places_begin(struct world *w);
 void places_follow(struct world *w, struct host *h); /* a profile got, or lost, its lineage */
 void places_moved(struct world *w, const struct host *h, int from, int to);
-void places_load(struct world *w, struct host *h);      /* at a daemon's start */
-struct place *place_find(struct world *w, uint64_t id); /* NULL: none */
-int64_t look_round_ms(const struct world *w);           /* until what a watch has missed is found */
+void places_forget(struct world *w, const struct host *h); /* at a daemon's start, then */
+void places_load(struct world *w, struct host *h);         /* at a daemon's start */
+struct place *place_find(struct world *w, uint64_t id);    /* NULL: none */
+int64_t look_round_ms(const struct world *w); /* until what a watch has missed is found */
 int place_row(const struct world *w, const struct place *p); /* of its profile; NOBODY */
 bool place_is_replica_of(const struct world *w, const struct host *h, int row); /* any */
 void place_bind(struct world *w, struct host *h, struct place *p);

@@ -333,6 +333,7 @@ void host_start(struct world *w, struct host *h)
     h->spins = 0;
     h->restored = w->mark > w->store.spends;
     memset(h->told, 0, sizeof(h->told));
+    places_forget(w, h);
     sweep_spool(w, h);
     for (uint32_t i = 0; i < n; i++) {
         if (is_ours(w, h, i))

@@ -184,14 +184,20 @@ void places_follow(struct world *w, struct host *h)
     }
 }
 
-void places_load(struct world *w, struct host *h)
+/* A daemon that starts knows no place before it has its lineages: one of them may have been
+ * followed by another meanwhile. */
+void places_forget(struct world *w, const struct host *h)
 {
-    uint32_t life = h->life;
     for (unsigned i = 0; i < w->n_places; i++) {
         struct place *p = &w->places[i];
         p->is_known &= p->host != h->index;
         p->by_us &= p->is_bound || p->host != h->index; /* what was given away is forgotten */
     }
+}
+
+void places_load(struct world *w, struct host *h)
+{
+    uint32_t life = h->life;
     places_follow(w, h);
     for (unsigned i = 0; i < CAPTURES_MAX && h->up && h->life == life; i++) {
         struct capture *c = &w->store.captures[i];
