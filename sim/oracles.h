@@ -26,7 +26,7 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
 void oracle_continues(struct world *w, const struct host *h, const struct effect *fx);
 void oracle_quarantines(struct world *w, const struct host *h, const struct effect *fx);
 void oracle_presented(struct world *w, struct host *h, const struct op *op);
-void oracle_published(struct world *w, const struct host *h, const struct effect *fx,
+void oracle_published(struct world *w, const struct host *h, const struct op *order,
                       const struct place *p);
 void oracle_captures_end(struct world *w);
 #define IN_STEP_AFTER_MS (6 * MINUTE_MS) /* a place that cannot be written is tried that often */

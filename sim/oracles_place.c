@@ -42,20 +42,23 @@ static bool is_somebodys(const struct world *w, const struct host *h, unsigned s
     return false;
 }
 
-/* … as this warden knows. */
-static bool is_set_aside(const struct world *w, const struct host *h, const struct pair *pair)
+/* … as this warden knew then. */
+static bool is_set_aside(const struct world *w, const struct host *h, const struct pair *pair,
+                         int64_t then)
 {
     for (uint32_t i = 0; i < w->store.n_rows; i++) {
         const struct row *row = &w->store.rows[i];
         if (row->standing == STANDING_QUARANTINED && h->told[i].here &&
-            fp_equal(row->pair.refresh, pair->refresh))
+            h->told[i].here_at <= then && fp_equal(row->pair.refresh, pair->refresh))
             return true;
     }
     return false;
 }
 
-/* left-alone. Where nobody is signed in, or a stranger whose pair is alive, is not our place. */
-static void check_left_alone(struct world *w, const struct place *p)
+/* left-alone. Where nobody is signed in, or a stranger whose pair is alive, is not our place. (That
+ * he was set aside by another warden may be heard of while the write is under way, when nothing but
+ * another pair than the expected one stops it.) */
+static void check_left_alone(struct world *w, const struct place *p, int64_t ordered_at)
 {
     if (!p->replica)
         return;
@@ -63,7 +66,7 @@ static void check_left_alone(struct world *w, const struct place *p)
         violated(w, "left-alone", "C%u is written, and nothing to write over is there",
                  (unsigned)p->id);
     if (p->what != SEEN_PAIR || p->by_us ||
-        (is_known_grant(w, &p->pair) && !is_set_aside(w, &w->hosts[p->host], &p->pair)))
+        (is_known_grant(w, &p->pair) && !is_set_aside(w, &w->hosts[p->host], &p->pair, ordered_at)))
         return;
     if (p->wish == WISH_REPLACE && is_known_grant(w, &p->pair))
         return; /* set aside, and its user wants ours there */
@@ -134,9 +137,10 @@ void oracle_publishes(struct world *w, const struct host *h, const struct effect
 
 /* access-only. Who may have access tokens only never sees a refresh token. Judged as it is written.
  */
-void oracle_published(struct world *w, const struct host *h, const struct effect *fx,
+void oracle_published(struct world *w, const struct host *h, const struct op *order,
                       const struct place *p)
 {
+    const struct effect *fx = &order->fx;
     bool with_refresh = !fp_is_none(fx->pair.refresh);
     say(w, h, "C%u is written: %s+%s", (unsigned)p->id, name_token(w, fx->pair.access),
         name_token(w, fx->pair.refresh));
@@ -147,7 +151,7 @@ void oracle_published(struct world *w, const struct host *h, const struct effect
     if (with_refresh)
         check_holders(w, fx, p);
     if (!is_withheld(fx))
-        check_left_alone(w, p);
+        check_left_alone(w, p, order->started_at);
 }
 
 /* Where nobody can be asked whose a pair is, a refresh token that another lineage has says it. */
@@ -181,7 +185,7 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
                                                  : c->row != index && p->told_what != SEEN_COUNT;
         if (p->host == h->index && p->is_known && place_row(w, p) == index && !went_on &&
             !is_former_pair(w, &c->pair) && !says_anothers(w, c, index) &&
-            !is_set_aside(w, h, &c->pair))
+            !is_set_aside(w, h, &c->pair, w->now))
             violated(w, "held-back", "L%d is spent, and nobody knows yet whose %s is", index,
                      name_token(w, c->pair.access));
     }

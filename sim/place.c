@@ -355,9 +355,10 @@ static void keep_synced(const struct world *w, struct place *p)
     p->may_tear = false;
 }
 
-static void put(struct world *w, struct host *h, struct place *p, const struct effect *fx)
+static void put(struct world *w, struct host *h, struct place *p, const struct op *order)
 {
-    oracle_published(w, h, fx, p);
+    const struct effect *fx = &order->fx;
+    oracle_published(w, h, order, p);
     keep_synced(w, p);
     p->what = SEEN_PAIR;
     p->pair = fx->pair;
@@ -427,7 +428,7 @@ void place_act(struct world *w, struct op *op)
     if (locked || fault(w, FAULT_UNREADABLE, SITE_PLACE, p->id & 31))
         tell_failed(w, h, p);
     else if (op->fx.kind == FX_PUBLISH && is_expected(p, &op->fx))
-        put(w, h, p, &op->fx);
+        put(w, h, p, op);
     else
         see(w, h, p, true);
 }

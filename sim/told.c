@@ -27,6 +27,7 @@ static void told_loaded(struct told *t, const struct loaded *from, int64_t now)
     bool is_outdated = from->restored && from->rules.rotates && !fp_is_none(from->pair.refresh);
     *t = (struct told){
         .here = true,
+        .here_at = now,
         .generation = from->generation,
         .standing = from->standing,
         .exact = from->expires_boot_ms != 0,
@@ -161,7 +162,8 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
             t->held_until = held_until(w, index);
         break;
     case EV_ADDED:
-        *t = (struct told){.here = true, .generation = 1, .policy = ev->added.policy};
+        *t = (struct told){
+            .here = true, .here_at = w->now, .generation = 1, .policy = ev->added.policy};
         if (ev->added.held_elsewhere)
             t->held_until = held_until(w, index);
         break;

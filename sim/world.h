@@ -231,8 +231,9 @@ struct spool {       /* one intent's file */
     int64_t removed_at;
 };
 
-struct told {  /* what the warden of this host has heard of one lineage since it started */
-    bool here; /* loaded or added */
+struct told {        /* what the warden of this host has heard of one lineage since it started */
+    bool here;       /* loaded or added, */
+    int64_t here_at; /* … at this true time */
     bool removing;
     bool exact;   /* the expiry is known by this boot's clock */
     bool by_date; /* … or by the server's, to the second */
