@@ -389,9 +389,19 @@ static void check_effect(struct world *w, struct host *h, const struct effect *f
     }
 }
 
+/* There is room to ask about so many: beyond that what is found, or what it makes room for itself
+ * by, an older find of its place, is set aside unasked. */
+static void note_unasked(struct world *w, const struct event *ev, const struct effect *fx)
+{
+    struct capture *c = sealed_find(w, fx->capture);
+    if (c && ev->kind == EV_OBSERVED && fx->kind == FX_QUARANTINE)
+        c->is_unasked = true;
+}
+
 void oracle_step(struct world *w, struct host *h, const struct event *ev, const struct effects *out)
 {
     for (size_t i = 0; i < out->n; i++) {
+        note_unasked(w, ev, &out->list[i]);
         enum effect_kind kind = out->list[i].kind;
         if (kind == FX_SPEND || kind == FX_ASK_IDENTITY || kind == FX_PROBE)
             check_requests(w, h, &out->list[i]);

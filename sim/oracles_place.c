@@ -162,6 +162,15 @@ static bool says_anothers(const struct world *w, const struct capture *c, int ro
            owner != row;
 }
 
+/* Another one stands there; or none, and it was found when the place was not of this lineage, or
+ * set aside unasked: that is not waited for, whether or not it could be written. */
+static bool has_gone_on(const struct place *p, const struct capture *c, int row)
+{
+    if (p->told_what == SEEN_PAIR)
+        return !pair_equal(&p->told, &c->pair);
+    return p->told_what != SEEN_COUNT && (c->row != row || c->is_unasked);
+}
+
 /* withheld. Before a token is presented it is taken out of every place where we had put it.
  * held-back. And not before what was found in a place of the lineage is understood: its server was
  * asked, or cannot say; or it is a lineage of its own already, set aside. */
@@ -180,12 +189,9 @@ void oracle_places(struct world *w, const struct host *h, const struct effect *f
         if (c->id == 0 || !c->told || c->is_nobodys || c->named != IDENTITY_UNANSWERED)
             continue;
         const struct place *p = &w->places[c->place];
-        /* Another one stands there; or none, and it was found when the place was not of this. */
-        bool went_on = p->told_what == SEEN_PAIR ? !pair_equal(&p->told, &c->pair)
-                                                 : c->row != index && p->told_what != SEEN_COUNT;
-        if (p->host == h->index && p->is_known && place_row(w, p) == index && !went_on &&
-            !is_former_pair(w, &c->pair) && !says_anothers(w, c, index) &&
-            !is_set_aside(w, h, &c->pair, w->now))
+        if (p->host == h->index && p->is_known && place_row(w, p) == index &&
+            !has_gone_on(p, c, index) && !is_former_pair(w, &c->pair) &&
+            !says_anothers(w, c, index) && !is_set_aside(w, h, &c->pair, w->now))
             violated(w, "held-back", "L%d is spent, and nobody knows yet whose %s is", index,
                      name_token(w, c->pair.access));
     }

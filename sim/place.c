@@ -204,7 +204,7 @@ void places_load(struct world *w, struct host *h)
         if (c->id == 0 || w->places[c->place].host != h->index)
             continue;
         c->told = true;
-        c->is_dropped = false;
+        c->is_dropped = c->is_unasked = false;
         c->row = w->places[c->place].is_known ? w->places[c->place].row : NOBODY;
         c->named = IDENTITY_UNANSWERED;
         struct event ev = event_of(EV_OBSERVED, 0);
@@ -308,6 +308,7 @@ void place_seen(struct world *w, struct op *op)
             return;
         }
         c->told = true;
+        c->is_unasked = false;
         c->is_nobodys = !p->is_known;
         /* Found again since the place is another profile's, it still is the first one's to ask
          * about. */

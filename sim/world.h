@@ -182,6 +182,7 @@ struct capture { /* a pair found in a place: sealed, not believed */
     bool told;                /* the warden that runs now has heard of it */
     bool is_dropped;          /* the warden is done with it, whenever it is wiped */
     bool is_nobodys;          /* its place was no consumer any more when it was found */
+    bool is_unasked;          /* there was no room to ask about it: ordered aside as it is */
     enum identity named;      /* what the server said of it; UNANSWERED: nothing */
     struct fp subject;        /* NAMED: whose it is, by its word */
     struct requests requests; /* to ask it */
