@@ -22,6 +22,16 @@ static bool is_about(const struct world *w, const struct spool *s, const struct 
            (s->row == row_of(fx->lineage) && w->issued[theirs].family == w->issued[ours].family);
 }
 
+/* Of a run that this copy of the store knows nothing of: waited for as long as a server may commit
+ * what was sent. Who sleeps longer than that with a request in hand wakes to write down what became
+ * of it, and nothing else. */
+static bool has_slept_over(const struct world *w, const struct host *h, const struct spool *s)
+{
+    int64_t deadline_ms = w->providers[w->store.rows[s->row].provider].deadline_ms;
+    return s->begun_at < w->accepted_at && h->woke_at > s->begun_at &&
+           w->now - s->begun_at >= 2 * deadline_ms;
+}
+
 /* single-flight. An intent is durable before a token is presented, it names that token; and a
  * lineage has one spend in hand. lease. It carries the fence of the latest lease, which outlasts
  * it. */
@@ -39,6 +49,7 @@ void oracle_ordered(struct world *w, const struct host *h, const struct effect *
             bool cut_off = i != h->index && w->now > s->lease_until;
             /* Of a run that this copy of the store knows nothing of, nor that there was one. */
             cut_off |= s->begun_at < w->forgotten_at || !w->providers[row->provider].rotates;
+            cut_off |= i == h->index && has_slept_over(w, h, s);
             if (s->intent != 0 && s->intent != fx->intent && s->locked && !cut_off &&
                 is_about(w, s, fx))
                 violated(w, "single-flight", "L%d: two spends in hand at once", index);
