@@ -205,6 +205,7 @@ void places_load(struct world *w, struct host *h)
             continue;
         c->told = true;
         c->is_dropped = c->is_unasked = false;
+        c->requests = (struct requests){0}; /* of a daemon: one that has died asks no more */
         c->row = w->places[c->place].is_known ? w->places[c->place].row : NOBODY;
         c->named = IDENTITY_UNANSWERED;
         struct event ev = event_of(EV_OBSERVED, 0);
