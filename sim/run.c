@@ -200,6 +200,21 @@ static int64_t convergence_ms(const struct world *w)
            (w->fleet ? LEASE_MS + deadline_ms : 0);
 }
 
+/* What was found is to be tried as a lineage of its own, and its warden has no place for one more:
+ * that waits, and with it what it may have replaced, until a daemon starts that knows what it
+ * needs.
+ */
+static bool waits_for_room(const struct world *w)
+{
+    for (unsigned i = 0; i < CAPTURES_MAX; i++) {
+        const struct capture *c = &w->store.captures[i];
+        const struct host *h = &w->hosts[w->places[c->place].host];
+        if (c->id != 0 && c->told && h->up && !host_has_room(h))
+            return true;
+    }
+    return false;
+}
+
 static void live_through(struct world *w)
 {
     swarm_draw(w);
@@ -217,6 +232,7 @@ static void live_through(struct world *w)
             oracle_in_step(w);
     }
     live(w, until, STEPS_AT_MOST);
+    w->is_full |= waits_for_room(w);
     if (w->is_full)
         return;
     if (w->steps >= STEPS_AT_MOST)
