@@ -139,11 +139,21 @@ void place_switch(struct world *w, struct host *h, struct place *p, unsigned pro
     place_bind(w, h, p);
 }
 
+/* As the daemon does, who asks its warden: of a place that it has not looked at since it was bound
+ * it knows no better. */
+static void note_given_away(struct world *w, const struct host *h, const struct place *p)
+{
+    w->store.rows[p->row].given_away |= may_hold_token(w, p);
+    for (uint32_t i = 0; i < w->store.n_rows; i++)
+        w->store.rows[i].given_away |=
+            h->up && h->told[i].here && warden_gives_away(h->warden, p->id, lineage_id((int)i));
+}
+
 void place_unbind(struct world *w, struct host *h, struct place *p)
 {
     p->is_bound = false;
     p->wish = WISH_NONE;
-    w->store.rows[p->row].given_away |= may_hold_token(w, p);
+    note_given_away(w, h, p);
     give_away(w, p);
     let_go(w, h, p);
 }
