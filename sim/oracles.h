@@ -28,6 +28,8 @@ void oracle_quarantines(struct world *w, const struct host *h, const struct effe
 void oracle_presented(struct world *w, struct host *h, const struct op *op);
 void oracle_published(struct world *w, const struct host *h, const struct op *order,
                       const struct place *p);
+void oracle_wish(struct world *w, const struct host *h, const struct op *put,
+                 const struct place *p);
 void oracle_captures_end(struct world *w);
 #define IN_STEP_AFTER_MS (6 * MINUTE_MS) /* a place that cannot be written is tried that often */
 void oracle_in_step(struct world *w);

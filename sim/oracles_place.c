@@ -154,6 +154,16 @@ void oracle_published(struct world *w, const struct host *h, const struct op *or
         check_left_alone(w, p, order->started_at);
 }
 
+/* wish. What its user ordered for a place ends when it is done, so that it is not done again to
+ * whoever signs in there, or out, later. */
+void oracle_wish(struct world *w, const struct host *h, const struct op *put, const struct place *p)
+{
+    if (h->up && p->is_known && p->wished_at < put->started_at && !is_withheld(&put->fx) &&
+        p->wish != WISH_NONE)
+        violated(w, "wish", "C%u has what it was to have, and still is to have it",
+                 (unsigned)p->id);
+}
+
 /* Where nobody can be asked whose a pair is, a refresh token that another lineage has says it. */
 static bool says_anothers(const struct world *w, const struct capture *c, int row)
 {

@@ -386,6 +386,7 @@ static void put(struct world *w, struct host *h, struct place *p, const struct o
     struct op *op = op_new(w, HAP_PUT, h, takes_ms);
     begin_touch(h, p);
     op->index = (uint8_t)(p->id - 1);
+    op->fx = *fx;
     op->pair = fx->pair;
     op->lost = fault(w, FAULT_UNREADABLE, SITE_PLACE, p->id & 31); /* after all */
 }
@@ -416,6 +417,7 @@ void place_put(struct world *w, struct op *op)
     p->before_what = SEEN_COUNT;
     host_tell(w, h, &ev);
     note_wish(h, p);
+    oracle_wish(w, h, op, p);
 }
 
 bool place_is_locked(const struct world *w, const struct place *p)
