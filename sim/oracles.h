@@ -30,6 +30,8 @@ void oracle_published(struct world *w, const struct host *h, const struct op *or
                       const struct place *p);
 void oracle_wish(struct world *w, const struct host *h, const struct op *put,
                  const struct place *p);
+void oracle_filled(struct world *w, const struct host *h, const struct op *look,
+                   const struct place *p);
 void oracle_captures_end(struct world *w);
 #define IN_STEP_AFTER_MS (6 * MINUTE_MS) /* a place that cannot be written is tried that often */
 void oracle_in_step(struct world *w);

@@ -164,6 +164,16 @@ void oracle_wish(struct world *w, const struct host *h, const struct op *put, co
                  (unsigned)p->id);
 }
 
+/* wish. What was to be filled because it was empty is not to be filled any more when somebody is
+ * signed in there. (What is heard while a write is under way is left to that one to say.) */
+void oracle_filled(struct world *w, const struct host *h, const struct op *look,
+                   const struct place *p)
+{
+    bool is_heard = look->late || p->before_what == SEEN_COUNT;
+    if (h->up && p->is_known && look->seen == SEEN_PAIR && is_heard && p->wish == WISH_FILL)
+        violated(w, "wish", "C%u is not empty, and still is to be filled", (unsigned)p->id);
+}
+
 /* Where nobody can be asked whose a pair is, a refresh token that another lineage has says it. */
 static bool says_anothers(const struct world *w, const struct capture *c, int row)
 {

@@ -17,8 +17,9 @@
 #define NOTICE_MAX_MS 400
 #define SYNC_MAX_MS   80
 
-enum { PART_PLACES = 32 }; /* of SITE_LOST and SITE_PLACE, from there on: beside others' */
-_Static_assert((int)PART_PLACES + (int)PLACES_MAX <= DRAW_PARTS,
+/* Of SITE_LOST and SITE_PLACE, from there on; of SITE_PLACE: beside others'. */
+enum { PART_PLACES = 32, PART_FILL = 63 };
+_Static_assert((int)PART_PLACES + (int)PLACES_MAX <= (int)PART_FILL,
                "each place has a part of its own");
 
 struct place *place_find(struct world *w, uint64_t id)
@@ -348,6 +349,7 @@ void place_seen(struct world *w, struct op *op)
         note_held(w, p, &op->pair);
     host_tell(w, h, &ev);
     note_wish(h, p);
+    oracle_filled(w, h, op, p);
 }
 
 static bool is_expected(const struct place *p, const struct effect *fx)
@@ -523,8 +525,11 @@ void places_begin(struct world *w)
         /* Of a fleet one machine only has the clients that get refresh tokens. */
         if (w->fleet && p->host != 0)
             p->with_pair = false;
-        if (!p->replica || draw(d, SITE_PLACE, 6, 4) == 3)
+        if (!p->replica || draw(d, SITE_PLACE, 6, 4) == 3) {
+            if (p->replica && draw(d, SITE_PLACE, PART_FILL, 2) == 1)
+                p->wish = WISH_FILL; /* it was bound to be signed in */
             continue;
+        }
         p->what = SEEN_PAIR;
         p->pair = w->store.rows[place_row(w, p)].pair;
         if (!p->with_pair)

@@ -68,6 +68,41 @@ static void a_stranger_in_a_place_that_is_switched_is_asked_about_before_he_is_w
     story_free(st);
 }
 
+static void an_empty_place_that_is_to_be_filled_is_filled_but_once(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_NEVER, HOUR));
+    struct event ev = bound(C1, true, true);
+    ev.bound.wish = WISH_FILL;
+    tell(st, ev);
+    expect(st, timer(), "read(c1)");
+    expect(st, seen(C1, SEEN_GONE, true), "");
+    expect(st, timer(), "publish(c1,a2,r3)");
+    expect(st, published(st, C1), "");
+    expect(st, seen(C1, SEEN_GONE, false), ""); /* its user has logged out */
+    expect(st, timer(), "");
+    story_free(st);
+}
+
+static void who_was_faster_in_a_place_that_was_to_be_filled_is_left_alone(void **state)
+{
+    (void)state;
+    struct story *st = story_new();
+    tell(st, loaded(st, POLICY_NEVER, HOUR));
+    struct event ev = bound(C1, true, true);
+    ev.bound.wish = WISH_FILL;
+    tell(st, ev);
+    expect(st, timer(), "read(c1)");
+    expect(st, saw(st, C1, 3, K1, true), "");
+    expect(st, timer(), "ask-identity(k11)");
+    expect(st, capture_named(K1, IDENTITY_NAMED, 66), "alarm-raise(subject) quarantine(k11)");
+    expect(st, of_capture(EV_QUARANTINED, K1), "");
+    expect(st, seen(C1, SEEN_GONE, false), "alarm-clear(subject)");
+    expect(st, timer(), "");
+    story_free(st);
+}
+
 static void what_stood_in_a_place_that_is_switched_may_stand_there_still(void **state)
 {
     (void)state;
@@ -190,6 +225,8 @@ int main(void)
         cmocka_unit_test(a_place_that_is_switched_is_written_over_and_then_the_wish_is_done),
         cmocka_unit_test(
             a_stranger_in_a_place_that_is_switched_is_asked_about_before_he_is_written_over),
+        cmocka_unit_test(an_empty_place_that_is_to_be_filled_is_filled_but_once),
+        cmocka_unit_test(who_was_faster_in_a_place_that_was_to_be_filled_is_left_alone),
         cmocka_unit_test(what_stood_in_a_place_that_is_switched_may_stand_there_still),
         cmocka_unit_test(a_place_of_a_login_that_was_set_aside_is_looked_at_before_a_spend),
         cmocka_unit_test(what_stood_in_a_place_before_its_login_was_adopted_is_held),
