@@ -179,6 +179,6 @@ enum identity issuer_identity(const struct world *w, struct fp access, struct fp
         return IDENTITY_EXPIRED;
     if (f->narrow)
         return IDENTITY_SCOPE;
-    *ret_subject = subject_fp(f->subject);
+    *ret_subject = subject_fp(t->subject); /* its bearer's, whoever its login has become since */
     return IDENTITY_NAMED;
 }
