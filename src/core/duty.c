@@ -107,7 +107,8 @@ int64_t owes(const struct warden *w, const struct lineage *l, enum duty *ret_dut
         }
         break;
     case LS_SEARCHING:
-        sooner(search_over_boot_ms(w, l), DUTY_SEARCH_OVER, &at, &duty);
+        if (!w->stopping) /* nothing is looked at any more: the next start goes on with it */
+            sooner(search_over_boot_ms(w, l), DUTY_SEARCH_OVER, &at, &duty);
         break;
     case LS_SETTLING:
     case LS_CLOSING:

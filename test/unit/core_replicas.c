@@ -247,6 +247,18 @@ static void refused_for_good_and_nothing_to_be_found_is_dead(void **state)
     story_free(st);
 }
 
+static void nothing_is_given_up_while_the_daemon_stops(void **state)
+{
+    (void)state;
+    struct story *st = with_client(POLICY_ALWAYS);
+    refuse_for_good(st);
+    expect(st, (struct event){.kind = EV_STOP}, "");
+    later(st, 10 * MINUTE_MS); /* others have a spend in flight */
+    expect(st, timer(), "");
+    assert_true(warden_deadline(st->w) == TIME_NEVER);
+    story_free(st);
+}
+
 static void a_pair_that_nobody_can_be_asked_about_goes_the_way_of_an_add(void **state)
 {
     (void)state;
@@ -643,6 +655,7 @@ int main(void)
         cmocka_unit_test(a_place_that_is_locked_is_tried_again_and_nothing_is_spent_behind_it),
         cmocka_unit_test(refused_for_good_but_a_sibling_has_the_answer),
         cmocka_unit_test(refused_for_good_and_nothing_to_be_found_is_dead),
+        cmocka_unit_test(nothing_is_given_up_while_the_daemon_stops),
         cmocka_unit_test(a_pair_that_nobody_can_be_asked_about_goes_the_way_of_an_add),
         cmocka_unit_test(what_was_claimed_takes_no_profile_whose_subject_is_not_known),
         cmocka_unit_test(an_unknown_pair_that_is_older_and_cannot_be_asked_about_is_kept),
