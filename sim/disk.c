@@ -244,14 +244,12 @@ static enum event_kind apply_retire(struct world *w, const struct effect *fx)
     return EV_RETIRED;
 }
 
-/* Whoever reads it from now on knows that it was not presented, also where another warden's intent
- * was open when that was ordered: one that has come to nothing since. */
-static void apply_resolve(struct world *w, struct row *row, const struct effect *fx)
+/* Whoever reads of its end from now on knows that the token was not presented, also where another
+ * warden's intent was open when that was ordered: one that has come to nothing since. */
+static void forget_doubt(struct world *w, const struct row *row, const struct effect *fx)
 {
-    if (row->standing != STANDING_DOUBT || row->lost_intent != fx->doubt)
-        return;
-    store_set_standing(row, fx->standing, false, 0);
-    *known_of(w, row->pair.refresh) &= (uint8_t) ~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE);
+    if (row->standing == STANDING_DOUBT && row->lost_intent == fx->doubt)
+        *known_of(w, row->pair.refresh) &= (uint8_t) ~(KNOWN_DOUBT | KNOWN_DOUBT_TWICE);
 }
 
 static enum event_kind apply(struct world *w, struct host *h, const struct effect *fx)
@@ -272,7 +270,9 @@ static enum event_kind apply(struct world *w, struct host *h, const struct effec
         return apply_retire(w, fx);
     case FX_RESOLVE:
         CHECK(row);
-        apply_resolve(w, row, fx);
+        forget_doubt(w, row, fx);
+        if (row->standing == STANDING_DOUBT && row->lost_intent == fx->doubt)
+            store_set_standing(row, fx->standing, false, 0);
         return EV_COUNT;
     case FX_ALARM_RAISE:
         CHECK(row);
