@@ -291,6 +291,8 @@ bool callers_apply(struct world *w, struct op *op)
 {
     if (op->what == HAP_USER) {
         struct row *row = &w->store.rows[op->row];
+        if (op->index == CHANGE_POLICY && row->standing == STANDING_RETIRED)
+            return false; /* its profile was removed meanwhile, elsewhere */
         if (op->index == CHANGE_POLICY)
             set_policy(w, op->row, (enum policy)op->id);
         else if (fp_equal(row->pair.access, op->pair.access))
