@@ -354,7 +354,7 @@ static bool has_rival(const struct world *w, const struct place *p)
 static void check_in_step(struct world *w, const struct place *p)
 {
     const struct row *row = &w->store.rows[p->row];
-    bool heard = w->hosts[p->host].told[p->row].generation == row->generation;
+    bool heard = has_heard(w, &w->hosts[p->host], p->row);
     bool calm = heard && row->standing == STANDING_LIVE && row->policy == POLICY_ALWAYS &&
                 row->intent == 0 && counts_right(w, &w->hosts[p->host], p->row) &&
                 w->leases[p->row].holder == NOBODY && w->now - row->pair_at > MINUTE_MS &&
