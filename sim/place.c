@@ -8,6 +8,7 @@
 #include "sim/coverage.h"
 #include "sim/oracles.h"
 #include "sim/story.h"
+#include "sim/told.h"
 
 #include <string.h>
 
@@ -304,6 +305,20 @@ static void note_held(struct world *w, const struct place *p, const struct pair 
         store_hold(w, row);
 }
 
+/* Found again since the place is another profile's, it still is the first one's to ask about. */
+static void found(const struct world *w, const struct host *h, const struct place *p,
+                  struct capture *c)
+{
+    bool is_here = &w->places[c->place] == p && (c->row == NOBODY || !p->is_known);
+    if (is_here || (p->is_known && is_homeless(h, c)))
+        c->row = p->is_known ? p->row : NOBODY;
+    if (!c->told) /* its warden has not heard of it, or has forgotten it */
+        c->named = IDENTITY_UNANSWERED;
+    c->told = true;
+    c->is_unasked = false;
+    c->is_nobodys = !p->is_known;
+}
+
 void place_seen(struct world *w, struct op *op)
 {
     struct host *h = &w->hosts[op->host];
@@ -319,13 +334,7 @@ void place_seen(struct world *w, struct op *op)
                 op_new(w, HAP_WATCH, h, LOCK_WAIT_MS)->index = op->index;
             return;
         }
-        c->told = true;
-        c->is_unasked = false;
-        c->is_nobodys = !p->is_known;
-        /* Found again since the place is another profile's, it still is the first one's to ask
-         * about. */
-        if (&w->places[c->place] == p && (c->row == NOBODY || !p->is_known))
-            c->row = p->is_known ? p->row : NOBODY;
+        found(w, h, p, c);
         w->is_full |= !host_has_room(h); /* to claim it, or set it aside */
     }
     struct event ev = event_of(EV_OBSERVED, 0);

@@ -127,15 +127,11 @@ static void told_claimed_policy(const struct world *w, struct host *h, int index
     }
 }
 
-static bool is_shown(const struct world *w, const struct host *h, const struct capture *c)
+/* Nobody's: its lineage has ended, or its place was no consumer's, and it was not found since in a
+ * place that is one's. */
+bool is_homeless(const struct host *h, const struct capture *c)
 {
-    for (unsigned i = 0; i < w->n_places; i++) {
-        const struct place *p = &w->places[i];
-        if (p->host == h->index && p->is_known && p->told_what == SEEN_PAIR &&
-            pair_equal(&p->told, &c->pair))
-            return true;
-    }
-    return false;
+    return c->row == NOBODY || !h->told[c->row].here;
 }
 
 void told_event(struct world *w, struct host *h, const struct event *ev)
@@ -145,8 +141,8 @@ void told_event(struct world *w, struct host *h, const struct event *ev)
         told_of_place(w, h, ev);
     struct capture *c = sealed_find(w, ev->capture);
     if (c && (index == NOBODY || !h->told[index].here) && ev->kind == EV_STORE_FAILED &&
-        !w->places[c->place].is_known && !is_shown(w, h, c))
-        c->told = false; /* nobody's, still: told of again at the next start */
+        is_homeless(h, c))
+        c->told = false; /* forgotten, and told of again at the next start */
     if (index == NOBODY)
         return;
     struct told *t = &h->told[index];

@@ -9,5 +9,6 @@
 struct rules rules_of(const struct provider *p);
 void told_refused(struct world *w, struct host *h, int index, uint64_t generation);
 void told_event(struct world *w, struct host *h, const struct event *ev);
+bool is_homeless(const struct host *h, const struct capture *c);
 
 #endif
