@@ -139,8 +139,10 @@ static void on_news(struct step *s)
     /* Nobody goes past an open intent but by closing it: ours is not there, or not any more. */
     bool went_past = l->state == LS_INTENDING &&
                      (s->ev->loaded.generation > l->generation || s->ev->loaded.fence > l->fence);
-    /* … nor out of its grave without another pair: ours will be refused, if it can be written. */
-    went_past |= l->state == LS_INTENDING && s->ev->loaded.standing == STANDING_DEAD;
+    /* … nor out of its grave without another pair, nor back from its end: ours will be refused, if
+     * it can be written. */
+    went_past |= l->state == LS_INTENDING && (s->ev->loaded.standing == STANDING_DEAD ||
+                                              s->ev->loaded.standing == STANDING_RETIRED);
     bool waited_for =
         l->state == LS_SPENDING && l->intent_elsewhere && s->ev->loaded.intent != l->intent;
     if (nothing_stored || went_past || waited_for)

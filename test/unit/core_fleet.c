@@ -121,6 +121,20 @@ static void news_that_went_past_our_intent_is_followed(void **state)
     story_free(st);
 }
 
+static void news_of_the_end_is_followed_before_the_intent_is_refused_for_it(void **state)
+{
+    (void)state;
+    struct story *st = due();
+    struct event lease = leased(st);
+    lease.lease.fence = 51;
+    expect(st, lease, "store-intent(g1)");
+    struct event ended = overtaken(st, 1, 1);
+    ended.loaded.standing = STANDING_RETIRED;
+    expect(st, ended, "unlease");
+    expect(st, want(st, 1, -1), "answer(1,profile-unknown)");
+    story_free(st);
+}
+
 static void news_of_death_is_followed_before_the_intent_is_refused_for_it(void **state)
 {
     (void)state;
@@ -316,6 +330,7 @@ int main(void)
         cmocka_unit_test(who_came_second_to_the_intent_spends_nothing),
         cmocka_unit_test(news_while_the_lease_is_asked_for_is_followed),
         cmocka_unit_test(news_that_went_past_our_intent_is_followed),
+        cmocka_unit_test(news_of_the_end_is_followed_before_the_intent_is_refused_for_it),
         cmocka_unit_test(news_of_death_is_followed_before_the_intent_is_refused_for_it),
         cmocka_unit_test(a_second_doubt_is_news_to_who_is_in_the_first),
         cmocka_unit_test(what_another_let_out_of_quarantine_is_out_here_too),
