@@ -172,8 +172,8 @@ static void run(uv_work_t *work)
     }
     uint64_t from = uv_hrtime();
     look_and_put(a);
+    replica_unlock(r); /* also where nothing was locked: what was read goes */
     if (a->kind != ACT_LOOK) {
-        replica_unlock(r);
         (void)path_remove(PATH_CWD, a->p->note_path);
     }
     a->held_us = (int64_t)((uv_hrtime() - from) / 1000);

@@ -274,12 +274,14 @@ struct dealing {
     char source[STORE_DETAIL_MAX];
     enum policy policy;
     bool given_away;
+    bool is_making; /* another lineage: it is counted */
     int64_t held_until_wall_ms;
     int64_t now_wall_ms;
 };
 
 static void dealing_free(struct dealing *g)
 {
+    g->d->n_makings -= g->is_making;
     tokens_clear(&g->tokens);
     buf_release(&g->sealed);
     lineage_row_release(&g->row);
@@ -298,14 +300,29 @@ static void deal_failed(struct daemon *d, const struct effect *fx, const char *w
 /* The store knows better: what it has of the lineage. */
 static void deal_overtaken(struct dealing *g)
 {
-    struct holding *h = holding_find(g->d, g->fx.lineage);
-    if (!h)
+    struct daemon *d = g->d;
+    struct holding *h = holding_find(d, g->fx.lineage);
+    struct tokens pair = {0};
+    struct view v;
+    int err = h ? 0 : ERR_NOT_FOUND;
+    /* It has gone on, by a write of ours whose end we could not take in. */
+    if (err == 0 && g->row.generation != h->generation)
+        err = vault_unseal(d->vault, g->row.id, g->row.generation, g->row.sealed.bytes,
+                           g->row.sealed.len, &pair);
+    if (err == 0 && g->row.generation != h->generation)
+        err = holding_take(h, g->row.generation, &pair, &g->row.sealed);
+    tokens_clear(&pair);
+    if (err < 0) {
+        deal_failed(d, &g->fx, "adoption", err);
         return;
-    struct event ev = recover_loaded(g->d, h, &g->row);
+    }
+    struct event ev = recover_loaded(d, h, &g->row);
+    if (warden_view(d->warden, h->lineage, clock_now(), &v))
+        ev.loaded.policy = v.policy; /* the row has the one it was added with */
     ev.kind = EV_OVERTAKEN;
     ev.loaded.restored = false;
     ev.capture = g->fx.capture;
-    drive(g->d, &ev);
+    drive(d, &ev);
 }
 
 static int adopt_run(struct store *s, struct store_job *job)
@@ -408,7 +425,8 @@ static void quarantine_done(struct store_job *job, int err)
 {
     struct dealing *g = (struct dealing *)job;
     struct daemon *d = g->d;
-    if (err < 0 && err != ERR_EXISTS) {
+    /* Not there any more: it was done before, and could not be told. */
+    if (err < 0 && err != ERR_EXISTS && err != ERR_NOT_FOUND) {
         deal_failed(d, &g->fx, "setting aside", err);
         dealing_free(g);
         return;
@@ -529,7 +547,7 @@ static bool has_room(const struct daemon *d)
     uint32_t n = 0;
     for (const struct holding *h = d->holdings; h; h = h->next)
         n++;
-    return n < d->limits.lineages;
+    return n + d->n_makings < d->limits.lineages;
 }
 
 void perform_capture(struct daemon *d, const struct effect *fx)
@@ -552,6 +570,10 @@ void perform_capture(struct daemon *d, const struct effect *fx)
     bool makes_one = fx->kind == FX_QUARANTINE || fx->kind == FX_CLAIM;
     if (err == 0 && makes_one && !has_room(d))
         err = ERR_FULL;
+    if (err == 0 && makes_one) {
+        g->is_making = true;
+        d->n_makings++;
+    }
     if (err == 0 && !drops)
         err = fill_dealing(g);
     if (err == 0 && !drops)

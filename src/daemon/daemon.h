@@ -138,6 +138,7 @@ struct daemon {
     struct place *places;
     struct kept_capture *captures;
     uint32_t n_captures;
+    uint32_t n_makings;               /* lineages that are being made of what was found */
     struct restoration last_restored; /* when an older copy was last taken for the store */
     struct event *loaded;             /* from recover_load() to recover_start() */
     uint32_t n_loaded;

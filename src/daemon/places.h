@@ -32,11 +32,12 @@ struct place {
     char note_path[PATHS_SIZE + 64]; /* of the client's locks that we hold, for the next start */
     struct watch *watch;             /* NULL: it could not be watched, and is looked at instead */
 
-    bool busy;       /* a look or write is under way, or what came of it is being stored */
-    bool look_again; /* something may have changed meanwhile */
-    bool gone;       /* no consumer any more: freed when it rests */
-    bool is_void;    /* what is under way was ordered for another profile: nobody is told */
-    bool has_order;  /* of the core: `order` */
+    bool busy;        /* a look or write is under way, or what came of it is being stored */
+    bool look_again;  /* something may have changed meanwhile */
+    bool is_changing; /* a call that changes it is under way (serve_places.h) */
+    bool gone;        /* no consumer any more: freed when it rests */
+    bool is_void;     /* what is under way was ordered for another profile: nobody is told */
+    bool has_order;   /* of the core: `order` */
     struct effect order;
     int64_t
         locked_since_boot_ms; /* for so long the order has been waiting for a lock; 0: it is not */

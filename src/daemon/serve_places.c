@@ -12,6 +12,7 @@
 #include "sys/file.h"
 
 #define SETTLE_TICK_MS   20
+#define FILE_NAME_ROOM   64 /* for the store's own name in its folder */
 #define BIND_PATIENCE_MS (3 * SECOND_MS)
 
 /* ---- what is shown ---- */
@@ -90,6 +91,22 @@ struct change *change_new(struct daemon *d, struct api_call *call, enum change_k
     return c;
 }
 
+bool change_takes(struct change *c, struct place *p)
+{
+    if (p->is_changing)
+        return false;
+    p->is_changing = c->has_place = true;
+    return true;
+}
+
+void change_free(struct change *c)
+{
+    struct place *p = c->has_place ? place_find(c->d, c->row.id) : NULL;
+    if (p)
+        p->is_changing = false;
+    free(c);
+}
+
 /* The call, to be answered now; NULL: its peer left. */
 struct api_call *change_call(struct change *c)
 {
@@ -127,7 +144,7 @@ void change_submit(struct change *c, int (*run)(struct store *, struct store_job
     int err = store_queue_submit(c->d->store, &c->job);
     if (err < 0) {
         change_problem(c, err);
-        free(c);
+        change_free(c);
     }
 }
 
@@ -166,7 +183,7 @@ static void give_up(struct change *c, struct place *p)
 {
     if (is_binding(c)) {
         reply_place(c, p); /* bound it is; what is the matter with it is shown */
-        free(c);
+        change_free(c);
         return;
     }
     use_take_back(c,
@@ -178,10 +195,10 @@ static void settle(struct change *c)
     struct place *p = place_find(c->d, c->row.id);
     if (!p) {
         change_problem(c, ERR_NOT_FOUND);
-        free(c);
+        change_free(c);
     } else if (is_settled(p, c) && is_binding(c)) {
         reply_place(c, p);
-        free(c);
+        change_free(c);
     } else if (is_settled(p, c)) {
         use_verify(c, p);
     } else if (clock_now().boot_ms >= c->until_boot_ms) {
@@ -221,7 +238,7 @@ void settling_free(struct daemon *d)
     while (d->settling) {
         struct change *c = d->settling;
         d->settling = c->next;
-        free(c);
+        change_free(c);
     }
 }
 
@@ -245,6 +262,10 @@ bool read_place(struct api_call *call, const char *key, char kind[STORE_KIND_MAX
     size_t len = strlen(place);
     while (format_find(kind) && len > 1 && place[len - 1] == '/')
         place[--len] = '\0';
+    /* By whatever way it is named, one folder is one place. */
+    char real[STORE_PLACE_MAX];
+    if (format_find(kind) && place[0] == '/' && file_resolve(place, real, sizeof(real)) == 0)
+        memcpy(place, real, sizeof(real));
     return true;
 }
 
@@ -262,6 +283,10 @@ static bool check_kind(struct api_call *call, const struct consumer_row *row)
                     "there is no kind of place %s; there are: claude, codex, gemini, opencode, "
                     "json, env, template, exec",
                     row->kind);
+        return false;
+    }
+    if (strlen(row->place) + FILE_NAME_ROOM >= sizeof(row->place)) {
+        api_problem(call, "usage", 0, "the path is too long");
         return false;
     }
     if (row->place[0] != '/') {
@@ -325,11 +350,12 @@ static void bind_done(struct store_job *job, int err)
         err = place_new(d, &c->row, &p, &text);
     if (err < 0 || !p) {
         change_problem(c, err);
-        free(c);
+        change_free(c);
         return;
     }
     journal(d, holding_by_profile(d, c->row.profile), "bound", "%s:%s, %s", p->kind, p->path,
             p->with_pair ? "with the whole pair" : "with access tokens alone");
+    (void)change_takes(c, p);
     place_bind(p);
     settle_later(c, BIND_PATIENCE_MS);
 }
@@ -470,7 +496,7 @@ static void unbind_done(struct store_job *job, int err)
     struct place *p = place_find(d, c->row.id);
     if (err < 0) {
         change_problem(c, err);
-        free(c);
+        change_free(c);
         return;
     }
     struct event ev = event_of(EV_UNBOUND, 0);
@@ -486,7 +512,7 @@ static void unbind_done(struct store_job *job, int err)
                   json_pack("{s:o}", "done",
                             json_sprintf("%s:%s is left as it is, and no longer written",
                                          c->row.kind, c->row.place)));
-    free(c);
+    change_free(c);
 }
 
 void unknown_place(struct api_call *call, const char *kind, const char *place)
@@ -507,11 +533,17 @@ void serve_unbind(void *ctx, struct api_call *call)
         unknown_place(call, row.kind, row.place);
         return;
     }
+    if (p->is_changing) {
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS,
+                    "%s:%s is just being changed; try again", p->kind, p->path);
+        return;
+    }
     struct change *c = change_new(d, call, CHANGE_UNBIND, p->profile);
     if (!c)
         return;
     row.id = p->id;
     c->row = row;
+    (void)change_takes(c, p);
     for (struct holding *h = d->holdings; h; h = h->next) {
         if (!h->gone && c->n_given_away < sizeof(c->given_away) / sizeof(*c->given_away) &&
             warden_gives_away(d->warden, p->id, h->lineage))

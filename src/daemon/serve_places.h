@@ -18,6 +18,7 @@ struct change {
     uint64_t given_away[4];
     size_t n_given_away;
     int64_t until_boot_ms; /* settling: for so long */
+    bool has_place;        /* nobody else may change it until this is freed */
     char why[256];         /* BACK: what the switch failed for */
     struct change *next;   /* settling */
 };
@@ -25,6 +26,9 @@ struct change {
 /* Waits for its answer from now on. NULL: it has been answered. */
 struct change *change_new(struct daemon *d, struct api_call *call, enum change_kind kind,
                           const char *profile);
+/* The place of c->row.id is this change's until it is freed. false: it is another's. */
+bool change_takes(struct change *c, struct place *p);
+void change_free(struct change *c);
 /* The call, to be answered now; NULL: its peer left. */
 struct api_call *change_call(struct change *c);
 void change_problem(struct change *c, int err);

@@ -37,10 +37,15 @@ static void back_done(struct store_job *job, int err)
         journal(d, NULL, "switch-unfinished", "%s:%s: %s; and taking it back failed: %s", p->kind,
                 p->path, c->why, err_reason(err));
     }
-    if (call)
+    if (call && err == 0)
         api_problem(call, "switch-failed", 0, "%s:%s stays %s's: %s", c->row.kind, c->row.place,
                     c->from, c->why);
-    free(c);
+    else if (call)
+        api_problem(call, "switch-failed", 0,
+                    "%s:%s: %s; and it could not be taken back (%s): it is finished as soon as it "
+                    "can be",
+                    c->row.kind, c->row.place, c->why, err_reason(err));
+    change_free(c);
 }
 
 void use_take_back(struct change *c, const char *why)
@@ -59,7 +64,8 @@ static void verified(void *ctx, uint64_t id, const struct reply *reply)
     struct holding *h = p ? holding_by_profile(d, p->profile) : NULL;
     char why[256];
     (void)id;
-    if (h && reply->identity == IDENTITY_NAMED && strcmp(reply->subject, h->subject) != 0) {
+    if (h && reply->identity == IDENTITY_NAMED && h->subject[0] &&
+        strcmp(reply->subject, h->subject) != 0) {
         (void)snprintf(why, sizeof(why), "the server says that %.100s is signed in, not %.100s",
                        reply->subject, h->subject);
         use_take_back(c, why);
@@ -78,7 +84,7 @@ static void verified(void *ctx, uint64_t id, const struct reply *reply)
                             is_verified && reply->label[0] ? reply->label : NULL));
     else if (call)
         api_problem(call, "internal", 0, "the place went away");
-    free(c);
+    change_free(c);
 }
 
 void use_verify(struct change *c, struct place *p)
@@ -114,7 +120,7 @@ static void use_done(struct store_job *job, int err)
         err = ERR_NOT_FOUND;
     if (err < 0) {
         change_problem(c, err);
-        free(c);
+        change_free(c);
         return;
     }
     if (strcmp(p->profile, c->row.profile) != 0)
@@ -224,17 +230,16 @@ void serve_use(void *ctx, struct api_call *call)
                             "profile", h->profile, "before", p->profile, "dry_run", 1));
         return;
     }
-    for (struct change *c = d->settling; c; c = c->next) {
-        if (c->row.id == p->id) {
-            api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS,
-                        "%s:%s is just being changed; try again", p->kind, p->path);
-            return;
-        }
+    if (p->is_changing) {
+        api_problem(call, answer_name(ANSWER_BUSY), SECOND_MS,
+                    "%s:%s is just being changed; try again", p->kind, p->path);
+        return;
     }
     struct change *c = change_new(d, call, CHANGE_USE, h->profile);
     if (!c)
         return;
     c->row.id = p->id;
+    (void)change_takes(c, p);
     memcpy(c->row.profile, h->profile, sizeof(c->row.profile));
     memcpy(c->row.kind, p->kind, sizeof(c->row.kind));
     memcpy(c->row.place, p->path, sizeof(c->row.place));

@@ -317,7 +317,8 @@ def test_a_report_is_checked_with_the_server_and_answered_truthfully():
                       if family["subject"] == "owner-of-work")
         lab.control("POST", "/lab/revoke", family=family, what="access")
         reports = runner.in_threads(8, lambda _: world.cw("report", "work").stdout)
-        assert all("renewed" in said for said in reports), reports
+        assert any("renewed" in said for said in reports), reports  # others may ask after that
+        assert all("renewed" in said or "works" in said for said in reports), reports
         assert world.cw("token", "work").stdout != before and len(presented(lab)) == 1
         world.cw("policy", "kept", "never")
         family = next(family["family"] for family in lab.families()

@@ -195,6 +195,30 @@ def test_a_stale_label_of_the_account_goes_with_the_login():
         assert read_store(folder)["organizationUuid"] == "org-home"
 
 
+def test_switches_that_come_at_once_come_one_after_the_other():
+    with World() as world:
+        lab, folder, _ = furnish(world, TWO)
+        bound(world)
+        for _ in range(4):
+            done = runner.in_threads(6, lambda i: use(world, TWO[i % 2], check=False))
+            assert any(one.code == 0 for one in done), done
+            assert all(one.code == 0 or "try again" in one.stderr for one in done), done
+            becomes(world, "in-step")
+            assert signed_in(lab, folder) == f"owner-of-{consumer(world)['profile']}"
+        assert "switch-rolled-back" not in kinds(world)
+
+
+def test_one_folder_is_one_place_whatever_it_is_called():
+    with World() as world:
+        _, folder, _ = furnish(world, TWO)
+        bound(world)
+        (world.home / "link").symlink_to(folder)
+        for name in (folder, f"{folder}/.", f"{folder}//", world.home / "link"):
+            said = world.cw("bind", "home", "--to", f"claude:{name}", check=False)
+            assert said.code != 0 and "bound already" in said.stderr, said
+        assert "home is signed in" in use(world, "home", "--for", f"claude:{world.home}/link").stdout
+
+
 # ---- exec ----
 
 def test_two_accounts_run_side_by_side():
