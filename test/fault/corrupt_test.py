@@ -15,6 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
 import corrupt  # noqa: E402
 import runner  # noqa: E402
+import version_1  # noqa: E402
 from corrupt import FRAME, LOG, MARK, PAGE, STORE, house  # noqa: E402
 from harness import World  # noqa: E402
 from refusals import DAEMON, FAILED, LATER, assert_refused, profiles  # noqa: E402
@@ -191,36 +192,12 @@ def test_a_damaged_answer_in_the_spool_is_doubt_and_never_a_second_spend():
         corrupt.judge_answer(home, random.Random(runner.seed()))
 
 
-def as_version_1(path):
-    """The store as the first version wrote it: no sums, no room for them, and not what was added
-    since."""
-    old = path.with_name("old.db")
-    made = sqlite3.connect(old, isolation_level=None)
-    made.executescript((HERE / "version_1.sql").read_text())
-    made.execute("DELETE FROM store")
-    made.execute("ATTACH ? AS new", (str(path),))
-    for (name,) in made.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'"
-                                ).fetchall():
-        columns = [row[1] for row in made.execute(f"PRAGMA main.table_info({name})")]
-        later = [{"spends": "changes"}.get(column, column) for column in columns]
-        made.execute(f"INSERT INTO main.{name} ({', '.join(columns)})"
-                     f" SELECT {', '.join(later)} FROM new.{name}")
-    application = made.execute("PRAGMA new.application_id").fetchone()[0]
-    made.execute("DETACH new")
-    made.execute(f"PRAGMA application_id = {application}")
-    made.execute("PRAGMA user_version = 1")
-    made.execute("PRAGMA journal_mode = WAL")
-    made.close()
-    old.chmod(0o600)
-    old.rename(path)
-
-
 def test_a_store_of_the_first_version_is_brought_over():
     with house() as home:
         world = home.world
         expected = corrupt.expected_answers(home, "checkpointed")
         home.put("checkpointed")
-        as_version_1(home.file(STORE))
+        version_1.as_version_1(home.file(STORE))
         assert home.file(STORE).read_bytes()[20] == 0
         wait_until(lambda: profiles(world)["flight"]["generation"] == 2, what="the answer")
         assert corrupt.answers(home) == expected

@@ -29,6 +29,7 @@ import mounts
 import points
 import runner
 import truth
+import version_1
 from harness import World
 
 COMMAND_S = 20  # for a command of a try; the daemon answers within its own time-outs
@@ -854,7 +855,7 @@ class Migration(StartAgain):
         super().furnish(stand)
         stand.stop(gently=True)
         store = stand.folders[0] / "store.db"
-        corrupt_test.as_version_1(store)
+        version_1.as_version_1(store)
         (stand.folders[0] / "store.db-wal").unlink(missing_ok=True)
 
     def effect(self, stand, result):

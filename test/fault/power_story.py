@@ -20,6 +20,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
 import harness  # noqa: E402
 import killing  # noqa: E402
 import power_disk  # noqa: E402
+import version_1  # noqa: E402
 from power_disk import CREATE, MARK, PROGRAM, RENAME, REMOVE, SENT, SYNC, WRITE  # noqa: E402
 from power_syncs import Namer, Program  # noqa: E402
 from runner import wait_until  # noqa: E402
@@ -432,7 +433,7 @@ def an_older_store(recorder):
     profile = recorder.profile("work")
     world.kill_daemon(15)
     wait_until(lambda: not killing.spenders())
-    make_older(store)
+    version_1.as_version_1(store)
     recorder.begin()
     recorder.mark(at="older", path=str(store))
     recorder.mark(at="done", what="add", name="work", lineage=profile["lineage"])
@@ -440,23 +441,6 @@ def an_older_store(recorder):
     world.cw("status")
     recorder.spend("work")
     recorder.quiet()
-
-
-def make_older(path):
-    """As version 1 had it: the same rows, no sums."""
-    older = path.with_suffix(".older")
-    source, target = sqlite3.connect(path), sqlite3.connect(older)
-    for statement in source.iterdump():
-        if statement.startswith("CREATE TABLE store "):
-            statement = statement.replace("changes", "spends")
-        target.execute(statement)
-    (application,) = source.execute("PRAGMA application_id").fetchone()
-    target.executescript(f"PRAGMA application_id = {application}; PRAGMA user_version = 1;"
-                         "PRAGMA journal_mode = WAL")
-    source.close()
-    target.close()
-    older.chmod(0o600)
-    older.rename(path)
 
 
 STORIES = (a_life, a_shut_answer, a_restored_store, a_repaired_store, a_lost_spool, a_lost_mark,
