@@ -340,6 +340,21 @@ int renameat(int from_fd, const char *from, int to_fd, const char *to)
     return rc;
 }
 
+int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned int flags)
+{
+    char path[PATH_MAX], other[PATH_MAX];
+    if (!is_ours(from_fd, from, path) || !is_ours(to_fd, to, other))
+        return REAL(renameat2)(from_fd, from, to_fd, to, flags);
+    if ((flags & ~(unsigned int)RENAME_NOREPLACE) != 0)
+        abort(); /* two names that are exchanged are not modelled */
+    lock();
+    int rc = REAL(renameat2)(from_fd, from, to_fd, to, flags);
+    if (rc == 0)
+        note(&(struct note){.kind = KIND_RENAME, .path = path, .other = other});
+    unlock();
+    return rc;
+}
+
 int rename(const char *from, const char *to)
 {
     return renameat(AT_FDCWD, from, AT_FDCWD, to);

@@ -56,8 +56,6 @@ BACKED = {
     "store_copy for copy_aside: new file": ["SQLite, copy: new file"],
     "SQLite, copy: new file": ["store_copy for store_backup: new file",
                                "store_copy for copy_aside: new file"],
-    # The same of the copy with sums: VACUUM INTO, then our sync before the rename.
-    "SQLite, sums: new file": ["store_add_sums: new file"],
     # The key's name and the name of the store with sums are synced by us, and again by SQLite: it
     # syncs the same folder for the name of its journal or log when it first commits, which follows
     # before anybody is told anything.
@@ -66,6 +64,12 @@ BACKED = {
     # The name of the copy of an older store: synced by us, and again for the journal of the copy
     # with sums, which is made next, before the store itself is changed.
     "store_copy: folder share/credwarden": ["SQLite, sums: folder share/credwarden"],
+    # A file of a client's: synced when it is written, beside the one that stands there, so that the
+    # client's locks are held for the rename alone; and again before it has its name, as all are.
+    "swap: new file, place 1": ["swap: new file, place 2"],
+    "swap: new file, place 2": ["swap: new file, place 1"],
+    "change_once: new file, place 1": ["change_once: new file, place 2"],
+    "change_once: new file, place 2": ["change_once: new file, place 1"],
     # The other name of a log that is not the store's: synced by us, and again by SQLite, for the
     # journal with which it first changes the copy that lies there.
     "log_set_aside: folder share/credwarden": ["SQLite, commit: folder share/credwarden"],
@@ -87,6 +91,9 @@ OF_SQLITE = {
     "SQLite, copy: folder home/backups": FOR_A_JOURNAL,
     "SQLite, copy: folder share/credwarden": FOR_A_JOURNAL,
     "SQLite, sums: folder share/credwarden": FOR_A_JOURNAL,
+    "SQLite, sums: new file":
+        "the copy as VACUUM INTO makes it, and its journal: each page is written again, with its sum,"
+        " before the copy has a name, and all of it is synced by us then",
 }
 
 # Ours, and not for the sake of a power loss: missed on a thin disk (power_thin.py).
@@ -236,11 +243,6 @@ CONTEXT = multiprocessing.get_context("fork")
 WORKERS = max(2, os.cpu_count() or 1)
 
 
-# Files of clients and sinks: what is there is written anew from our store, which has its stories. Their
-# own syncs have none yet.
-UNTOLD = {"file_swap_write", "sink_change_file"}
-
-
 class Proof:
     """All recordings, made side by side, and workers that look at disks of them."""
 
@@ -332,7 +334,7 @@ class Proof:
                     for name in ("credwardend", "credwarden-spender")]
         seen = set().union(*(recording.functions for recording in self.recordings.values()))
         return set().union(*(program.callers() - seen | program.strangers()
-                             for program in programs)) - UNTOLD
+                             for program in programs))
 
 
 def prove(minutes, seed):

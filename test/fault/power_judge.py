@@ -16,6 +16,9 @@ The oracles:
            high-water mark had followed.
   older    a store that was brought up to date was copied before.
   aside    an answer that does not open is not deleted.
+  place    what was reported as written into a client's store stands there, or what was written
+           after it, whole; the place is the profile's that was reported; and no refresh token that
+           was presented stands there still.
   repair   a damaged store is repaired, whenever the power went before: nothing of it is lost, and it
            is kept as it was, with its log.
 """
@@ -33,6 +36,7 @@ import subprocess
 import tempfile
 
 import harness
+import siblings
 from harness import UnixConnection, ask
 from power_story import unsigned
 from runner import wait_until
@@ -63,14 +67,19 @@ class Due:
         self.backups, self.kept, self.older, self.damaged = {}, {}, None, None
         self.restored = False
         self.mark = None
+        self.shared, self.owners, self.stores_from = None, {None}, -1  # a client's place
         self.recording = recording
         for number, words in recording.promises:
             if number < at:
-                self._take(words, [value for value in recording.mark_values if value[0] < number])
+                self._take(number, words,
+                           [value for value in recording.mark_values if value[0] < number])
         for intent in recording.intents.values():
             self._take_intent(intent, at)
+        self.sent = {token for number, token in recording.sent if number < at}
+        if self.shared:
+            self._take_stores(at)
 
-    def _take(self, words, mark_values):
+    def _take(self, number, words, mark_values):
         what, begun = words.get("what"), words["at"] == "begun"
         name, lineage = words.get("name"), words.get("lineage")
         if words["at"] == "told":
@@ -85,6 +94,12 @@ class Due:
             self.damaged = words
         elif words["at"] == "restored":
             self.restored = True
+        elif words["at"] == "shared":
+            self.shared = words
+        elif what == "place" and begun:
+            self.owners = self.owners | {words["profile"]}
+        elif what == "place":
+            self.owners, self.stores_from = {words["profile"]}, number
         elif begun and what in ("add", "remove"):
             self.open.add(name)
         elif what == "add":
@@ -103,6 +118,14 @@ class Due:
             self.backups[words["path"]] = self.backup_due
         elif what == "backup":
             self.backup_due = dict(self.told)
+
+    def _take_stores(self, at):
+        """What may stand in the client's store: what stood there when its place was last reported
+        on, and all that followed."""
+        stores = [(-1, self.shared["content"].encode()), *self.recording.stores]
+        stores = [(number, content) for number, content in stores if number < at]
+        first = max(i for i, (number, _) in enumerate(stores) if number <= self.stores_from)
+        self.stores = [content for _, content in stores[first:]]
 
     def _take_intent(self, intent, at):
         if intent.begun >= at:
@@ -283,6 +306,22 @@ def check_older(due, machine):
         assert_sound(copied, "the copy of an older store")
 
 
+def check_shared(due, machine):
+    """As it is found, before any daemon does something about it."""
+    path = machine.here(due.recording, due.shared["path"])
+    assert path.exists(), "place: the client's file is gone"
+    assert path.read_bytes() in due.stores, "place: the client's file is none of those it may be"
+    login = siblings.login_in(path.parent)
+    assert login.get("refreshToken") not in due.sent, \
+        "place: a refresh token that was presented stands there still"
+
+
+def check_owner(due, connection):
+    places = ask(connection, "GET", "/v1/consumers").json["consumers"]
+    owner = places[0]["profile"] if places else None
+    assert owner in due.owners, f"place: it is {owner}'s, not one of {due.owners}"
+
+
 def repair_damaged(due, machine):
     status, said = machine.repair()
     assert status == 0, f"repair: {said}"
@@ -322,8 +361,12 @@ def judge(recording, disk, at, draw, machine, with_copy=True):
         check_older(due, machine)
         if due.damaged:
             repair_damaged(due, machine)
+        if due.shared:
+            check_shared(due, machine)
         with machine.daemon() as connection:
             profiles = profiles_at_rest(connection)
+            if due.shared:
+                check_owner(due, connection)
             connection.close()
         assert_sound(store, "the store")
         if due.restored:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import pathlib
+import re
 import shutil
 import socket
 import sqlite3
@@ -20,6 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "script")]
 import harness  # noqa: E402
 import killing  # noqa: E402
 import power_disk  # noqa: E402
+import siblings  # noqa: E402
 import version_1  # noqa: E402
 from power_disk import CREATE, MARK, PROGRAM, RENAME, REMOVE, SENT, SYNC, WRITE  # noqa: E402
 from power_syncs import Namer, Program  # noqa: E402
@@ -29,7 +31,8 @@ from sums import PAGE  # noqa: E402
 SPOOL_HEADER = 144  # bytes, as src/issuer/spool.c writes it
 MARK_SLOT = struct.Struct("<8sQ16sQQ")  # as src/store/mark.c has it
 MARK_FILE_SIZE = 8192
-BEFORE = ("kept", "restored", "older", "damaged")  # facts that were there when the recording began
+PRESENTED = re.compile(rb"refresh_token=(lab-[0-9a-z-]+)")
+BEFORE = ("kept", "restored", "older", "damaged", "shared")  # facts that were there when the recording began
 MADE_UP_BOOT = "00000000-0000-4000-8000-00000000b007"
 INET, UNIX, STREAM, PACKET = socket.AF_INET, socket.AF_UNIX, socket.SOCK_STREAM, \
     socket.SOCK_SEQPACKET
@@ -60,6 +63,14 @@ class Recorder:
                              f"exec '{harness.program(name)}' \"$@\"\n")
             place.chmod(0o700)
         self.journal = power_disk.Journal(disk_log(), self.journal_path, self.world.home)
+
+    def begin_shared(self, path, held):
+        """The same, with a client's file and these profiles."""
+        self.begin()
+        self.mark(at="shared", path=str(path), content=path.read_text())
+        for profile in held:
+            self.mark(at="done", what="add", name=profile["name"], lineage=profile["lineage"])
+        self.world.cw("status")
 
     def mark(self, **words):
         self.journal.mark(**words)
@@ -113,6 +124,16 @@ class Recorder:
         assert answer.status in (200, 422), answer
         assert self.tell(name)["generation"] == before + 1
 
+    def place(self, profile, *command):
+        """By this command, or since, the client's place is this profile's and holds its pair."""
+        with self.promise(what="place", profile=profile):
+            self.world.cw(*command)
+            wait_until(lambda: self.consumer()["state"] == "in-step", what="the place in step")
+            assert self.consumer()["profile"] == profile
+
+    def consumer(self):
+        return self.world.api("GET", "/v1/consumers").json["consumers"][0]
+
     def quiet(self):
         """Nobody has wanted anything for a while: the high-water mark has followed."""
         time.sleep(0.15)
@@ -165,6 +186,9 @@ class Recording:
         self.intents = read_intents(world.share / "credwarden" / "store.db")
         self.promises = []  # (number, words)
         self.mark_values = []  # (number, uuid, spends) of the high-water mark
+        self.shared = None  # path of a client's file
+        self.stores = []  # (number, content): what was given its name
+        self.sent = []  # (number, refresh token that was presented)
         self.sites = {}  # number of a sync: its Site
         self.labels = {}  # … and its name, once those of all stories are told apart (power.py)
         self._read()
@@ -179,10 +203,14 @@ class Recording:
             elif record.kind == MARK:
                 words = json.loads(record.bytes)
                 self.promises.append((number if words["at"] not in BEFORE else -1, words))
+                self.shared = words["path"] if words["at"] == "shared" else self.shared
             elif record.kind == SENT:
                 self._read_sent(number, record, hands)
             elif record.kind in (CREATE, RENAME, REMOVE) and record.path.endswith(".spool"):
                 self._read_spool_name(number, record)
+            elif record.kind == RENAME and record.other == self.shared:
+                content = disk.node(record.path).content(power_disk.EVERYTHING)
+                self.stores.append((number, content))
             elif record.kind == SYNC and record.ino in disk.nodes:
                 self.sites[number] = self.namer.name(record, disk.nodes[record.ino])
             elif record.kind == WRITE and record.ino in disk.nodes:
@@ -230,6 +258,7 @@ class Recording:
         if kind == (INET, STREAM) and b"refresh_token=lab-" in bytes(record.bytes):
             assert intent and stage == killing.STARTED, "presented without a word in the spool"
             intent.presented = number
+            self.sent.append((number, PRESENTED.search(bytes(record.bytes))[1].decode()))
         elif kind == (UNIX, PACKET) and intent and stage == killing.SPOOL_ANSWERED:
             intent.reported = intent.reported or number
 
@@ -443,8 +472,58 @@ def an_older_store(recorder):
     recorder.quiet()
 
 
+def a_shared_place(recorder):
+    """A client's place: what stands there is taken away before it is spent, given back after, and
+    changed for another login."""
+    world = recorder.world
+    folder = world.home / ".claude"
+    folder.mkdir(mode=0o700)
+    world.cw("status")
+    for name in ("work", "home"):
+        world.add(name, "lab", world.lab.login(name))
+    siblings.replace_store(folder, siblings.FOREIGN)
+    held = [recorder.profile(name) for name in ("work", "home")]
+    world.kill_daemon(15)
+    wait_until(lambda: not killing.spenders())
+    recorder.begin_shared(folder / siblings.STORE, held)
+    recorder.place("work", "bind", "work", "--to", "claude", "--mode", "pair")
+    recorder.spend("work")
+    recorder.place("work", "status")
+    recorder.place("home", "use", "home")
+    recorder.spend("home")
+    recorder.place("home", "status")
+    recorder.place("work", "use", "work")
+    recorder.spend("work")
+    recorder.spend("work")
+    recorder.place("work", "status")
+    recorder.quiet()
+
+
+def a_fed_file(recorder):
+    """A file that we alone write gets each access token; once the daemon dies with the new file under
+    its name, and its folder not yet synced."""
+    world = recorder.world
+    path = world.home / "app" / "token.env"
+    path.parent.mkdir(mode=0o700)
+    path.write_text("KEPT=1\n")
+    world.cw("status")
+    world.add("work", "lab", world.lab.login("work"))
+    held = [recorder.profile("work")]
+    world.kill_daemon(15)
+    wait_until(lambda: not killing.spenders())
+    recorder.begin_shared(path, held)
+    recorder.place("work", "bind", "work", "--to", f"env:{path}#TOKEN")
+    recorder.spend("work")
+    recorder.place("work", "status")
+    with recorder.death_at_sync(path.parent):
+        ask_in_vain(recorder, "work")
+    recorder.place("work", "status")
+    recorder.tell("work")
+    recorder.quiet()
+
+
 STORIES = (a_life, a_shut_answer, a_restored_store, a_repaired_store, a_lost_spool, a_lost_mark,
-           an_older_store)
+           an_older_store, a_shared_place, a_fed_file)
 
 
 def record(story):
