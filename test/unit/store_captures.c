@@ -536,6 +536,8 @@ static void nobody_we_know_is_set_aside(void **state)
     assert_int_equal(put_live(b->s, 1, "work"), 0);
     assert_true(keep(b->s, 13, pair, NULL) == 13);
     assert_int_equal(make(b->s, store_set_capture_aside, 13, 9), 0);
+    assert_int_equal(store_tidy(b->s), 0);
+    assert_false(is_in_files(b, "<SEALED 50.3>"));
     bench_reopen(b);
     struct lineage_row row = row_of(b->s, 9);
     assert_int_equal(row.standing, STANDING_QUARANTINED);
@@ -634,6 +636,9 @@ static void whose_it_is_is_found_out_by_a_claim(void **state)
     assert_true(keep(b->s, 14, pair_of(STRANGER, 2), NULL) == 14);
     assert_int_equal(make(b->s, store_claim_capture, 13, 9), 0);
     assert_int_equal(make(b->s, store_claim_capture, 14, 10), ERR_EXISTS); /* one at a time */
+    assert_int_equal(store_tidy(b->s), 0);
+    assert_false(is_in_files(b, "<SEALED 50.3>"));
+    assert_true(is_in_files(b, "<SEALED 50.4>"));
     bench_reopen(b);
     struct lineage_row row = row_of(b->s, 9);
     assert_int_equal(row.standing, STANDING_UNPROVEN);
