@@ -137,6 +137,16 @@ static bool is_folder_there(const struct act *a)
     return path_look(PATH_CWD, a->p->path, true, &facts) != ERR_NOT_FOUND;
 }
 
+/* What cannot be given back is tried again with the next act, or by the next start. */
+static void unlock(struct place *p)
+{
+    p->is_stuck = replica_unlock(p->replica) < 0;
+    if (p->is_stuck)
+        act_note_locks(p);
+    else
+        (void)path_remove(PATH_CWD, p->note_path);
+}
+
 static void pour(struct act *a)
 {
     struct sink_values v = {.access = &a->ours.access,
@@ -159,6 +169,8 @@ static void run(uv_work_t *work)
         pour(a);
         return;
     }
+    if (a->p->is_stuck)
+        unlock(a->p);
     if (!is_folder_there(a)) {
         a->err = a->kind == ACT_PUBLISH
                      ? err_say(&a->why, ERR_NOT_FOUND, "%s: the folder is not there", a->p->path)
@@ -167,15 +179,15 @@ static void run(uv_work_t *work)
     }
     a->err = a->kind == ACT_LOOK ? 0 : replica_lock(r, clock_now().wall_ms, &a->why);
     if (a->err < 0) {
-        (void)path_remove(PATH_CWD, a->p->note_path); /* some of them may have been taken */
+        unlock(a->p); /* some of them may have been taken */
         return;
     }
     uint64_t from = uv_hrtime();
     look_and_put(a);
-    replica_unlock(r); /* also where nothing was locked: what was read goes */
-    if (a->kind != ACT_LOOK) {
-        (void)path_remove(PATH_CWD, a->p->note_path);
-    }
+    if (a->kind == ACT_LOOK)
+        (void)replica_unlock(r); /* what was read goes */
+    else
+        unlock(a->p);
     a->held_us = (int64_t)((uv_hrtime() - from) / 1000);
 }
 
@@ -288,6 +300,8 @@ static void done(uv_work_t *work, int status)
     }
     bool is_being_stored = !waits_for_lock(a) && tell(a);
     act_free(a);
+    if (p->is_stuck && !p->has_order && !p->gone)
+        look_later(p);
     if (!is_being_stored)
         place_rests(p);
 }

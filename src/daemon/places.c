@@ -60,6 +60,8 @@ bool places_have_access_alone(const struct daemon *d, const char *profile)
 static void on_closed(uv_handle_t *handle)
 {
     struct place *p = handle->data;
+    if (p->is_stuck && replica_unlock(p->replica) == 0)
+        (void)path_remove(PATH_CWD, p->note_path);
     replica_free(p->replica);
     free(p);
 }

@@ -37,6 +37,7 @@ struct place {
     bool is_changing; /* a call that changes it is under way (serve_places.h) */
     bool gone;        /* no consumer any more: freed when it rests */
     bool is_void;     /* what is under way was ordered for another profile: nobody is told */
+    bool is_stuck;    /* a lock of the client's could not be given back */
     bool has_order;   /* of the core: `order` */
     struct effect order;
     int64_t

@@ -59,7 +59,7 @@ int replica_open(const struct format *f, const char *folder, struct replica **re
 void replica_free(struct replica *r)
 {
     if (r != NULL) {
-        replica_unlock(r);
+        (void)replica_unlock(r);
         file_swap_clear(&r->store);
         free(r);
     }
@@ -91,6 +91,12 @@ static int lock_path(const struct replica *r, const struct client_lock *lock, ch
                                    folder, PATH_SIZE - 1);
 }
 
+static bool is_held(const struct replica *r, unsigned at)
+{
+    const struct folder_lock *folder = &r->locked[at].folder;
+    return r->locked[at].fd >= 0 || folder->path[0] != '\0' || folder->made_as[0] != '\0';
+}
+
 static int lock_one(struct replica *r, const struct client_lock *lock, int64_t now_wall_ms,
                     struct err_text *text)
 {
@@ -98,7 +104,7 @@ static int lock_one(struct replica *r, const struct client_lock *lock, int64_t n
     unsigned at = r->n_locked;
     int err = lock_path(r, lock, path, text);
     r->locked[at].fd = -1;
-    r->locked[at].folder.path[0] = '\0';
+    r->locked[at].folder.path[0] = r->locked[at].folder.made_as[0] = '\0';
     if (err == 0 && lock->kind == CLIENT_LOCK_FOLDER) {
         r->taking = &r->locked[at].folder;
         err = r->note == NULL ? folder_lock_take(path, lock->stale_ms, now_wall_ms, r->taking, text)
@@ -108,34 +114,47 @@ static int lock_one(struct replica *r, const struct client_lock *lock, int64_t n
     } else if (err == 0) {
         err = lock_take(path, &r->locked[at].fd, text);
     }
-    r->n_locked += err == 0 ? 1 : 0;
+    r->n_locked += err == 0 || is_held(r, at) ? 1 : 0;
     return err;
 }
 
 int replica_lock(struct replica *r, int64_t now_wall_ms, struct err_text *text)
 {
-    CHECK(r->n_locked == 0);
-    int err = 0;
     const struct client_lock *lock = r->format->locks;
+    int err = replica_unlock(r);
+    if (err != 0) {
+        const struct folder_lock *stuck = &r->locked[0].folder;
+        return err_say(text, err, "%s: we cannot give this lock back: %s",
+                       stuck->path[0] != '\0' ? stuck->path : stuck->made_as, err_reason(err));
+    }
     for (; err == 0 && lock->kind != CLIENT_LOCK_NONE; lock++) {
         err = lock_one(r, lock, now_wall_ms, text);
     }
     if (err != 0) {
-        replica_unlock(r);
+        (void)replica_unlock(r);
     }
     r->looked = false;
     return err;
 }
 
-void replica_unlock(struct replica *r)
+int replica_unlock(struct replica *r)
 {
-    while (r->n_locked > 0) {
-        r->n_locked--;
-        folder_lock_give(&r->locked[r->n_locked].folder);
-        fd_close(&r->locked[r->n_locked].fd);
+    int err = 0;
+    unsigned n = r->n_locked;
+    for (unsigned i = n; i-- > 0;) {
+        int given = folder_lock_give(&r->locked[i].folder);
+        fd_close(&r->locked[i].fd);
+        err = given != 0 ? given : err;
+    }
+    r->n_locked = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (is_held(r, i)) {
+            r->locked[r->n_locked++] = r->locked[i];
+        }
     }
     r->looked = false;
     file_swap_clear(&r->store);
+    return err;
 }
 
 void replica_note_locks(struct replica *r, void (*note)(void *ctx), void *ctx)
@@ -161,9 +180,13 @@ static int touch_locks(struct replica *r, struct err_text *text)
     for (unsigned i = 0; i < r->n_locked; i++) {
         struct folder_lock *lock = &r->locked[i].folder;
         int err = r->locked[i].fd >= 0 ? 0 : folder_lock_touch(lock);
-        if (err != 0) {
+        if (err == ERR_CONFLICT) {
             return err_say(text, err, "%s: a lock of the client was lost while we held it",
                            r->store.path);
+        }
+        if (err != 0) {
+            return err_say(text, err, "%s: a lock of the client cannot be kept: %s", r->store.path,
+                           err_reason(err));
         }
     }
     if (r->note != NULL && r->n_locked > 0) {

@@ -26,12 +26,15 @@ void replica_free(struct replica *r); /* unlocks. NULL-tolerant */
 const char *replica_path(const struct replica *r);
 
 /* ERR_LOCKED: the client, or another of its friends, holds one: later again. ERR_INVALID: one that
- * nobody gets past (sys/folder_lock.h). ERR_NOT_FOUND: no such folder. None is held on failure. */
+ * nobody gets past (sys/folder_lock.h). ERR_NOT_FOUND: no such folder. None is held on failure, but
+ * what cannot be given back: see replica_unlock(). */
 int replica_lock(struct replica *r, int64_t now_wall_ms, struct err_text *text);
 /* `note` is called when replica_remember_locks() has something new to say: before a lock is taken,
  * and when it was touched. NULL: never. Once, for good. */
 void replica_note_locks(struct replica *r, void (*note)(void *ctx), void *ctx);
-void replica_unlock(struct replica *r);
+/* What could not be given back is held still (the error says why): by this, and by replica_lock(),
+ * it is tried again. */
+int replica_unlock(struct replica *r);
 
 /* The locks that are held, as lines for folder_lock_reclaim() (sys/folder_lock.h), added to `out`.
  */

@@ -5,6 +5,7 @@
  */
 #include "sys/folder_lock.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -66,6 +67,16 @@ static int note(struct folder_lock *lock)
     return err;
 }
 
+/* One that was just made. ERR_AGAIN: it is gone already. */
+static int note_made(struct folder_lock *lock)
+{
+    int err = note(lock);
+    if (err != 0 && err != ERR_NOT_FOUND) {
+        (void)path_remove_folder(lock->path);
+    }
+    return err == ERR_NOT_FOUND ? ERR_AGAIN : err;
+}
+
 /* There is something. ERR_AGAIN: not any more. */
 static int look_at_holder(const char *path, int64_t stale_ms, int64_t now_wall_ms,
                           struct err_text *text)
@@ -109,11 +120,10 @@ int folder_lock_take(const char *path, int64_t stale_ms, int64_t now_wall_ms,
     int err = init(&lock, path, text) == 0 ? ERR_AGAIN : ERR_TOO_LARGE;
     for (int i = 0; err == ERR_AGAIN && i < TRIES; i++) {
         err = path_make_folder(path);
-        if (err == 0) {
-            err = note(&lock) == 0 ? 0 : ERR_AGAIN;
-        } else if (err == ERR_EXISTS) {
+        err = err != 0 ? err : note_made(&lock);
+        if (err == ERR_EXISTS) {
             err = look_at_holder(path, stale_ms, now_wall_ms, text);
-        } else {
+        } else if (err != 0 && err != ERR_AGAIN) {
             return err_say(text, err, "%s: the lock cannot be made: %s", path, err_reason(err));
         }
     }
@@ -134,7 +144,11 @@ static int make_beside(struct folder_lock *lock, void (*noted)(void *ctx), void 
                    (unsigned long)getpid(), atomic_fetch_add(&serial, 1));
     noted(ctx);
     int err = path_make_folder(lock->made_as);
+    bool is_made = err == 0;
     err = err != 0 ? err : path_look(PATH_CWD, lock->made_as, false, &facts);
+    if (err != 0 && is_made) {
+        (void)path_remove_folder(lock->made_as);
+    }
     if (err == 0) {
         lock->dev = facts.dev;
         lock->ino = facts.ino;
@@ -154,10 +168,9 @@ static int put_in_place(struct folder_lock *lock, int64_t stale_ms, int64_t now_
             err = look_at_holder(lock->path, stale_ms, now_wall_ms, text);
         }
     }
-    if (err != 0) {
-        (void)path_remove_folder(lock->made_as);
+    if (err == 0 || path_remove_folder(lock->made_as) == 0) {
+        lock->made_as[0] = '\0';
     }
-    lock->made_as[0] = '\0';
     return err;
 }
 
@@ -220,12 +233,31 @@ int folder_lock_touch(struct folder_lock *lock)
     return err != 0 ? err : note(lock);
 }
 
-void folder_lock_give(struct folder_lock *lock)
+/* Gone, or nobody's business any more: something was put into it, and no client gets past that. */
+static bool is_over(int err)
 {
-    if (lock->path[0] != '\0' && look_at_ours(lock) == 0) {
-        (void)path_remove_folder(lock->path);
+    return err == 0 || err == ERR_NOT_FOUND || errno == ENOTEMPTY;
+}
+
+int folder_lock_give(struct folder_lock *lock)
+{
+    int err = lock->path[0] == '\0' ? ERR_CONFLICT : look_at_ours(lock);
+    if (err == 0) {
+        err = path_remove_folder(lock->path);
+        if (is_over(err)) {
+            lock->path[0] = '\0';
+        }
     }
-    lock->path[0] = '\0';
+    err = lock->path[0] == '\0' ? 0 : err;
+    if (lock->made_as[0] != '\0') {
+        int removed = path_remove_folder(lock->made_as);
+        if (is_over(removed)) {
+            lock->made_as[0] = '\0';
+        } else {
+            err = removed;
+        }
+    }
+    return err;
 }
 
 static int remember(const struct folder_lock *lock, const char *path, struct buf *out)
@@ -263,7 +295,7 @@ static void reclaim(const char *line)
     left.dev = (dev_t)numbers[0];
     left.ino = (ino_t)numbers[1];
     left.touched_wall_ms = (int64_t)numbers[2];
-    folder_lock_give(&left);
+    (void)folder_lock_give(&left);
 }
 
 void folder_lock_reclaim(const char *lines, size_t len)

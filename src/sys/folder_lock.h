@@ -18,7 +18,7 @@
 
 struct folder_lock {
     char path[FOLDER_LOCK_PATH_SIZE];         /* "": not held */
-    char made_as[FOLDER_LOCK_PATH_SIZE + 32]; /* until it has its name; "" */
+    char made_as[FOLDER_LOCK_PATH_SIZE + 32]; /* until it has its name, or is removed; "" */
     dev_t dev;
     ino_t ino;
     int64_t touched_wall_ms; /* by us: a number of an inode is given again at once, a time is not */
@@ -37,14 +37,16 @@ int folder_lock_take(const char *path, int64_t stale_ms, int64_t now_wall_ms,
 #define FOLDER_LOCK_FRESH_MS 500
 int folder_lock_touch(struct folder_lock *lock);
 
-/* Removed, where it is still ours. Not held: nothing. */
-void folder_lock_give(struct folder_lock *lock);
+/* Removed, where it is still ours. Not held: nothing. When that fails it is held still, until it is
+ * given another time: others would have to wait until it is stale. */
+int folder_lock_give(struct folder_lock *lock);
 
 /* For a program that may die while it holds one, so that nobody has to wait until it is stale. The
  * folder is made under another name and told to `note` before it gets its own, so that there is no
  * moment at which it is held and not known. `note` stores what folder_lock_remember() says of it,
  * and again after each folder_lock_touch(). (On a file system that cannot rename without replacing,
- * it is made at once.) Otherwise as folder_lock_take(). */
+ * it is made at once.) Otherwise as folder_lock_take(); what it was made as may be left on failure,
+ * in `ret`, and is given as a lock is. */
 int folder_lock_take_noted(const char *path, int64_t stale_ms, int64_t now_wall_ms,
                            void (*note)(void *ctx), void *ctx, struct folder_lock *ret,
                            struct err_text *text);

@@ -1,6 +1,8 @@
 /*
  * A client's store as a file: read, and replaced by compare-and-swap under the client's own locks.
  */
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,6 +33,25 @@
 #define SECOND                                                                                     \
     "{\"mcpOAuth\":{ \"n\":10 },\"claudeAiOauth\":{\"accessToken\":\"a2\","                        \
     "\"refreshToken\":\"r2\",\"expiresAt\":1800000000000}}"
+
+/* The system, when it refuses. */
+static int rmdir_errno, stat_errno;
+
+int fstatat(int dir, const char *path, struct stat *ret, int flags)
+{
+    static int (*next)(int, const char *, struct stat *, int);
+    if (next == NULL) {
+        *(void **)&next = dlsym(RTLD_NEXT, sizeof(long) == 8 ? "fstatat64" : "fstatat");
+    }
+    errno = stat_errno;
+    return stat_errno != 0 ? -1 : next(dir, path, ret, flags);
+}
+
+int rmdir(const char *path)
+{
+    errno = rmdir_errno;
+    return rmdir_errno != 0 ? -1 : unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+}
 
 struct place {
     char dir[40];      /* with the client's folder, and whatever else, in it */
@@ -242,13 +263,47 @@ static void who_has_lost_a_lock_writes_nothing(void **state)
     write_text(p->store, FIRST_OK, 0600);
     lock_and_look(p, SEEN_PAIR);
     (void)snprintf(path, sizeof(path), "%s.lock", p->folder);
-    (void)usleep(5000);
+    (void)usleep(20000);
     assert_int_equal(rmdir(path), 0); /* taken over, after a suspend of ours */
     assert_int_equal(mkdir(path, 0755), 0);
     assert_int_equal(put(p, &why), ERR_CONFLICT);
     replica_unlock(p->r);
     expect_text(p->store, FIRST_OK);
     assert_int_equal(rmdir(path), 0); /* theirs: still there */
+}
+
+/* As long as it is refused, nothing else is locked either; and nothing is left when it is not. */
+static void a_lock_that_cannot_be_given_back_is_given_back_later(void **state)
+{
+    const struct place *p = *state;
+    struct err_text why = {""};
+    struct buf lines;
+    buf_init(&lines, 64 * 1024);
+    lock_and_look(p, SEEN_GONE);
+    rmdir_errno = EACCES;
+    assert_int_equal(replica_unlock(p->r), ERR_DENIED);
+    assert_int_equal(replica_lock(p->r, now_ms(), &why), ERR_DENIED);
+    assert_non_null(strstr(why.text, ".oauth_refresh.lock: we cannot give this lock back"));
+    assert_int_equal(replica_remember_locks(p->r, &lines), 0);
+    assert_non_null(strstr(buf_text(&lines), ".storage-write.lock"));
+    rmdir_errno = 0;
+    lock_and_look(p, SEEN_GONE);
+    assert_int_equal(replica_unlock(p->r), 0);
+    buf_release(&lines);
+}
+
+static void a_lock_that_cannot_be_looked_at_is_not_called_lost(void **state)
+{
+    const struct place *p = *state;
+    struct err_text why = {""};
+    write_text(p->store, FIRST_OK, 0600);
+    lock_and_look(p, SEEN_PAIR);
+    stat_errno = EIO;
+    assert_int_equal(put(p, &why), ERR_IO);
+    stat_errno = 0;
+    assert_non_null(strstr(why.text, "a lock of the client cannot be kept: "));
+    assert_int_equal(replica_unlock(p->r), 0);
+    expect_text(p->store, FIRST_OK);
 }
 
 static void codexs_locks_are_files(void **state)
@@ -434,6 +489,8 @@ int main(void)
         STORY(who_was_faster_is_not_overwritten),
         STORY(the_clients_locks_are_taken_and_given_back),
         STORY(who_has_lost_a_lock_writes_nothing),
+        STORY(a_lock_that_cannot_be_given_back_is_given_back_later),
+        STORY(a_lock_that_cannot_be_looked_at_is_not_called_lost),
         STORY(codexs_locks_are_files),
         STORY(what_cannot_be_looked_at_says_why),
         STORY(nobody_loses_a_turn_among_clients),

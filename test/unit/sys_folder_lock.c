@@ -4,6 +4,9 @@
  */
 #include "sys/folder_lock.h"
 
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +24,31 @@
 #include <cmocka.h>
 
 #define STALE_MS 10000
+
+/* The system, when it refuses: the next calls fail with this. */
+static int rmdir_errno, stat_errno, rename_errno;
+
+int rmdir(const char *path)
+{
+    errno = rmdir_errno;
+    return rmdir_errno != 0 ? -1 : unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned int flags)
+{
+    errno = rename_errno;
+    return rename_errno != 0 ? -1 : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
+int fstatat(int dir, const char *path, struct stat *ret, int flags)
+{
+    static int (*next)(int, const char *, struct stat *, int);
+    if (next == NULL) {
+        *(void **)&next = dlsym(RTLD_NEXT, sizeof(long) == 8 ? "fstatat64" : "fstatat");
+    }
+    errno = stat_errno;
+    return stat_errno != 0 ? -1 : next(dir, path, ret, flags);
+}
 
 struct place {
     char dir[40];
@@ -149,7 +178,7 @@ static void whoever_has_lost_it_notices_and_leaves_it_alone(void **state)
     assert_int_equal(folder_lock_touch(&ours), ERR_CONFLICT);
 
     assert_int_equal(take(p, &ours, &why), 0);
-    (void)usleep(5000);
+    (void)usleep(20000);
     assert_int_equal(rmdir(p->lock), 0);
     assert_int_equal(mkdir(p->lock, 0700), 0);
     folder_lock_give(&ours);
@@ -298,6 +327,102 @@ static void one_that_is_noted_is_taken_and_refused_like_any_other(void **state)
     buf_release(&n.lines);
 }
 
+static void what_cannot_be_given_back_is_held_until_it_can(void **state)
+{
+    const struct place *p = *state;
+    struct noted n;
+    struct err_text text;
+    struct stat st;
+    buf_init(&n.lines, 64 * 1024);
+    assert_int_equal(
+        folder_lock_take_noted(p->lock, STALE_MS, now_ms(), write_down, &n, &n.lock, &text), 0);
+    rmdir_errno = EACCES;
+    assert_int_equal(folder_lock_give(&n.lock), ERR_DENIED);
+    rmdir_errno = 0;
+    stat_errno = EIO;
+    assert_int_equal(folder_lock_give(&n.lock), ERR_IO);
+    stat_errno = 0;
+    assert_int_equal(stat(p->lock, &st), 0);
+    write_down(&n);
+    assert_true(n.lines.len > 0);
+    assert_int_equal(folder_lock_give(&n.lock), 0);
+    assert_int_equal(stat(p->lock, &st), -1);
+    write_down(&n);
+    assert_int_equal(n.lines.len, 0);
+
+    assert_int_equal(take(p, &n.lock, &text), 0);
+    rmdir_errno = ENOTEMPTY; /* that is nobody's who gives it back */
+    assert_int_equal(folder_lock_give(&n.lock), 0);
+    rmdir_errno = 0;
+    assert_int_equal(folder_lock_give(&n.lock), 0);
+    assert_int_equal(rmdir(p->lock), 0);
+    buf_release(&n.lines);
+}
+
+static int files_in(const char *path)
+{
+    int n = -2; /* itself, and the one above */
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) {
+        n++;
+    }
+    (void)closedir(dir);
+    return n;
+}
+
+static void refuse_to_look(void *ctx)
+{
+    write_down(ctx);
+    stat_errno = EIO;
+}
+
+static void one_that_cannot_be_looked_at_is_not_left(void **state)
+{
+    const struct place *p = *state;
+    struct noted n = {.lock = {.path = ""}};
+    struct err_text text;
+    buf_init(&n.lines, 64 * 1024);
+    stat_errno = EIO;
+    assert_int_equal(take(p, &n.lock, &text), ERR_IO);
+    stat_errno = 0;
+    assert_int_equal(files_in(p->dir), 0);
+    assert_int_equal(
+        folder_lock_take_noted(p->lock, STALE_MS, now_ms(), refuse_to_look, &n, &n.lock, &text),
+        ERR_IO);
+    stat_errno = 0;
+    assert_int_equal(files_in(p->dir), 0);
+    buf_release(&n.lines);
+}
+
+static void refuse_to_remove(void *ctx)
+{
+    write_down(ctx);
+    rmdir_errno = EIO;
+}
+
+/* Somebody was faster, and what it was made as cannot be removed: it is told, and given later. */
+static void what_did_not_get_its_name_goes_as_well(void **state)
+{
+    const struct place *p = *state;
+    struct noted n = {.lock = {.path = ""}};
+    struct err_text text;
+    buf_init(&n.lines, 64 * 1024);
+    rename_errno = EACCES;
+    assert_int_equal(
+        folder_lock_take_noted(p->lock, STALE_MS, now_ms(), refuse_to_remove, &n, &n.lock, &text),
+        ERR_DENIED);
+    rename_errno = 0;
+    assert_int_equal(files_in(p->dir), 1);
+    assert_int_equal(folder_lock_give(&n.lock), ERR_IO);
+    rmdir_errno = 0;
+    write_down(&n);
+    assert_true(n.lines.len > 0);
+    assert_int_equal(folder_lock_give(&n.lock), 0);
+    assert_int_equal(files_in(p->dir), 0);
+    buf_release(&n.lines);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +438,10 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(one_that_is_noted_is_taken_and_refused_like_any_other,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_given_back_is_held_until_it_can, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(one_that_cannot_be_looked_at_is_not_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_did_not_get_its_name_goes_as_well, setup, teardown),
         cmocka_unit_test_setup_teardown(in_a_crowd_nobody_meets_another_inside, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
