@@ -2,7 +2,7 @@
  * Calls that wait for the core, and what a person is told when the core has answered: always what
  * happened, and where there is one, the command that mends it.
  */
-#include "daemon/daemon.h"
+#include "daemon/places.h"
 
 #include <string.h>
 
@@ -127,6 +127,27 @@ static void answer_no_room(const struct daemon *d, const char *name, struct api_
                 name, d->limits.lineages, d->config_path);
 }
 
+/* Or, where the spend that is waited for is called off: what is the matter with the places that are
+ * looked at, or written, before it. */
+static void answer_busy(struct daemon *d, const struct waiting *wt, const struct effect *fx,
+                        struct api_call *call)
+{
+    const char *code = answer_name(fx->answer);
+    const struct place *p = d->places;
+    while (p && (p->gone || p->why[0] == '\0' || strcmp(p->profile, wt->name) != 0))
+        p = p->next;
+    if (p)
+        api_problem(call, code, fx->retry_after_ms,
+                    "%s: nothing is spent while %s:%s is not in order (%s); it is tried again",
+                    wt->name, p->kind, p->path, p->why);
+    else if (fx->retry_after_ms > 0 && places_share(d, wt->name))
+        api_problem(call, code, fx->retry_after_ms,
+                    "%s: its places are looked at before anything is spent; try again", wt->name);
+    else
+        api_problem(call, code, fx->retry_after_ms, "%s: too many callers wait; try again",
+                    wt->name);
+}
+
 static void answer_problem(struct daemon *d, const struct waiting *wt, const struct effect *fx,
                            struct api_call *call)
 {
@@ -204,7 +225,7 @@ static void answer_problem(struct daemon *d, const struct waiting *wt, const str
         if (wt->operation == OP_ADD && !warden_view(d->warden, wt->lineage, clock_now(), &v))
             answer_no_room(d, name, call);
         else
-            api_problem(call, code, later, "%s: too many callers wait; try again", name);
+            answer_busy(d, wt, fx, call);
         return;
     case ANSWER_STOPPING:
         api_problem(call, code, 0, "the daemon is stopping; try again");

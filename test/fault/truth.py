@@ -36,6 +36,8 @@ SUMMARIES = {
         "the command line sees a connection that ends, and not why",
     r"takes no requests: it stands still, or its memory or open files are at their limit":
         "nor whether anybody would take it",
+    r"its places are looked at before anything is spent":
+        "what was the matter with one is over, and the spend that was called off for it is not back",
     r"no token within the time allowed":
         "the time is over; what it was waited for is tried again, and has its alarm",
     r"the answer to the last spend was lost, so nobody knows which token is alive":
