@@ -36,9 +36,12 @@ static int read_it(const struct file_swap *s, char target[FILE_SWAP_PATH_SIZE], 
                    bool *ret_there, struct file_facts *facts, struct err_text *text)
 {
     int err = file_resolve(s->path, target, FILE_SWAP_PATH_SIZE);
+    if (err != 0 && err != ERR_NOT_FOUND && err != ERR_INVALID) {
+        return err_say(text, err, "%s: %s", s->path, err_reason(err));
+    }
     if (err != 0) {
-        return err_say(text, err == ERR_NOT_FOUND ? ERR_INVALID : err,
-                       "%s: it leads nowhere, or its folder is not there", s->path);
+        return err_say(text, ERR_INVALID, "%s: it leads nowhere, or its folder is not there",
+                       s->path);
     }
     err = path_look(PATH_CWD, target, false, facts);
     *ret_there = err == 0;

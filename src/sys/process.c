@@ -152,6 +152,9 @@ static int arrange_fds(const struct child *c, int report_fd)
 {
     int socket_fd = c->socket_fd;
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd < 0) {
+        return -1; /* before anything else says why */
+    }
     int high_null = fcntl(null_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
     int high_report = fcntl(report_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
     int high_socket = socket_fd < 0 ? -1 : fcntl(socket_fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
