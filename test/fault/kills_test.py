@@ -56,6 +56,11 @@ def test_kills_around_a_repair():
     short("repair")
 
 
+def test_kills_around_a_place_that_is_shared_with_a_client():
+    """Each leaves locks of the client's, and what was being written, to the next start."""
+    short("share", victims=VICTIMS)
+
+
 def test_kills_at_random_moments():
     for dies, counts in kills.at_random(MOMENTS, runner.seed(), shares=1).items():
         print(f"# {dies}: {dict(counts)}")
@@ -106,11 +111,17 @@ def test_a_repair_that_dies_between_two_names_is_taken_up():
     each_name("repair", points.KILL_AFTER, points.KILL_BEFORE)
 
 
-def each_name(scenario, *acts):
+def test_a_death_between_two_names_of_a_clients_leaves_nothing_there():
+    """A lock is made under another name and noted before it gets its own; what is written, too."""
+    each_name("share", points.KILL_AFTER, step=5)
+
+
+def each_name(scenario, *acts, step=1):
+    """Of so many names one, from a first one by the seed."""
     with Stand(SCENARIOS[scenario]()) as stand:
         calls = stand.count()["daemon"]["name"]
         for case in (Case(scenario, "daemon", ("name",), act, nth)
-                     for act in acts for nth in range(1, calls + 1)):
+                     for act in acts for nth in range(1 + runner.seed() % step, calls + 1, step)):
             struck, complaints = stand.run(case)
             assert struck and not complaints, f"{case}: {complaints or 'never came there'}"
 

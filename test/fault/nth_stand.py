@@ -28,6 +28,7 @@ import harness
 import mounts
 import points
 import runner
+import siblings
 import truth
 import version_1
 from harness import World
@@ -579,7 +580,11 @@ class Stand:
 
     def ask_about(self, name, method, what):
         """As the command line would; without starting a program each time."""
-        return self.world.api(method, f"/v1/profiles/{name}/{what}", timeout=COMMAND_S)
+        try:
+            return self.world.api(method, f"/v1/profiles/{name}/{what}", timeout=COMMAND_S)
+        except TimeoutError:
+            raise Complaint(f"{name}: {what}: no answer in {COMMAND_S} s; "
+                            f"{self.profiles().get(name)}") from None
 
     def token_works(self, name):
         answer = self.ask_about(name, "GET", "token")
@@ -649,7 +654,8 @@ class Stand:
             for path in elsewhere.glob(".credwarden-tmp-*"):
                 path.unlink()
         for folder, allowed in ((data, DATA_NAMES), (state, STATE_NAMES),
-                                (elsewhere, self.scenario.elsewhere_names)):
+                                (elsewhere, self.scenario.elsewhere_names),
+                                *self.scenario.client_folders(stand=self)):
             names = {path.name for path in folder.iterdir()} - allowed
             if folder == data:
                 names = {name for name in names if not re.fullmatch(self.scenario.kept_names, name)}
@@ -706,6 +712,10 @@ class Scenario:
         stand.world.add(name, "lab", login)
         stand.world.cw("renew", name)
         time.sleep(AGAIN_S)
+
+    def client_folders(self, stand):
+        """[(folder, names that may stand in it)] of clients."""
+        return []
 
     def may_be_gone(self, _result):
         """Names of the families that the command may have taken away."""
@@ -922,5 +932,151 @@ class Repair(Scenario):
             raise Complaint("the log was not heeded")
 
 
+class Share(Scenario):
+    """A client's place: it is bound; we renew, and then the client does; it is switched to another
+    profile and back. The client is one of test/script/siblings.py, and no program under test."""
+    name, elsewhere_names = "share", {"client"}
+    MACHINES = ("mcpOAuth", "pluginSecrets")  # members that stay whoever is signed in
+    OWNERS = {"work": "alice", "home": "bob"}
+    ALWAYS_DUE_S, NEVER_DUE_S = 24 * 3600, 0
+    LOCK_WAIT_S = 0.3  # whoever holds a lock longer has died
+    ADOPTED_S = 1  # after it has renewed; what takes longer is waited for afterwards
+
+    def furnish(self, stand):
+        super().furnish(stand)
+        self.login(stand, "home", self.OWNERS["home"])
+        self.folder = stand.elsewhere / "client"
+        self.folder.mkdir(mode=0o700)
+        siblings.replace_store(self.folder, siblings.FOREIGN)
+        self.place = f"claude:{self.folder}"
+
+    def client_folders(self, stand):
+        return [(self.folder, {siblings.STORE})]
+
+    # ---- what is done ----
+
+    def act(self, stand):
+        """Up to the first step that fails: what that said."""
+        self.done = []
+        for step in (self.bind, self.renew, self.client_renews, self.use_home, self.use_work):
+            result = step(stand)
+            if result.code != 0:
+                break
+            self.done.append(step.__name__)
+        return result
+
+    def bind(self, stand):
+        return stand.cw("bind", "work", "--to", self.place, "--mode", "pair")
+
+    def renew(self, stand):
+        return stand.cw("renew", "work", "--timeout", "3s" if stand.is_patient else "100ms")
+
+    def use_home(self, stand):
+        return stand.cw("use", "home", "--for", self.place)
+
+    def use_work(self, stand):
+        return stand.cw("use", "work", "--for", self.place)
+
+    def client(self, stand, buffer_s):
+        return siblings.PoliteClient(self.folder, stand.lab, "A", buffer_s,
+                                     lock_wait_s=self.LOCK_WAIT_S)
+
+    def client_renews(self, stand):
+        """And that is heard of, if nothing is in its way."""
+        client = self.client(stand, self.ALWAYS_DUE_S)
+        client.turn()
+        end = time.monotonic() + self.ADOPTED_S
+        try:
+            while not self.is_heard_of(stand) and time.monotonic() < end:
+                time.sleep(PEACE_S)
+        except (OSError, KeyError, harness.http.client.HTTPException):
+            pass  # the daemon has died: the next command starts another one; or it cannot say
+        return harness.Result(["(the client)"], 0, "", "")
+
+    def is_heard_of(self, stand):
+        return stand.profiles()["work"]["generation"] == \
+            stand.lab.family(self.families["work"])["generation"]
+
+    # ---- what must have come of it ----
+
+    def effect(self, stand, result):
+        """Whoever's the place is now, it is in order; it can be work's; and the client goes on."""
+        work = stand.until_well("work")
+        place = self.bound_place(stand)
+        if result.code == 0 and place["profile"] != "work":
+            raise Complaint(f"it said that the place was work's again, and it is {place}")
+        self.is_in_order(stand, place["profile"])
+        if not work or work["state"] != "live":
+            return  # in doubt: it is spent, and given to somebody, when its access token is over
+        if place["profile"] != "work":
+            again = self.use_work(stand)
+            if again.code != 0:
+                raise Complaint(f"the place cannot be switched afterwards: {again!r}")
+            self.is_in_order(stand, "work")
+        self.goes_on(stand)
+
+    def bound_place(self, stand):
+        places = self.places(stand)
+        if not places and "bind" in self.done:
+            raise Complaint("it said that the place was bound, and it is not")
+        if not places:
+            again = self.bind(stand)
+            if again.code != 0:
+                raise Complaint(f"the place cannot be bound afterwards: {again!r}")
+            places = self.places(stand)
+        return places[0]
+
+    @staticmethod
+    def places(stand):
+        return stand.world.api("GET", "/v1/consumers", timeout=COMMAND_S).json["consumers"]
+
+    def is_in_order(self, stand, profile):
+        """It holds that profile's login and nobody else's, and nothing of ours lies there."""
+        end = time.monotonic() + SETTLED_S
+        while not self.is_at_rest(stand, place := self.places(stand)[0]):
+            if time.monotonic() > end:
+                raise Complaint(f"the place does not come to rest: {place}")
+            time.sleep(PEACE_S)
+        if place["profile"] != profile:
+            raise Complaint(f"the place is {place['profile']}'s, and it was {profile}'s")
+        login = siblings.login_in(self.folder)
+        answer = stand.lab.use(login.get("accessToken", "none"))
+        if answer.status != 200 or answer.json["sub"] != self.OWNERS[profile]:
+            raise Complaint(f"the place is {profile}'s, and the server says of what is there: "
+                            f"{answer!r}")
+        store = siblings.read_store(self.folder)
+        changed = [name for name in self.MACHINES if store.get(name) != siblings.FOREIGN[name]]
+        if changed:
+            raise Complaint(f"members that are none of ours were changed: {changed}")
+        left = self.left_over()
+        if left:
+            raise Complaint(f"left over at the client's, while the daemon runs: {left}")
+
+    @staticmethod
+    def is_at_rest(stand, place):
+        """What is withheld while nobody knows what became of it is not given back."""
+        may_be_behind = place["refresh_fingerprint"] is None and \
+            stand.lives_on(stand.profiles()[place["profile"]])
+        return place["wish"] == "none" and (place["state"] == "in-step" or
+                                            place["state"] == "behind" and may_be_behind)
+
+    def left_over(self):
+        names = [path.name for path in self.folder.iterdir()]
+        names += [path.name for path in self.folder.parent.iterdir()]
+        return sorted(set(names) - {siblings.STORE, self.folder.name})
+
+    def goes_on(self, stand):
+        """The client has what it needs, to renew it as well, and we hear of that."""
+        client = self.client(stand, self.ALWAYS_DUE_S)
+        if not client.turn() or client.refreshes != 1:
+            raise Complaint(f"the client cannot go on: {client.report()}")
+        end = time.monotonic() + SETTLED_S
+        while not self.is_heard_of(stand):
+            if time.monotonic() > end:
+                raise Complaint(f"it is never heard of what the client renewed: "
+                                f"{self.places(stand)}")
+            time.sleep(PEACE_S)
+
+
 SCENARIOS = {scenario.name: scenario for scenario in
-             (Add, Refresh, Settle, Remove, StartFresh, StartAgain, Migration, Backup, Repair)}
+             (Add, Refresh, Settle, Remove, StartFresh, StartAgain, Migration, Backup, Repair, Share)}

@@ -87,6 +87,25 @@ def test_repair():
     short("repair")
 
 
+def test_a_place_that_is_shared_with_a_client():
+    short("share")
+
+
+EVERY_NTH_NAME = 4  # from a first one by the seed
+
+
+def test_a_clients_lock_that_cannot_be_given_back_is_given_back_later():
+    """And whatever else gets a name, or loses one, at a client's. Once such a lock stayed, for the
+    client and for us, until it was stale."""
+    with Stand(SCENARIOS["share"]()) as stand:
+        calls = stand.count()["daemon"]["name"]
+        for nth_name in range(1 + runner.seed() % EVERY_NTH_NAME, calls + 1, EVERY_NTH_NAME):
+            act = points.FAIL_ONCE if nth_name % 3 else points.FAIL_ON
+            case = Case("share", "daemon", ("name",), act, nth_name, errno.EACCES)
+            struck, complaints = stand.run(case)
+            assert struck and not complaints, f"{case}: {complaints or 'never came there'}"
+
+
 def test_what_once_ended_badly_does_so_no_more():
     for name in dict.fromkeys(text.split(":")[0] for text in ONCE):
         with Stand(SCENARIOS[name]()) as stand:
@@ -182,6 +201,31 @@ def test_a_fault_that_is_not_survived_is_seen():
         told = complaint_of(stand.nothing_left_over, None)
         assert "litter" in told, told
         (stand.elsewhere / "litter").unlink()
+        assert complaint_of(stand.nothing_left_over, None) == ""
+
+
+def test_what_is_wrong_in_a_clients_place_is_seen():
+    with Stand(SCENARIOS["share"]()) as stand:
+        stand.restore()
+        stand.start()
+        result = stand.scenario.act(stand)
+        assert result.code == 0, result
+        folder = stand.scenario.folder
+        for name in (".oauth_refresh.lock", ".credwarden-tmp-1", "../client.lock"):
+            (folder / name).mkdir()
+            told = complaint_of(stand.scenario.effect, stand, result)
+            assert f"left over at the client's, while the daemon runs: ['{(folder / name).name}']" \
+                in told, told
+            (folder / name).rmdir()
+        stand.cw("use", "home")
+        told = complaint_of(stand.scenario.effect, stand, result)
+        assert "it said that the place was work's again" in told, told
+        stand.cw("daemon", "stop")
+        for name in (".storage-write.lock", ".credentials.json.lock"):
+            (folder / name).mkdir()
+            told = complaint_of(stand.nothing_left_over, None)
+            assert f"left over in client: ['{name}']" in told, told
+            (folder / name).rmdir()
         assert complaint_of(stand.nothing_left_over, None) == ""
 
 

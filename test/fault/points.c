@@ -35,6 +35,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -506,12 +507,19 @@ SYNC_POINT(fdatasync)
 POINT(NAME, int, rename, (const char *from, const char *to), (from, to), -1)
 POINT(NAME, int, renameat, (int from_dir, const char *from, int to_dir, const char *to),
       (from_dir, from, to_dir, to), -1)
+POINT(NAME, int, renameat2,
+      (int from_dir, const char *from, int to_dir, const char *to, unsigned int flags),
+      (from_dir, from, to_dir, to, flags), -1)
 POINT(NAME, int, link, (const char *from, const char *to), (from, to), -1)
 POINT(NAME, int, linkat, (int from_dir, const char *from, int to_dir, const char *to, int flags),
       (from_dir, from, to_dir, to, flags), -1)
 POINT(NAME, int, unlink, (const char *path), (path), -1)
 POINT(NAME, int, unlinkat, (int dir, const char *path, int flags), (dir, path, flags), -1)
 POINT(NAME, int, mkdir, (const char *path, mode_t mode), (path, mode), -1)
+POINT(NAME, int, rmdir, (const char *path), (path), -1)
+POINT(NAME, int, utimensat, (int dir, const char *path, const struct timespec times[2], int flags),
+      (dir, path, times, flags), -1)
+POINT(NAME, int, fchown, (int fd, uid_t owner, gid_t group), (fd, owner, group), -1)
 POINT(NAME, int, chmod, (const char *path, mode_t mode), (path, mode), -1)
 POINT(NAME, int, fchmod, (int fd, mode_t mode), (fd, mode), -1)
 POINT(NAME, int, chdir, (const char *path), (path), -1)
@@ -527,6 +535,10 @@ POINT(LOOK, int, fstatat64, (int dir, const char *path, struct stat64 *ret, int 
       (dir, path, ret, flags), -1)
 POINT(LOOK, int, access, (const char *path, int mode), (path, mode), -1)
 POINT(LOOK, ssize_t, readlink, (const char *path, char *to, size_t size), (path, to, size), -1)
+char *__realpath_chk(const char *path, char *to, size_t size); /* a checked realpath() */
+POINT(LOOK, char *, __realpath_chk, (const char *path, char *to, size_t size), (path, to, size),
+      NULL)
+POINT(LOOK, char *, realpath, (const char *path, char *to), (path, to), NULL)
 POINT(LOOK, char *, getcwd, (char *to, size_t size), (to, size), NULL)
 POINT(LOOK, struct dirent *, readdir, (DIR * dir), (dir), NULL)
 POINT(LOOK, struct dirent64 *, readdir64, (DIR * dir), (dir), NULL)
@@ -597,6 +609,9 @@ POINT(DESCRIPTOR, int, dup3, (int from, int to, int flags), (from, to, flags), -
 POINT(DESCRIPTOR, int, timerfd_create, (int clock, int flags), (clock, flags), -1)
 POINT(DESCRIPTOR, int, eventfd, (unsigned int start, int flags), (start, flags), -1)
 POINT(DESCRIPTOR, int, signalfd, (int fd, const sigset_t *set, int flags), (fd, set, flags), -1)
+POINT(DESCRIPTOR, int, inotify_init1, (int flags), (flags), -1)
+POINT(DESCRIPTOR, int, inotify_add_watch, (int fd, const char *path, uint32_t what),
+      (fd, path, what), -1)
 POINT(DESCRIPTOR, int, epoll_create1, (int flags), (flags), -1)
 POINT(DESCRIPTOR, int, epoll_ctl, (int epoll, int what, int fd, struct epoll_event *event),
       (epoll, what, fd, event), -1)
