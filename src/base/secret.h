@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SECRET_MAX (1024 * 1024) /* largest single allocation */
+#define SECRET_MAX (1024 * 1024 + 64) /* largest single allocation: with what is put before it */
 
 /* Zeroed secret memory, or NULL (also when size is 0 or above SECRET_MAX). */
 void *secret_alloc(size_t size);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/exits.h"
+#include "json/json.h"
 #include "sys/process.h"
 
 json_t *time_json(int64_t wall_ms)
@@ -304,8 +305,9 @@ static void usage_done(void *ctx, uint64_t id, const struct reply *reply)
         return;
     struct api_call *call = wt->call;
     json_t *numbers = NULL;
+    struct json_fault fault;
     if (reply->identity == IDENTITY_NAMED)
-        numbers = json_loadb((const char *)reply->body.bytes, reply->body.len, 0, NULL);
+        numbers = json_read_object((const char *)reply->body.bytes, reply->body.len, &fault);
     if (numbers)
         api_reply(call, 200,
                   json_pack("{s:s, s:o, s:o}", "name", wt->name, "utilization", numbers, "asked_at",

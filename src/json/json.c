@@ -5,7 +5,9 @@
 #include "json/json.h"
 
 #include <math.h>
+#include <setjmp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,19 +15,93 @@
 #include "base/secret.h"
 
 /* jansson (2.14) does not look whether a text could grow while it reads one: short of memory, it
- * leaves bytes out, and gives us a token that nobody has issued. So we remember for it. */
-static _Thread_local bool is_short;
+ * leaves bytes out, gives us a token that nobody has issued, reads on behind the end of it, or ends
+ * the process. So it never hears of that: reading is left by a jump, and what had been allocated
+ * for it is freed from a list. */
+struct ring {
+    struct ring *before, *after; /* alone: itself */
+};
+struct block {
+    struct ring ring;
+    max_align_t bytes[];
+};
+
+static _Thread_local struct {
+    bool is_on;
+    struct ring made;
+    jmp_buf out;
+} reading;
+
+static void ring_begin(struct ring *r)
+{
+    r->before = r->after = r;
+}
+
+static void ring_add(struct ring *to, struct ring *r)
+{
+    r->before = to;
+    r->after = to->after;
+    r->after->before = r;
+    to->after = r;
+}
+
+static void ring_leave(struct ring *r)
+{
+    r->before->after = r->after;
+    r->after->before = r->before;
+    ring_begin(r);
+}
 
 static void *json_memory(size_t size)
 {
-    void *p = secret_alloc(size);
-    is_short = is_short || p == NULL;
-    return p;
+    struct block *b = secret_alloc(sizeof(*b) + size);
+    if (b == NULL && reading.is_on) {
+        longjmp(reading.out, 1);
+    }
+    if (b == NULL) {
+        return NULL;
+    }
+    ring_begin(&b->ring);
+    if (reading.is_on) {
+        ring_add(&reading.made, &b->ring);
+    }
+    return b->bytes;
+}
+
+static void json_memory_free(void *p)
+{
+    if (p != NULL) {
+        struct block *b = (struct block *)((char *)p - offsetof(struct block, bytes));
+        ring_leave(&b->ring);
+        secret_free(b);
+    }
 }
 
 void json_use_secret_memory(void)
 {
-    json_set_alloc_funcs(json_memory, secret_free);
+    json_set_alloc_funcs(json_memory, json_memory_free);
+}
+
+/* NULL, and a fault of memory or of the text. */
+static json_t *load(const char *bytes, size_t len, size_t flags, json_error_t *ret_fault)
+{
+    ring_begin(&reading.made);
+    if (setjmp(reading.out) != 0) {
+        reading.is_on = false;
+        while (reading.made.after != &reading.made) {
+            json_memory_free(((struct block *)reading.made.after)->bytes);
+        }
+        *ret_fault = (json_error_t){.line = 1, .column = 1};
+        ret_fault->text[sizeof(ret_fault->text) - 1] = (char)json_error_out_of_memory;
+        return NULL;
+    }
+    reading.is_on = true;
+    json_t *root = json_loadb(bytes, len, flags, ret_fault);
+    reading.is_on = false;
+    while (reading.made.after != &reading.made) { /* what is kept may go to other threads */
+        ring_leave(reading.made.after);
+    }
+    return root;
 }
 
 static const char *fault_name(enum json_error_code code)
@@ -89,19 +165,17 @@ bool json_has_nul(const char *bytes, size_t len, struct json_fault *ret_fault)
 json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_fault)
 {
     json_error_t fault = {.line = 1, .column = 1};
-    is_short = false;
     if (has_too_many_values(bytes, len)) {
         *ret_fault = (struct json_fault){ERR_INVALID, 1, 1, "too many values"};
         return NULL;
     }
-    json_t *root = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &fault);
+    json_t *root = load(bytes, len, JSON_REJECT_DUPLICATES, &fault);
     /* An integer beyond 64 bits somewhere in the document must not cost us the tokens next to it:
      * as a real it is merely imprecise. */
     if (root == NULL && json_error_code(&fault) == json_error_numeric_overflow) {
-        root = json_loadb(bytes, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
+        root = load(bytes, len, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &fault);
     }
-    if (is_short || (root == NULL && json_error_code(&fault) == json_error_out_of_memory)) {
-        json_decref(root);
+    if (root == NULL && json_error_code(&fault) == json_error_out_of_memory) {
         *ret_fault = (struct json_fault){ERR_NOMEM, 1, 1, "out of memory"};
         return NULL;
     }
@@ -116,6 +190,12 @@ json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_f
         return NULL;
     }
     return root;
+}
+
+json_t *json_read_own(const char *text)
+{
+    json_error_t fault;
+    return load(text, strlen(text), JSON_DECODE_ANY, &fault);
 }
 
 const json_t *json_at(const json_t *root, const char *path, size_t len)

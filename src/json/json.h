@@ -27,6 +27,9 @@ struct json_fault {
 /* The object, to be given back with json_decref(); NULL and *ret_fault otherwise. */
 json_t *json_read_object(const char *bytes, size_t len, struct json_fault *ret_fault);
 
+/* Any value, in text that we have written. NULL: out of memory. */
+json_t *json_read_own(const char *text);
+
 /* jansson (2.14) passes over a NUL byte that stands behind a number, and so does the above. Whoever
  * looks at the text with his own eyes, too, refuses it first: *ret_fault says where. */
 bool json_has_nul(const char *bytes, size_t len, struct json_fault *ret_fault);

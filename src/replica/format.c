@@ -256,7 +256,7 @@ static void value_done(struct changes *c, const char *path)
         return;
     }
     const char *text = buf_text(&c->values) + begun;
-    json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
+    json_t *value = json_read_own(text);
     if (value == NULL) {
         c->err = ERR_NOMEM;
     } else if (!json_equal(at(c->root, path), value)) {
