@@ -225,6 +225,13 @@ static void look_later(struct place *p)
     wait_a_while(p, LOOK_LATER_MS);
 }
 
+/* The client may be waiting: soon; then, after looks that were of no use, with less haste. */
+static void unlock_later(struct place *p, enum act_kind kind)
+{
+    p->look_again = true;
+    wait_a_while(p, kind == ACT_LOOK ? LOOK_LATER_MS : LOOK_PAUSE_MS);
+}
+
 /* Whoever has the lock holds it for a moment, as a rule. */
 static bool waits_for_lock(struct act *a)
 {
@@ -299,9 +306,10 @@ static void done(uv_work_t *work, int status)
             p->held_most_us = a->held_us;
     }
     bool is_being_stored = !waits_for_lock(a) && tell(a);
+    enum act_kind kind = a->kind;
     act_free(a);
     if (p->is_stuck && !p->has_order && !p->gone)
-        look_later(p);
+        unlock_later(p, kind);
     if (!is_being_stored)
         place_rests(p);
 }
