@@ -108,19 +108,25 @@ static int64_t read_wall_ms(const json_t *root, const char *path)
     return (int64_t)ms;
 }
 
-static int add_scope(const char *word, char *ret, size_t size)
+/* Scopes have no blanks in them (RFC 6749 §3.3), so one between two is enough whatever stands
+ * there. */
+static int add_scopes(const char *words, char *ret, size_t size)
 {
-    size_t len = strlen(ret), more = strlen(word);
-    if (more == 0) {
-        return 0;
+    size_t len = strlen(ret);
+    for (const char *word = words + strspn(words, " "); *word != '\0';) {
+        size_t more = strcspn(word, " ");
+        if (len + 1 + more + 1 > size) {
+            return ERR_TOO_LARGE;
+        }
+        if (len > 0) {
+            ret[len++] = ' ';
+        }
+        memcpy(ret + len, word, more);
+        len += more;
+        ret[len] = '\0';
+        word += more;
+        word += strspn(word, " ");
     }
-    if (len + 1 + more + 1 > size) {
-        return ERR_TOO_LARGE;
-    }
-    if (len > 0) {
-        ret[len++] = ' ';
-    }
-    memcpy(ret + len, word, more + 1);
     return 0;
 }
 
@@ -133,11 +139,11 @@ static int read_scopes(const struct format *f, const json_t *root, char *ret, si
         return 0;
     }
     if (json_is_string(value)) {
-        err = add_scope(json_string_value(value), ret, size);
+        err = add_scopes(json_string_value(value), ret, size);
     }
     for (size_t i = 0; err == 0 && i < json_array_size(value); i++) {
         const char *word = json_string_value(json_array_get(value, i));
-        err = word != NULL ? add_scope(word, ret, size) : ERR_INVALID;
+        err = word != NULL ? add_scopes(word, ret, size) : ERR_INVALID;
     }
     if (err != 0 || !(json_is_string(value) || json_is_array(value))) {
         return TORN(why, "%s is not a list of scopes, or longer than %d bytes", f->scopes,
@@ -290,8 +296,9 @@ static void set_scopes(struct changes *c, const struct format *f, const char *sc
         set_string(c, f->scopes, scope, strlen(scope));
         return;
     }
-    const char *separator = "[";
-    for (const char *word = scope; *word != '\0';) {
+    value_add(c, buf_add_str(&c->values, "["));
+    const char *separator = "";
+    for (const char *word = scope + strspn(scope, " "); *word != '\0';) {
         size_t len = strcspn(word, " ");
         value_add(c, buf_add_str(&c->values, separator));
         value_add(c, json_add_string(word, len, &c->values));

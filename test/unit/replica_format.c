@@ -107,6 +107,41 @@ static void an_access_token_alone_is_a_pair_without_a_refresh_token(void **state
     }
 }
 
+#define WITH_SCOPES "{\"claudeAiOauth\":{\"accessToken\":\"a1\",\"expiresAt\":5,\"scopes\":%s}}"
+
+/* Found by the fuzzer: blanks alone became no list at all. */
+static void scopes_are_words_with_one_blank_between_them(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *scopes, *words, *written;
+    } stories[] = {
+        {"[\"  \"]", "", "[\"  \"]"},
+        {"[\" a\",\"\",\"b  c \"]", "a b c", "[\"a\",\"b\",\"c\"]"},
+        {"\" a  b \"", "a b", "[\"a\",\"b\"]"},
+    };
+    for (size_t i = 0; i < sizeof(stories) / sizeof(*stories); i++) {
+        char store[128], then[128];
+        struct look l;
+        (void)snprintf(store, sizeof(store), WITH_SCOPES, stories[i].scopes);
+        (void)snprintf(then, sizeof(then), WITH_SCOPES, stories[i].written);
+        assert_int_equal(look("claude", store, &l), SEEN_PAIR);
+        assert_string_equal(l.copy.tokens.scope, stories[i].words);
+        write_and_expect("claude", store, &l.copy, then);
+        copy_clear(&l.copy);
+    }
+}
+
+static void of_blanks_alone_no_scope_is_made(void **state)
+{
+    (void)state;
+    struct copy c = pair_of("a1", "", 5);
+    assert_int_equal(str_copy(c.tokens.scope, sizeof(c.tokens.scope), "  "), 0);
+    write_and_expect("claude", "{}", &c,
+                     "{\"claudeAiOauth\":{\"accessToken\":\"a1\",\"expiresAt\":5,\"scopes\":[]}}");
+    copy_clear(&c);
+}
+
 static void a_refused_client_leaves_a_blank(void **state)
 {
     (void)state;
@@ -345,6 +380,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(claudes_store_is_read),
         cmocka_unit_test(an_access_token_alone_is_a_pair_without_a_refresh_token),
+        cmocka_unit_test(scopes_are_words_with_one_blank_between_them),
+        cmocka_unit_test(of_blanks_alone_no_scope_is_made),
         cmocka_unit_test(a_refused_client_leaves_a_blank),
         cmocka_unit_test(nobody_is_signed_in),
         cmocka_unit_test(what_is_not_understood_is_torn_and_not_quoted),
