@@ -15,7 +15,7 @@ from codex import Codex, Vendor  # noqa: E402
 from harness import World  # noqa: E402
 from runner import wait_until  # noqa: E402
 
-ROUNDS = 20
+ROUNDS, SPENDS = 20, 3
 
 
 @contextlib.contextmanager
@@ -69,7 +69,10 @@ def test_we_renew_while_it_runs():
 @runner.limit(90)
 def test_both_at_once_twenty_times():
     with a_shared_client("always") as (world, client, vendor):
-        for _ in range(ROUNDS):
+        rounds = 0
+        # Wishes within two seconds of each other are one spend, so a fast machine needs more rounds.
+        while rounds < ROUNDS or len(vendor.seen("token")) < SPENDS:
+            rounds += 1
             thread = threading.Thread(target=lambda: world.cw("renew", "work"))
             process = client.start()
             thread.start()
@@ -81,7 +84,7 @@ def test_both_at_once_twenty_times():
         assert vendor.is_alive("f1")
         spends = vendor.seen("token")
         assert all(event["outcome"] == "granted" for event in spends), spends
-        assert len({event["generation"] for event in spends}) == len(spends) >= 3
+        assert len({event["generation"] for event in spends}) == len(spends)
 
 
 if __name__ == "__main__":

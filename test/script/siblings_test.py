@@ -51,7 +51,7 @@ def test_two_polite_clients_never_break_the_login_they_share():
         assert len(presented(lab)) == len(set(presented(lab)))
         for report in reports:
             assert report["failed"] == 0 and report["ok"] >= 10, report
-            assert set(report["subjects"]) == {"alice"} and report["refreshes"] > 0, report
+            assert set(report["subjects"]) == {"alice"}, report
         assert others_members(folder) == siblings.FOREIGN
         assert (folder / siblings.STORE).stat().st_mode & 0o777 == 0o600
         assert not left_over(world), left_over(world)
